@@ -1,0 +1,67 @@
+# `make demo` runs the main job, `make test` proves the code. Each installs what it needs first: Python packages into
+# .venv, and on Debian and Ubuntu the system libraries that are missing (as root, or through sudo).
+
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+# One thread a process: on two busy cores more of them are slower, by far.
+export OMP_NUM_THREADS := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format clean gl browser
+
+help:
+	@echo "make demo    a frozen policy learns to open the lid (ARGS='--method dsrl-na --seed 3')"
+	@echo "make test    style, types, import rules, then all tests (ARGS='tests/store -x')"
+	@echo "make lint    style, types and import rules alone"
+	@echo "make format  put the code in the house style"
+	@echo "make clean   remove .venv and caches; runs/ stays"
+
+demo: gl .venv/run.stamp
+	$(BIN)/robot-rl run lid_opening $(ARGS)
+
+test: gl browser lint
+	$(BIN)/pytest $(ARGS)
+
+lint: .venv/dev.stamp
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/dev.stamp
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "expected Python 3.11 or newer, got $$($(PYTHON) -V): set PYTHON=/path/to/python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/%.stamp: pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[$*]'
+	@touch $@
+
+# MuJoCo renders without a display through EGL, or through OSMesa where there is none.
+gl:
+	@$(call apt_install,libegl1 libgl1 libosmesa6) || echo "going on; cameras need one of EGL and OSMesa"
+
+# The console's tests drive a real Chromium: the system's, or (Ubuntu has none in apt) the one playwright brings.
+browser: .venv/dev.stamp
+	@command -v chromium >/dev/null || $(call apt_install,chromium) || $(BIN)/playwright install --with-deps chromium
+
+# apt_install NAMES: installs those that are missing; fails if that does not work.
+define apt_install
+( missing=; for name in $(1); do \
+	dpkg-query --show --showformat='$${Status}' $$name 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$name"; \
+  done; \
+  test -z "$$missing" && exit 0; \
+  command -v apt-get >/dev/null || { echo "no apt-get here: install yourself what gives:$$missing"; exit 1; }; \
+  root=; test "$$(id -u)" = 0 || root=sudo; \
+  echo "installing$$missing"; \
+  $$root apt-get update -q && \
+  $$root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing )
+endef

@@ -1,0 +1,221 @@
+"""Task files: one YAML per task, checked on reading; an unknown key is an error that names the nearest known one.
+
+`load_task("lid_opening")` reads `robot_rl/tasks/lid_opening.yaml`; a path to a file of the user's own works too.
+The twin's own section is handed on as it is: `sim_twin` checks it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from robot_rl.errors import ConfigError, nearest
+from robot_rl.types import canonical_hash
+
+TASKS_DIR = Path(__file__).parent / "tasks"
+
+
+class Section(BaseModel):
+    """A part of a task file: frozen, and nothing unknown in it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LimitsConfig(Section):
+    """What the safety filter allows, per control step."""
+
+    workspace_low: tuple[float, float, float]
+    """m, base frame: lowest TCP position that may be commanded."""
+    workspace_high: tuple[float, float, float]
+    """m, base frame."""
+    step_m: float = Field(gt=0)
+    """m: longest TCP displacement of one control step."""
+    seam_m: float = Field(gt=0)
+    """m: largest change of displacement from one control step to the next (jerk at chunk seams)."""
+    tolerance: float = Field(ge=1)
+    """A step beyond a limit by less than this factor is clipped, beyond it the chunk is rejected."""
+    gripper_low: float = 0.0
+    """m."""
+    gripper_high: float = 0.08
+    """m."""
+
+
+class GuardConfig(Section):
+    """The guard's deadlines, ms."""
+
+    operator_ms: float = Field(default=500.0, gt=0)
+    """Without a renewal from the operator for this long, the robot holds."""
+    observation_ms: float = Field(default=200.0, gt=0)
+    """Observations older than this are not acted on."""
+    command_ms: float = Field(default=150.0, gt=0)
+    """No command for this long while an episode runs: the robot holds."""
+
+
+class PolicyConfig(Section):
+    """The frozen backbone and how it is made from demonstrations."""
+
+    checkpoint: str
+    """File name beside the task file, or a path: safetensors with its manifest."""
+    demonstrations: int = 300
+    horizon: int = 8
+    """T, steps per chunk."""
+    hidden: int = 256
+    layers: int = 3
+    embedding: int = 64
+    """Size of the observation embedding c."""
+    latent: int = 16
+    """Z, size of the variational bottleneck on c (ZPRL section 4)."""
+    kl_weight: float = 1e-4
+    ode_steps: int = 8
+    """Euler steps from noise to chunk."""
+    train_steps: int = 6000
+    bottleneck_steps: int = 3000
+    batch: int = 512
+    learning_rate: float = 1e-3
+    seed: int = 0
+
+
+class MethodConfig(Section):
+    """One adapter's settings; the field's names, see `robot_rl.adapters`."""
+
+    noise_layout: Literal["full", "repeat"] = "full"
+    noise_bound: float = 1.5
+    """b_W: the actor's noise lies in [-b_W, b_W]."""
+    residual_layout: Literal["none", "constant", "per_step"] = "none"
+    residual_scale: tuple[float, ...] = ()
+    """alpha: bound of the residual per control step, SI units, one per action entry (0 leaves an entry alone)."""
+    residual_horizon: int = 0
+    """H: executed chunks over which the chance of applying the residual rises from 0 to 1."""
+    warmup_episodes: int = 10
+    """Episodes of the base policy (w ~ N(0, I)) before the adapter acts."""
+    utd: float = 5.0
+    """Gradient updates per executed chunk."""
+    gamma: float = 0.97
+    """Discount per chunk."""
+    learning_rate: float = 3e-4
+    actor_learning_rate: float = 3e-4
+    tau: float = 0.01
+    hidden: int = 256
+    layers: int = 3
+    critics: int = 2
+    critic_reduce: Literal["min", "mean"] = "min"
+    layer_norm: bool = True
+    batch: int = 256
+    distill_steps: int = 1
+    """N_D: distillation steps of the noise-aliased (or combined) critic per update."""
+    pool: int = 16
+    """K (noise, chunk) pairs stored per state for distillation; 0 decodes afresh."""
+    bootstrap: Literal["decode", "distilled"] = "decode"
+    """Where the TD target's value of the next state comes from: a fresh decode, or the distilled critic."""
+    initial_temperature: float = 0.1
+    target_entropy: float = 0.0
+    """Of the squashed action in [-1, 1]^S, before the scaling by b_W."""
+    entropy_in_target: bool = False
+    clip_targets: bool = True
+    """TD targets clipped to [0, 1], the range of a 0/1 return."""
+    timeouts_terminal: bool = True
+    """With 0/1 reward a time-out has value 0: it ends the episode."""
+
+
+class ProtocolConfig(Section):
+    """How this task is measured; fixed before a run and never bent."""
+
+    episodes: int
+    seeds: tuple[int, ...]
+    """Training seeds of the table."""
+    tuning_seeds: tuple[int, ...]
+    """Seeds on which settings were chosen; disjoint from `seeds`."""
+    trials: int
+    """Evaluation trials per seed."""
+
+
+class TaskConfig(Section):
+    """A task file."""
+
+    name: str
+    title: str
+    twin: str
+    """The twin, as "module:factory"."""
+    scene: dict[str, Any]
+    """The twin's own section."""
+    max_steps: int
+    """Control steps after which an episode is truncated."""
+    home: tuple[float, float, float]
+    """m, base frame: TCP position where episodes begin and where the arm retreats to."""
+    limits: LimitsConfig
+    guard: GuardConfig = GuardConfig()
+    policy: PolicyConfig
+    methods: dict[str, MethodConfig]
+    protocol: ProtocolConfig
+
+    @property
+    def hash(self) -> str:
+        """Names this task's contents in runs and benchmark cells."""
+        return canonical_hash(self.model_dump(mode="json"))
+
+    def method(self, name: str) -> MethodConfig:
+        """The settings of method `name`; raises `ConfigError` with the nearest valid name."""
+        if name not in self.methods:
+            raise ConfigError(f"task {self.name!r} has no method {name!r}{nearest(name, self.methods)}")
+        return self.methods[name]
+
+
+def task_names() -> list[str]:
+    """The tasks that ship with the package."""
+    return sorted(path.stem for path in TASKS_DIR.glob("*.yaml"))
+
+
+def load_task(name: str | Path) -> TaskConfig:
+    """Read a task by name or by path. Raises `ConfigError`."""
+    return parse_task(task_path(name).read_text(), str(name))
+
+
+def task_path(name: str | Path) -> Path:
+    """Where the file of task `name` is. Raises `ConfigError` with the nearest valid name."""
+    path = Path(name) if str(name).endswith((".yaml", ".yml")) else TASKS_DIR / f"{name}.yaml"
+    if not path.is_file():
+        raise ConfigError(f"no task {str(name)!r}{nearest(str(name), task_names())}, or the path of a .yaml file")
+    return path
+
+
+def parse_task(text: str, origin: str) -> TaskConfig:
+    """Check the text of a task file. Raises `ConfigError` naming the place, what was expected, and the nearest key."""
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{origin}: not YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{origin}: expected a mapping at the top, got {type(raw).__name__}")
+    try:
+        return TaskConfig.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(f"{origin}: " + "; ".join(explain(TaskConfig, error))) from error
+
+
+def explain(model: type[BaseModel], error: ValidationError) -> list[str]:
+    """One line a fault: where, what was expected, what came, and the nearest key for an unknown one."""
+    lines = []
+    for fault in error.errors():
+        place = [str(part) for part in fault["loc"]]
+        if fault["type"] == "extra_forbidden":
+            known = _fields_at(model, place[:-1])
+            lines.append(f"{'.'.join(place)}: unknown key{nearest(place[-1], known)}")
+        else:
+            got = "" if fault["type"] == "missing" else f" (got {fault['input']!r})"
+            lines.append(f"{'.'.join(place)}: {fault['msg']}{got}")
+    return lines
+
+
+def _fields_at(model: type[BaseModel], place: list[str]) -> list[str]:
+    """The keys that are known at `place` below `model`."""
+    for part in place:
+        field = model.model_fields.get(part)
+        annotation = field.annotation if field else None
+        arguments = getattr(annotation, "__args__", ())
+        inner = next((a for a in (annotation, *arguments) if isinstance(a, type) and issubclass(a, BaseModel)), None)
+        if inner is not None:
+            model = inner
+    return list(model.model_fields)

@@ -1,0 +1,161 @@
+"""The two websockets of the page.
+
+Control: text. From the page `{"type": "beat", "t"}` every 100 ms and `{"type": "command", "id", "name", "args"}`; to
+the page `beat` (with `guard`: None or why it could not be told), `ack` (by id) and `snapshot` or `lost`. An ack comes
+after the snapshot that already shows its effect; STOP's comes at once, with the guard's own word.
+
+Camera: the page sends any text as a credit for one frame; the answer is one binary message, two little-endian
+float64 (sequence, age in ms) and the JPEG. A viewer that is slow gets fewer frames, never older ones.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import Annotated, Any, Literal
+
+import anyio
+from anyio.abc import TaskGroup
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from robot_rl.console.commands import Commands, http_status
+from robot_rl.console.port import OperatorPort
+from robot_rl.console.watcher import PERIOD_S, Watcher
+from robot_rl.errors import RobotRLError
+
+AUTHOR = "page"
+FRAME_POLL_S = 0.008
+FRAME_HEADER = struct.Struct("<dd")
+
+
+class Beat(BaseModel):
+    """The page's main thread is alive; `t` is echoed, for the round trip."""
+
+    type: Literal["beat"]
+    t: float
+
+
+class CommandMessage(BaseModel):
+    """One command, acknowledged by `id`."""
+
+    type: Literal["command"]
+    id: str = Field(min_length=1, max_length=64)
+    name: str = Field(max_length=64)
+    args: dict[str, Any] = {}
+
+
+FROM_PAGE: TypeAdapter[Beat | CommandMessage] = TypeAdapter(
+    Annotated[Beat | CommandMessage, Field(discriminator="type")]
+)
+
+
+class ControlSocket:
+    """One page's control connection."""
+
+    def __init__(self, socket: WebSocket, commands: Commands, watcher: Watcher) -> None:
+        self._socket = socket
+        self._commands = commands
+        self._watcher = watcher
+        self._sending = anyio.Lock()
+        self._shown = 0
+        self._renewing = False
+
+    async def run(self) -> None:
+        """Serve until the page leaves."""
+        await self._socket.accept()
+        with self._watcher.viewer():
+            await self._watcher.refresh()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._push)
+                await self._read(tasks)
+                tasks.cancel_scope.cancel()
+
+    async def _read(self, tasks: TaskGroup) -> None:
+        while True:
+            try:
+                text = await self._socket.receive_text()
+            except (WebSocketDisconnect, KeyError):  # KeyError: a binary message, which nobody of ours sends
+                return
+            try:
+                message = FROM_PAGE.validate_json(text)
+            except ValidationError as error:
+                detail = f"not a message of this protocol: {error.errors()[0]['msg']}"
+                await self._send({"type": "error", "detail": detail})
+                continue
+            if isinstance(message, Beat):
+                tasks.start_soon(self._beat, message)
+            else:
+                tasks.start_soon(self._command, message)
+
+    async def _beat(self, beat: Beat) -> None:
+        if self._renewing:  # a slow guard: later beats do not queue behind it, and the page sees none come back
+            return
+        self._renewing = True
+        try:
+            refused = await self._commands.renew()
+        finally:
+            self._renewing = False
+        await self._send({"type": "beat", "t": beat.t, "guard": refused})
+
+    async def _command(self, message: CommandMessage) -> None:
+        ack: dict[str, Any]
+        try:
+            result = await self._commands.perform(message.name, message.args, AUTHOR)
+            ack = {"type": "ack", "id": message.id, "ok": True, "result": result}
+        except RobotRLError as error:
+            ack = {"type": "ack", "id": message.id, "ok": False, "status": http_status(error), "detail": str(error)}
+        if message.name == "stop":
+            await self._send(ack)
+        await self._watcher.refresh()
+        await self._show()
+        if message.name != "stop":
+            await self._send(ack)
+
+    async def _push(self) -> None:
+        while True:
+            await self._watcher.newer_than(self._shown)
+            await self._show()
+            await anyio.sleep(PERIOD_S)
+
+    async def _show(self) -> None:
+        if self._shown < self._watcher.version:
+            self._shown = self._watcher.version
+            await self._send_text(self._watcher.text)
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        await self._send_text(json.dumps(message, separators=(",", ":")))
+
+    async def _send_text(self, text: str) -> None:
+        async with self._sending:
+            try:
+                await self._socket.send_text(text)
+            except (WebSocketDisconnect, RuntimeError):
+                return  # the page left; `_read` ends the connection
+
+
+async def serve_camera(socket: WebSocket, port: OperatorPort, camera: str) -> None:
+    """Send the newest frame of `camera` for each credit, until the viewer leaves."""
+    await socket.accept()
+    credit = anyio.Event()
+
+    async def read_credits() -> None:
+        nonlocal credit
+        while (await socket.receive())["type"] != "websocket.disconnect":
+            credit.set()
+        tasks.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(read_credits)
+        shown: int | None = None
+        while True:
+            await credit.wait()
+            frame = port.frame(camera)
+            if frame is None or frame.seq == shown:
+                await anyio.sleep(FRAME_POLL_S)
+                continue
+            shown, credit = frame.seq, anyio.Event()
+            try:
+                await socket.send_bytes(FRAME_HEADER.pack(frame.seq, frame.age_ms) + frame.jpeg)
+            except (WebSocketDisconnect, RuntimeError):
+                return tasks.cancel_scope.cancel()

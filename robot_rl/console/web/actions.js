@@ -1,0 +1,71 @@
+// @ts-check
+// The buttons: their keys, the command each sends, and the reason when it may not be sent now.
+
+/** @typedef {import('./types').Snapshot} Snapshot */
+
+/**
+ * @typedef {object} Action
+ * @property {string} id
+ * @property {string} command    what the service calls it
+ * @property {string} label
+ * @property {string | null} key    null: it lets the robot move, so it takes a deliberate click
+ * @property {string} hint    shown under the label while it may be used
+ * @property {(snapshot: Snapshot) => Record<string, unknown>} args
+ */
+
+/** @param {Snapshot} snapshot */
+const labelled = (snapshot) => snapshot.awaiting_label ?? snapshot.episode;
+
+/**
+ * The newest episode that has a label: what `undo` is about.
+ * @param {Snapshot} snapshot
+ */
+export function lastLabelled(snapshot) {
+  return snapshot.episodes.filter((row) => row.label !== null)
+    .reduce((newest, row) => Math.max(newest, row.episode), 0) || null;
+}
+
+/** @param {'success' | 'failure' | 'discard'} value */
+const label = (value) => (/** @type {Snapshot} */ snapshot) => ({
+  episode: labelled(snapshot), value, event_id: crypto.randomUUID(),
+});
+
+/** @type {Action[][]} */
+export const GROUPS = [
+  [
+    { id: 'arm', command: 'arm', label: 'Arm', key: null, hint: 'allow motion', args: () => ({}) },
+    { id: 'run', command: 'run', label: 'Run', key: null, hint: 'the robot moves', args: () => ({}) },
+    { id: 'pause', command: 'pause', label: 'Pause', key: 'p', hint: 'hold the pose', args: () => ({}) },
+    { id: 'end', command: 'end', label: 'End', key: 'e', hint: 'end the episode', args: () => ({}) },
+  ],
+  [
+    { id: 'success', command: 'label', label: 'Success', key: '1', hint: 'it did it', args: label('success') },
+    { id: 'failure', command: 'label', label: 'Failure', key: '0', hint: 'it did not', args: label('failure') },
+    { id: 'discard', command: 'label', label: 'Discard', key: 'd', hint: 'never train on it', args: label('discard') },
+  ],
+  [
+    { id: 'reset_done', command: 'reset_done', label: 'Reset done', key: 'r', hint: 'next episode', args: () => ({}) },
+    {
+      id: 'undo', command: 'undo', label: 'Undo', key: 'u', hint: 'the last label',
+      args: (snapshot) => ({ episode: lastLabelled(snapshot) }),
+    },
+  ],
+];
+
+export const ACTIONS = new Map(GROUPS.flat().map((action) => [action.id, action]));
+
+/**
+ * Why `action` may not be used now; null if it may.
+ * @param {Action} action
+ * @param {Snapshot | null} snapshot
+ * @param {boolean} contact
+ * @param {Set<string>} pending    commands not acknowledged yet
+ * @returns {string | null}
+ */
+export function refusal(action, snapshot, contact, pending) {
+  if (!snapshot || !contact) return 'no contact';
+  if (pending.has(action.command)) return 'sending …';
+  if (action.id === 'undo' && lastLabelled(snapshot) === null) return 'no label yet';
+  const why = snapshot.allowed[action.command];
+  return why === undefined ? 'not offered by this run' : why;
+}

@@ -1,0 +1,140 @@
+// @ts-check
+// Wires the page together: what the link says becomes what is shown, what is pressed becomes what the link sends.
+
+import { ACTIONS, refusal } from './actions.js';
+import { CameraWall } from './cameras.js';
+import { Curve } from './curve.js';
+import { EpisodeList } from './episodes.js';
+import { intent } from './keys.js';
+import { Link } from './link.js';
+import { buildActions, part, showActions, showCauses, showNumbers, showRun, showState } from './view.js';
+
+/** @typedef {import('./types').Snapshot} Snapshot */
+/** @typedef {import('./types').Safety} Safety */
+/** @typedef {import('./types').ShownState} ShownState */
+
+const MESSAGE_MS = 6000;
+const GUARD_WORD_MS = 3000; // longer than any snapshot lags behind the guard
+
+const link = new Link();
+/** @type {Snapshot | null} */
+let snapshot = null;
+/** The guard's word on our own STOP: shown before the actor has heard of it. @type {Safety | null} */
+let guardWord = null;
+let guardWordAt = 0;
+/** @type {'no' | 'asked' | 'unconfirmed'} */
+let stopping = 'no';
+/** Commands not acknowledged yet. @type {Set<string>} */
+const pending = new Set();
+
+const cameras = new CameraWall(part('cameras'));
+const curve = new Curve(/** @type {HTMLCanvasElement} */ (part('curve')));
+const episodes = new EpisodeList(part('episodes'), (row, value) => send('label', {
+  episode: row.episode, value, event_id: crypto.randomUUID(), expected_revision: row.revision,
+}, `Episode ${row.episode}: ${value}`));
+
+/** @returns {ShownState} */
+function shownState() {
+  if (stopping === 'unconfirmed') return 'STOP_UNCONFIRMED';
+  if (stopping === 'asked') return 'STOPPING';
+  const newer = guardWord && (!snapshot || guardWord.epoch > snapshot.safety.epoch);
+  if (newer) return guardWord?.level === 'FAULT' ? 'FAULT' : 'STOPPED';
+  if (link.trouble !== null) return snapshot ? 'NO_CONTACT' : 'CONNECTING';
+  if (!snapshot) return 'CONNECTING';
+  if (snapshot.safety.level === 'FAULT') return 'FAULT'; // the guard is the last authority, also over a session that lags
+  if (snapshot.safety.level === 'STOP') return 'STOPPED';
+  return snapshot.state;
+}
+
+function render() {
+  const contact = link.trouble === null;
+  showState(shownState(), snapshot, link.trouble);
+  showActions(snapshot, contact, pending);
+  if (!snapshot) return;
+  showRun(snapshot);
+  showCauses(snapshot, contact, (cause) => send('clear', { cause_id: cause }, 'Cleared'));
+  showNumbers(snapshot);
+  cameras.show(snapshot.cameras);
+  curve.show(snapshot);
+  episodes.show(snapshot.episodes);
+}
+
+function showLink() {
+  const chip = part('link');
+  const trouble = link.trouble ?? link.guard;
+  chip.dataset.health = trouble === null ? 'good' : 'bad';
+  chip.title = trouble ?? 'heartbeat to the guard and back';
+  chip.textContent = trouble === null ? `guard ${Math.max(1, Math.round(link.roundTrip ?? 0))} ms` : 'guard silent';
+}
+
+let messageTimer = 0;
+/** @param {string} text @param {'good' | 'bad'} kind */
+function say(text, kind) {
+  const message = part('message');
+  message.textContent = text;
+  message.dataset.kind = kind;
+  clearTimeout(messageTimer);
+  messageTimer = setTimeout(() => { message.textContent = ''; }, MESSAGE_MS);
+}
+
+/** @param {string} name @param {Record<string, unknown>} args @param {string} done */
+async function send(name, args, done) {
+  if (pending.has(name)) return;
+  pending.add(name);
+  render();
+  const ack = await link.command(name, args);
+  pending.delete(name);
+  say(ack.ok ? done : `Refused: ${ack.detail}`, ack.ok ? 'good' : 'bad');
+  render();
+}
+
+/** @param {string} id */
+function press(id) {
+  const action = ACTIONS.get(id);
+  if (!action) return;
+  const why = refusal(action, snapshot, link.trouble === null, pending);
+  if (why !== null || !snapshot) {
+    say(`${action.label}: ${why}`, 'bad');
+    return;
+  }
+  const args = action.args(snapshot);
+  const subject = 'episode' in args ? `episode ${args.episode}: ` : '';
+  send(action.command, args, `${subject}${action.label.toLowerCase()}`);
+}
+
+async function stop() {
+  if (stopping === 'asked') return;
+  stopping = 'asked';
+  render();
+  const safety = await link.stop();
+  stopping = safety ? 'no' : 'unconfirmed';
+  guardWord = safety ?? guardWord;
+  guardWordAt = performance.now();
+  render();
+}
+
+link.onSnapshot = (newest) => {
+  snapshot = newest;
+  if (performance.now() - guardWordAt > GUARD_WORD_MS) guardWord = null;
+  if (stopping === 'unconfirmed' && (newest.safety.level === 'STOP' || newest.safety.level === 'FAULT')) stopping = 'no';
+  render();
+};
+link.onChange = render;
+
+buildActions(press);
+part('stop').addEventListener('click', stop);
+addEventListener('click', (event) => {
+  // A clicked button keeps no focus: a stray space bar must not press Run again an hour later.
+  if (event.detail > 0 && document.activeElement instanceof HTMLButtonElement) document.activeElement.blur();
+});
+addEventListener('keydown', (event) => {
+  if (event.repeat && event.key === 'Enter') event.preventDefault(); // a held Enter is one press of the focused button
+  const wanted = intent(event);
+  if (wanted === null) return;
+  event.preventDefault();
+  if (wanted === 'stop') stop();
+  else press(wanted);
+}, { capture: true });
+setInterval(showLink, 500);
+render();
+link.start();

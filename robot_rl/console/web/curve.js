@@ -1,0 +1,140 @@
+// @ts-check
+// The success curve: every episode's 0 or 1, the mean of the last episodes with its Wilson interval, the base's line.
+
+/** @typedef {import('./types').Snapshot} Snapshot */
+
+export const WINDOW = 20;
+
+/**
+ * The Wilson score interval of `successes` out of `n`, 95 %.
+ * @param {number} successes @param {number} n
+ * @returns {[number, number]}
+ */
+export function wilson(successes, n) {
+  if (n === 0) return [0, 1];
+  const z = 1.96;
+  const p = successes / n;
+  const centre = (p + (z * z) / (2 * n)) / (1 + (z * z) / n);
+  const half = (z / (1 + (z * z) / n)) * Math.sqrt((p * (1 - p)) / n + (z * z) / (4 * n * n));
+  return [Math.max(0, centre - half), Math.min(1, centre + half)];
+}
+
+/**
+ * For each point of the curve, mean and interval over it and up to WINDOW - 1 before it.
+ * @param {[number, 0 | 1][]} curve
+ */
+export function moving(curve) {
+  return curve.map(([episode], i) => {
+    const window = curve.slice(Math.max(0, i - WINDOW + 1), i + 1);
+    const successes = window.reduce((sum, [, value]) => sum + value, 0);
+    const [low, high] = wilson(successes, window.length);
+    return { episode, mean: successes / window.length, low, high, n: window.length };
+  });
+}
+
+export class Curve {
+  /** @param {HTMLCanvasElement} canvas */
+  constructor(canvas) {
+    this.canvas = canvas;
+    /** @type {Snapshot | null} */
+    this.snapshot = null;
+    this.drawn = '';
+    new ResizeObserver(() => { this.drawn = ''; this.draw(); }).observe(canvas);
+    document.fonts.ready.then(() => { this.drawn = ''; this.draw(); });
+  }
+
+  /** @param {Snapshot} snapshot */
+  show(snapshot) {
+    this.snapshot = snapshot;
+    this.draw();
+  }
+
+  draw() {
+    const snapshot = this.snapshot;
+    const { clientWidth, clientHeight } = this.canvas;
+    if (!snapshot || clientWidth === 0) return;
+    const key = JSON.stringify([snapshot.curve, snapshot.base_success, snapshot.episodes_planned]);
+    if (key === this.drawn) return;
+    this.drawn = key;
+    const ratio = devicePixelRatio || 1;
+    this.canvas.width = Math.round(clientWidth * ratio);
+    this.canvas.height = Math.round(clientHeight * ratio);
+    const context = this.canvas.getContext('2d');
+    if (!context) return;
+    context.scale(ratio, ratio);
+    paint(context, snapshot, clientWidth, clientHeight);
+  }
+}
+
+/**
+ * @param {CanvasRenderingContext2D} context @param {Snapshot} snapshot
+ * @param {number} width @param {number} height
+ */
+function paint(context, snapshot, width, height) {
+  const style = getComputedStyle(document.documentElement);
+  const colour = (/** @type {string} */ name) => style.getPropertyValue(name).trim();
+  const size = Math.max(10, Math.round(parseFloat(style.fontSize) * 0.72));
+  const box = { left: size * 3.6, right: width - 6, top: size * 1.3, bottom: height - size * 2.6 };
+  const last = Math.max(snapshot.episodes_planned, snapshot.curve.at(-1)?.[0] ?? 0, 10);
+  const x = (/** @type {number} */ episode) => box.left + ((episode - 0.5) / last) * (box.right - box.left);
+  const y = (/** @type {number} */ success) => box.bottom - success * (box.bottom - box.top);
+  context.font = `${size}px Inter, sans-serif`;
+  context.lineJoin = 'round';
+
+  context.strokeStyle = colour('--line');
+  context.fillStyle = colour('--dim');
+  context.textBaseline = 'middle';
+  context.textAlign = 'right';
+  for (const level of [0, 0.5, 1]) {
+    context.beginPath();
+    context.moveTo(box.left, Math.round(y(level)) + 0.5);
+    context.lineTo(box.right, Math.round(y(level)) + 0.5);
+    context.stroke();
+    context.fillText(`${level * 100} %`, box.left - size * 0.6, y(level));
+  }
+  context.textBaseline = 'bottom';
+  const stride = [5, 10, 20, 25, 50, 100, 200, 500].find((step) => last / step <= 6) ?? 1000;
+  context.textAlign = 'center';
+  for (let episode = stride; episode < last - stride; episode += stride) context.fillText(`${episode}`, x(episode), height);
+  context.textAlign = 'right';
+  context.fillText(`episode ${last}`, box.right, height);
+
+  const points = moving(snapshot.curve);
+  if (points.length > 0) {
+    context.beginPath();
+    points.forEach((point) => context.lineTo(x(point.episode), y(point.high)));
+    [...points].reverse().forEach((point) => context.lineTo(x(point.episode), y(point.low)));
+    context.closePath();
+    context.fillStyle = colour('--go-faint');
+    context.fill();
+  }
+  if (snapshot.base_success !== null) {
+    context.setLineDash([5, 4]);
+    context.strokeStyle = colour('--text-soft');
+    context.beginPath();
+    context.moveTo(box.left, y(snapshot.base_success));
+    context.lineTo(box.right, y(snapshot.base_success));
+    context.stroke();
+    context.setLineDash([]);
+  }
+  for (const [episode, value] of snapshot.curve) {
+    context.fillStyle = value === 1 ? colour('--go') : colour('--miss');
+    const width = Math.max(1.5, Math.min(4, (box.right - box.left) / last - 1));
+    const top = value === 1 ? y(1) - size * 0.75 : y(0) + size * 0.35;
+    context.fillRect(x(episode) - width / 2, top, width, size * 0.42);
+  }
+  if (points.length > 0) {
+    context.beginPath();
+    points.forEach((point) => context.lineTo(x(point.episode), y(point.mean)));
+    context.strokeStyle = colour('--go');
+    context.lineWidth = 2.25;
+    context.stroke();
+    const newest = points[points.length - 1];
+    if (newest) {
+      context.beginPath();
+      context.arc(x(newest.episode), y(newest.mean), 3.5, 0, 2 * Math.PI);
+      context.fillStyle = colour('--go');
+      context.fill();
+    }
+  }
+}

@@ -1,0 +1,98 @@
+// @ts-check
+// The episode list, newest first. Choosing a row offers the three labels: a correction names the revision it replaces.
+
+/** @typedef {import('./types').EpisodeRow} EpisodeRow */
+/** @typedef {'success' | 'failure' | 'discard'} Value */
+
+/** @type {Record<string, {mark: string, word: string}>} */
+const LABELS = {
+  success: { mark: '✓', word: 'success' },
+  failure: { mark: '✕', word: 'failure' },
+  discard: { mark: '–', word: 'discarded' },
+};
+
+export class EpisodeList {
+  /**
+   * @param {HTMLElement} root
+   * @param {(row: EpisodeRow, value: Value) => void} correct
+   */
+  constructor(root, correct) {
+    this.root = root;
+    this.correct = correct;
+    /** @type {Map<number, {element: HTMLElement, text: string}>} */
+    this.rows = new Map();
+    /** @type {number | null} */
+    this.chosen = null;
+  }
+
+  /** @param {EpisodeRow[]} rows */
+  show(rows) {
+    const present = new Set(rows.map((row) => row.episode));
+    for (const [episode, shown] of this.rows) {
+      if (present.has(episode)) continue;
+      shown.element.remove();
+      this.rows.delete(episode);
+    }
+    for (const row of [...rows].sort((a, b) => a.episode - b.episode)) {
+      const text = JSON.stringify([row, this.chosen === row.episode]);
+      const shown = this.rows.get(row.episode);
+      if (shown?.text === text) continue;
+      const element = this.build(row, rows);
+      if (shown) shown.element.replaceWith(element);
+      else this.root.prepend(element);
+      this.rows.set(row.episode, { element, text });
+    }
+  }
+
+  /** @param {EpisodeRow} row @param {EpisodeRow[]} rows */
+  build(row, rows) {
+    const item = document.createElement('li');
+    const open = this.chosen === row.episode;
+    const label = row.label === null ? { mark: '·', word: 'no label' } : LABELS[row.label] ?? { mark: '?', word: row.label };
+    const summary = document.createElement('button');
+    summary.className = 'episode';
+    summary.dataset.label = row.label ?? 'none';
+    summary.setAttribute('aria-expanded', String(open));
+    summary.title = 'correct this label';
+    /** @type {[string, string][]} */
+    const cells = [
+      ['number', String(row.episode)], ['mark', label.mark], ['word', label.word],
+      ['ended', row.ended_by === row.label ? '' : row.ended_by], ['steps', `${row.steps} steps`], ['version', `v${row.adapter_version}`],
+    ];
+    summary.append(...cells.map(([name, text]) => {
+      const cell = document.createElement('span');
+      cell.className = name;
+      cell.textContent = text;
+      if (name === 'mark') cell.setAttribute('aria-hidden', 'true');
+      return cell;
+    }));
+    summary.addEventListener('click', () => {
+      this.chosen = open ? null : row.episode;
+      this.show(rows);
+      this.rows.get(row.episode)?.element.querySelector('button')?.focus({ preventScroll: true });
+    });
+    item.append(summary);
+    if (open) item.append(this.corrections(row, rows));
+    return item;
+  }
+
+  /** @param {EpisodeRow} row @param {EpisodeRow[]} rows */
+  corrections(row, rows) {
+    const choices = document.createElement('div');
+    choices.className = 'corrections';
+    for (const value of /** @type {Value[]} */ (['success', 'failure', 'discard'])) {
+      const button = document.createElement('button');
+      button.textContent = `${LABELS[value]?.mark} ${value}`;
+      button.setAttribute('aria-disabled', String(row.label === value));
+      button.title = row.label === value ? 'this is its label now' : `correct episode ${row.episode} to ${value}`;
+      button.addEventListener('click', () => {
+        if (row.label === value) return;
+        this.chosen = null;
+        this.show(rows);
+        this.correct(row, value);
+      });
+      choices.append(button);
+    }
+    return choices;
+  }
+}

@@ -1,0 +1,92 @@
+// What the actor tells the page, and what the page adds to it. Checked by `tsc --checkJs`; nothing here runs.
+
+export type State =
+  | 'DISARMED' | 'PAUSED' | 'RUNNING' | 'HOMING' | 'AWAIT_LABEL' | 'AWAIT_RESET' | 'STOPPED' | 'FAULT' | 'FINISHED';
+
+/** What the page itself may have to say instead. */
+export type ShownState = State | 'CONNECTING' | 'NO_CONTACT' | 'STOPPING' | 'STOP_UNCONFIRMED';
+
+export interface Cause {
+  id: string;
+  kind: string;
+  level: string;
+  detail: string;
+  /** "operator" for a latched cause, else the condition in words. */
+  clears: string;
+}
+
+export interface Safety {
+  level: 'OK' | 'HOLD' | 'STOP' | 'FAULT';
+  epoch: number;
+  causes: Cause[];
+}
+
+export interface Learner {
+  alive: boolean;
+  updates: number;
+  version: number;
+  utd_wanted: number;
+  utd_reached: number | null;
+  losses: Record<string, number | null>;
+  label_watermark: number;
+}
+
+export interface EpisodeRow {
+  episode: number;
+  label: 'success' | 'failure' | 'discard' | null;
+  author: string | null;
+  adapter_version: number;
+  steps: number;
+  ended_by: string;
+  revision: number | null;
+}
+
+export interface Snapshot {
+  revision: number;
+  state: State;
+  why: string;
+  task: string;
+  title: string;
+  method: string;
+  run: string;
+  pace: string;
+  episode: number;
+  episodes_planned: number;
+  step: number;
+  max_steps: number;
+  adapter_version: number;
+  auto_label: boolean;
+  awaiting_label: number | null;
+  safety: Safety;
+  verdicts: { pass: number; clipped: number; held: number; rejected: number };
+  learner: Learner | null;
+  /** 0 to 1, over `base_trials` trials of the frozen policy alone. */
+  base_success: number | null;
+  base_trials: number | null;
+  /** [episode, 0 or 1], oldest first. */
+  curve: [number, 0 | 1][];
+  episodes: EpisodeRow[];
+  cameras: string[];
+  /** Command -> null if it may be given now, else why not. */
+  allowed: Record<string, string | null>;
+}
+
+export interface Ack {
+  type: 'ack';
+  id: string;
+  ok: boolean;
+  status?: number;
+  detail?: string;
+  result?: Record<string, unknown>;
+}
+
+/** Sent by a camera's worker for every frame it has drawn. */
+export interface FrameNews {
+  seq: number;
+  /** Age in ms when the service sent it. */
+  age_ms: number;
+  /** `performance.timeOrigin + performance.now()` on arrival. */
+  arrived: number;
+  width: number;
+  height: number;
+}

@@ -1,0 +1,157 @@
+// @ts-check
+// Draws what is known: the state in its band, the causes, the buttons with their reasons, and the numbers beside.
+
+import { ACTIONS, GROUPS, refusal } from './actions.js';
+import { moving, WINDOW } from './curve.js';
+import { look, prompt } from './states.js';
+
+/** @typedef {import('./types').Snapshot} Snapshot */
+/** @typedef {import('./types').ShownState} ShownState */
+
+/** @param {string} id @returns {HTMLElement} */
+export function part(id) {
+  const element = document.getElementById(id);
+  if (!element) throw new Error(`the page has no #${id}`);
+  return element;
+}
+
+/** @param {string} id @param {string} text */
+function write(id, text) {
+  const element = part(id);
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/** @param {string} tag @param {string} className @param {string} [text] */
+function make(tag, className, text = '') {
+  const element = document.createElement(tag);
+  element.className = className;
+  element.textContent = text;
+  return element;
+}
+
+const percent = (/** @type {number} */ share) => `${Math.round(100 * share)} %`;
+const number = (/** @type {number | null} */ value) => (value === null ? '–' : Number(value.toPrecision(3)).toString());
+
+/**
+ * Make the buttons once.
+ * @param {(id: string) => void} press
+ */
+export function buildActions(press) {
+  for (const group of GROUPS) {
+    const box = make('div', 'group');
+    for (const action of group) {
+      const button = make('button', 'action');
+      button.id = `action-${action.id}`;
+      button.dataset.action = action.id;
+      const name = make('span', 'name');
+      if (action.key) name.append(make('kbd', '', action.key));
+      name.append(make('span', '', action.label));
+      const reason = make('span', 'reason');
+      reason.id = `reason-${action.id}`;
+      button.setAttribute('aria-describedby', reason.id);
+      button.append(name, reason);
+      button.addEventListener('click', () => press(action.id));
+      box.append(button);
+    }
+    part('actions').append(box);
+  }
+}
+
+/**
+ * @param {Snapshot | null} snapshot @param {boolean} contact @param {Set<string>} pending
+ */
+export function showActions(snapshot, contact, pending) {
+  for (const action of ACTIONS.values()) {
+    const why = refusal(action, snapshot, contact, pending);
+    const button = part(`action-${action.id}`);
+    button.setAttribute('aria-disabled', String(why !== null));
+    button.title = why === null ? action.hint : `${action.label}: ${why}`;
+    write(`reason-${action.id}`, why ?? action.hint);
+  }
+}
+
+/**
+ * @param {ShownState} state @param {Snapshot | null} snapshot @param {string | null} trouble
+ */
+export function showState(state, snapshot, trouble) {
+  const { word, icon, tone } = look(state);
+  document.body.dataset.state = state;
+  document.body.dataset.tone = tone;
+  write('state', word);
+  part('state-icon').setAttribute('href', `#icon-${icon}`);
+  write('prompt', prompt(state, snapshot));
+  write('why', trouble ?? snapshot?.why ?? '');
+  part('why').title = trouble ?? snapshot?.why ?? '';
+  const waiting = state === 'AWAIT_LABEL' || state === 'AWAIT_RESET';
+  document.title = `${waiting ? '● ' : ''}${word}${snapshot ? ` · ${snapshot.title}` : ''}`;
+}
+
+/** @param {Snapshot} snapshot */
+export function showRun(snapshot) {
+  write('title', snapshot.title);
+  write('method', snapshot.method.toUpperCase());
+  write('run', snapshot.run);
+  write('pace', snapshot.pace);
+  write('labels', snapshot.auto_label ? 'twin labels and resets' : 'you label and reset');
+  write('episode', String(snapshot.episode));
+  write('episodes-planned', `of ${snapshot.episodes_planned}`);
+  write('step', String(snapshot.step));
+  write('max-steps', `of ${snapshot.max_steps}`);
+  write('adapter', snapshot.adapter_version === 0 ? 'none' : `v${snapshot.adapter_version}`);
+}
+
+/**
+ * @param {Snapshot} snapshot @param {boolean} contact @param {(cause: string) => void} clear
+ */
+export function showCauses(snapshot, contact, clear) {
+  const root = part('causes');
+  const refused = contact ? snapshot.allowed.clear ?? null : 'no contact';
+  const key = JSON.stringify([snapshot.safety.causes, refused]);
+  if (root.dataset.key === key) return;
+  root.dataset.key = key;
+  root.replaceChildren(...snapshot.safety.causes.map((cause) => {
+    const row = make('div', 'cause');
+    row.append(make('strong', '', cause.kind.replaceAll('_', ' ')), make('span', 'detail', cause.detail));
+    if (cause.clears !== 'operator') {
+      row.append(make('span', 'clears', `clears by itself: ${cause.clears}`));
+      return row;
+    }
+    const button = make('button', 'clear', 'Clear');
+    button.dataset.cause = cause.id;
+    button.setAttribute('aria-disabled', String(refused !== null));
+    button.title = refused ?? `clear ${cause.kind} (${cause.id}); the session lands in Paused`;
+    button.addEventListener('click', () => clear(cause.id));
+    row.append(make('span', 'clears', refused ?? 'lands in Paused, nothing moves'), button);
+    return row;
+  }));
+}
+
+/** @param {Snapshot} snapshot */
+export function showNumbers(snapshot) {
+  const newest = moving(snapshot.curve).at(-1);
+  write('success', newest ? percent(newest.mean) : '–');
+  write('success-what', newest ? `last ${Math.min(newest.n, WINDOW)} episodes` : 'no labelled episode yet');
+  part('base-figure').hidden = snapshot.base_success === null;
+  write('base', percent(snapshot.base_success ?? 0));
+  part('base').title = snapshot.base_trials === null ? '' : `the frozen policy alone, ${snapshot.base_trials} trials`;
+  const base = snapshot.base_success === null ? '' : `; the frozen policy alone ${percent(snapshot.base_success)}`;
+  part('curve').setAttribute('aria-label',
+    newest ? `Success curve: ${percent(newest.mean)} over the last ${newest.n} episodes${base}` : 'Success curve: empty');
+
+  const learner = snapshot.learner;
+  part('learner').dataset.health = learner === null ? 'off' : learner.alive ? 'alive' : 'dead';
+  write('learner-state', learner === null ? 'not running' : learner.alive ? 'learning' : 'does not answer');
+  write('updates', learner === null ? '–' : learner.updates.toLocaleString('en'));
+  write('utd', learner === null ? '–' : `${number(learner.utd_reached)} of ${number(learner.utd_wanted)}`);
+  const losses = Object.entries(learner?.losses ?? {}).slice(0, 3);
+  const lines = losses.flatMap(([name, value]) => [make('dt', '', name.replaceAll('_', ' ')), make('dd', '', number(value))]);
+  part('losses').replaceChildren(...lines);
+
+  const { pass, clipped, held, rejected } = snapshot.verdicts;
+  part('safety').dataset.level = snapshot.safety.level;
+  write('safety-level', snapshot.safety.level);
+  write('pass', pass.toLocaleString('en'));
+  write('clipped', clipped.toLocaleString('en'));
+  write('held', held.toLocaleString('en'));
+  write('rejected', rejected.toLocaleString('en'));
+}

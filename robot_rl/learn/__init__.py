@@ -1,0 +1,1 @@
+"""Learning from labelled episodes: networks, replay, the actor-critic core, the learner and its process (torch)."""

@@ -1,0 +1,186 @@
+"""The learner: labelled episodes in, gradient updates, adapter versions out. In any process, on one thread.
+
+    learner = Learner(policy.spec, "usr", config, TorchFlow.from_policy(policy), seed=0)
+    learner.add_episode(transitions)           # one operator's episode
+    learner.set_labels({1: LabelValue.SUCCESS})
+    learner.learn()                            # works off UTD x chunks
+    adapter = learner.adapter()                # an immutable version for the actor
+
+Same episodes, labels, seed and machine: bit for bit the same adapter, also across a checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robot_rl.adapters.acting import make_adapter
+from robot_rl.adapters.dsrl import DSRLNA
+from robot_rl.adapters.layout import SteeringLayout
+from robot_rl.adapters.usr import USR
+from robot_rl.config import MethodConfig
+from robot_rl.errors import ConfigError, RobotRLError, SpecMismatch, nearest
+from robot_rl.learn.method import Method
+from robot_rl.learn.replay import Replay
+from robot_rl.learn.steering import Decoder, Steering
+from robot_rl.protocols import Adapter
+from robot_rl.types import Array, LabelValue, PolicySpec, Transition
+
+MANIFEST_FORMAT = 1
+POOL_SEED = 7_919
+
+
+METHODS = {"usr": USR, "dsrl-na": DSRLNA}
+
+
+class Learner:
+    """One method on one policy. Raises `ConfigError` for an unknown method, `SpecMismatch` for one that cannot fit."""
+
+    def __init__(self, spec: PolicySpec, method: str, config: MethodConfig, decoder: Decoder, seed: int) -> None:
+        if method not in METHODS:
+            raise ConfigError(f"no method {method!r}{nearest(method, METHODS)}")
+        self.spec, self.method_name, self.config, self.seed = spec, method, config, seed
+        self.layout = SteeringLayout(spec, config)
+        self.replay = Replay(self.layout, config)
+        self.updates = 0
+        self.refused: dict[int, str] = {}
+        """Episode -> why it is not trained on."""
+        self.losses: dict[str, float] = {}
+        """Means over the newest call of `learn`."""
+        self._steering = Steering(self.layout, config, decoder)
+        self._generator = torch.Generator().manual_seed(seed)
+        self._method: Method = METHODS[method](self._steering, config, self._generator)
+        self._consumed: list[int] = []
+
+    @property
+    def consumed(self) -> list[int]:
+        """Episodes taken, in order, those that were refused included."""
+        return list(self._consumed)
+
+    @property
+    def version(self) -> int:
+        """Number of labelled episodes consumed: the version of the adapter that comes of them."""
+        return len(self._consumed)
+
+    @property
+    def warming_up(self) -> bool:
+        """The base policy acts and nothing is learnt until `warmup_episodes` have been consumed."""
+        return self.version < self.config.warmup_episodes
+
+    @property
+    def owed(self) -> int:
+        """Updates that bring the achieved UTD to the wanted one; the warm-up's chunks are paid for at its end."""
+        if self.warming_up or not self.replay.sampleable:
+            return 0
+        return max(0, int(self.config.utd * len(self.replay)) - self.updates)
+
+    def add_episode(self, transitions: Sequence[Transition]) -> None:
+        """Take one whole episode; bad data is refused with a reason in `refused`, and learning goes on without it."""
+        episode = transitions[0].episode
+        try:
+            self.replay.add_episode(transitions, self._pool(transitions))
+        except RobotRLError as error:
+            self.refused[episode] = str(error)
+        self._consumed.append(episode)
+
+    def set_labels(self, labels: Mapping[int, LabelValue]) -> None:
+        """What the operators say now, episode -> value; corrections count from the next batch on."""
+        self.replay.set_labels(labels)
+
+    def learn(self, updates: int | None = None) -> int:
+        """Do `updates` updates (default: all that are owed), keep their mean losses; returns how many were done."""
+        count = self.owed if updates is None else updates
+        if not self.replay.sampleable or count <= 0:
+            return 0
+        sums: dict[str, Tensor] = {}
+        for _ in range(count):
+            for name, value in self._method.update(self.replay.sample(self.config.batch, self._generator)).items():
+                sums[name] = sums[name] + value if name in sums else value.clone()
+            self.updates += 1
+        self.losses = {name: float(total) / count for name, total in sums.items()}
+        return count
+
+    def adapter(self) -> Adapter:
+        """The present version, as the actor would load it from its files."""
+        arrays = {name: array.copy() for name, array in self.actor_arrays().items()}
+        return make_adapter(arrays, self.manifest(), self.spec)
+
+    def actor_arrays(self) -> dict[str, Array]:
+        """The actor's weights, views."""
+        return {name: weight.numpy() for name, weight in self._method.actor.weights().items()}
+
+    def manifest(self) -> dict[str, Any]:
+        """What an adapter version says of itself."""
+        return {
+            "format": MANIFEST_FORMAT,
+            "version": self.version,
+            "through_episode": max(self._consumed, default=0),
+            "method": self.method_name,
+            "config": self.config.model_dump(mode="json"),
+            "spec_hash": self.spec.hash,
+            "policy_id": self.spec.policy_id,
+            "seed": self.seed,
+            "updates": self.updates,
+            "chunks": len(self.replay),
+            "warmup": self.warming_up,
+        }
+
+    def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """(arrays, manifest) that `restore` continues from bit for bit, given the same episodes."""
+        arrays = {
+            f"{part}.{name}": tensor.numpy()
+            for part, module in self._method.modules().items()
+            for name, tensor in module.state().items()
+        }
+        arrays["generator"] = self._generator.get_state().numpy()
+        return arrays, {**self.manifest(), "consumed": self._consumed, "losses": self.losses}
+
+    def restore(self, arrays: Mapping[str, Array], manifest: Mapping[str, Any]) -> None:
+        """Continue from a checkpoint; the episodes it consumed must have been added in its order before.
+
+        Raises `SpecMismatch` when it is of another policy, method or setting, or of other episodes.
+        """
+        mine = self.manifest()
+        for key in ("format", "spec_hash", "method", "config", "seed"):
+            if manifest[key] != mine[key]:
+                raise SpecMismatch(f"checkpoint {key}: expected {mine[key]!r}, got {manifest[key]!r}; start a new run")
+        if manifest["consumed"] != self._consumed or manifest["chunks"] != mine["chunks"]:
+            raise SpecMismatch(
+                f"checkpoint of episodes {manifest['consumed']} ({manifest['chunks']} chunks): the replay has "
+                f"{self._consumed} ({mine['chunks']} chunks); was an episode removed from the run directory?"
+            )
+        for part, module in self._method.modules().items():
+            prefix = f"{part}."
+            state = {
+                name[len(prefix) :]: torch.from_numpy(np.array(array))
+                for name, array in arrays.items()
+                if name.startswith(prefix)
+            }
+            module.load(state)
+        self._generator.set_state(torch.from_numpy(np.array(arrays["generator"])))
+        self.updates = manifest["updates"]
+        self.losses = dict(manifest["losses"])
+
+    def _pool(self, transitions: Sequence[Transition]) -> tuple[Array, Array] | None:
+        """K pairs (noise steer [n, K, N], normalised chunk [n, K, T*A]) per chunk: those stored with it, or decoded now.
+
+        Drawn from a generator of the episode's own, so that a replay rebuilt after a restart is the same.
+        """
+        pairs = self.config.pool
+        if not pairs:
+            return None
+        n = len(transitions)
+        if all(t.pool_noise is not None and len(t.pool_noise) >= pairs for t in transitions):
+            stored = [(t.pool_noise[:pairs], t.pool_chunks[:pairs]) for t in transitions]  # type: ignore[index]
+            noise = self.layout.noise_steer(np.concatenate([noise for noise, _ in stored]))
+            chunks = self.layout.normalise(np.concatenate([chunks for _, chunks in stored]))
+            return noise.reshape(n, pairs, -1), chunks.reshape(n, pairs, -1)
+        generator = torch.Generator().manual_seed(POOL_SEED + self.seed * 1_000_003 + transitions[0].episode)
+        features = torch.from_numpy(np.stack([t.features for t in transitions]).astype(np.float32))
+        draw = self._steering.draw_noise(n * pairs, generator)
+        decoded = self._steering.decode(features.repeat_interleave(pairs, 0), draw)
+        return draw.view(n, pairs, -1).numpy(), decoded.view(n, pairs, -1).numpy()

@@ -1,0 +1,161 @@
+"""Replay: one packed float32 row per chunk, a pool of (noise, chunk) pairs beside it, labels folded in when sampling.
+
+A row is [features F | next features F | executed chunk T*A, normalised | steer S | discount | truncated]. No reward is
+stored in it (DESIGN decision 2): `set_labels` says what the operator thinks now, and the next batch already follows.
+The last chunk of a successful episode earns 1, every other chunk 0. The last chunk ends the episode, unless it was
+cut off by its time limit, did not succeed, and the method bootstraps time-outs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robot_rl.adapters.layout import SteeringLayout
+from robot_rl.config import MethodConfig
+from robot_rl.errors import BadAction, BadObservation, SpecMismatch
+from robot_rl.types import Array, LabelValue, Transition
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B sampled chunks; D pool draws for each, D = the method's distillation steps."""
+
+    features: Tensor
+    """[B, F]."""
+    next_features: Tensor
+    """[B, F]."""
+    executed: Tensor
+    """[B, T*A] normalised: what the robot was sent."""
+    steer: Tensor
+    """[B, S]."""
+    reward: Tensor
+    """[B], 0 or 1."""
+    discount: Tensor
+    """[B]."""
+    done: Tensor
+    """[B], 1 where the next state has no value."""
+    pool_steer: Tensor | None
+    """[D, B, N] noise part of a steer, w / b_W; None when there is no pool."""
+    pool_chunks: Tensor | None
+    """[D, B, T*A] normalised: what those decode to."""
+
+
+class Replay:
+    """Every chunk of every episode added so far; never forgets (a run has some thousands)."""
+
+    def __init__(self, layout: SteeringLayout, config: MethodConfig) -> None:
+        self._layout, self._config = layout, config
+        features, chunk, steer = layout.spec.features, layout.chunk_size, layout.size
+        self._widths = [features, features, chunk, steer, 1, 1]
+        self._rows = torch.empty(0, sum(self._widths))
+        self._pool = torch.empty(0, layout.noise_size + chunk)
+        """[rows * K, N + T*A]."""
+        self._spans: dict[int, tuple[int, int]] = {}
+        """Episode -> its first row and one past its last."""
+        self._outcome = torch.empty(0, 2)
+        """[rows, 2]: reward and done under the present labels."""
+        self._active = torch.empty(0, dtype=torch.int64)
+        """Rows of episodes that are not discarded."""
+
+    def __len__(self) -> int:
+        """Chunks added, those of discarded episodes included."""
+        return len(self._rows)
+
+    @property
+    def sampleable(self) -> int:
+        """Chunks that can be drawn."""
+        return len(self._active)
+
+    @property
+    def episodes(self) -> list[int]:
+        """In the order in which they were added."""
+        return list(self._spans)
+
+    def add_episode(self, transitions: Sequence[Transition], pool: tuple[Array, Array] | None = None) -> None:
+        """Append one whole episode; it is drawn from once it has a label (`set_labels`).
+
+        `pool`: noise steer [n, K, N] and normalised chunks [n, K, T*A], where the method distils from a pool.
+        Raises `BadObservation` or `BadAction` for numbers that are not finite, `SpecMismatch` for wrong sizes; the
+        episode is named, and nothing of it is kept.
+        """
+        rows = self._pack(transitions)
+        episode, first = transitions[0].episode, len(self._rows)
+        if episode in self._spans:
+            raise SpecMismatch(f"episode {episode} is already in the replay; each is added once")
+        if self._config.pool:
+            if pool is None:
+                raise SpecMismatch(f"episode {episode}: expected a pool of {self._config.pool} pairs per chunk, got none")
+            pairs = np.concatenate(pool, -1).astype(np.float32)
+            _require_finite(pairs, BadAction, episode, "pool")
+            self._pool = torch.cat([self._pool, torch.from_numpy(pairs.reshape(-1, pairs.shape[-1]))])
+        self._rows = torch.cat([self._rows, torch.from_numpy(rows)])
+        self._spans[episode] = (first, len(self._rows))
+
+    def set_labels(self, labels: Mapping[int, LabelValue]) -> None:
+        """Take `labels` (episode -> value) as the truth; episodes without one, or discarded, are not drawn."""
+        outcome = torch.zeros(len(self._rows), 2)
+        active = []
+        for episode, (first, end) in self._spans.items():
+            value = labels.get(episode, LabelValue.DISCARD)
+            if value is LabelValue.DISCARD:
+                continue
+            active.append(torch.arange(first, end))
+            success = value is LabelValue.SUCCESS
+            truncated = bool(self._rows[end - 1, -1])
+            outcome[end - 1, 0] = float(success)
+            outcome[end - 1, 1] = float(success or not truncated or self._config.timeouts_terminal)
+        self._outcome = outcome
+        self._active = torch.cat(active) if active else torch.empty(0, dtype=torch.int64)
+
+    def sample(self, size: int, generator: torch.Generator) -> Batch:
+        """`size` chunks, drawn uniformly with replacement."""
+        index = self._active[torch.randint(len(self._active), (size,), generator=generator)]
+        parts = self._rows.index_select(0, index).split(self._widths, dim=1)
+        features, next_features, executed, steer, discount, _ = parts
+        reward, done = self._outcome.index_select(0, index).unbind(1)
+        pool_steer, pool_chunks = self._draw_pool(index, generator)
+        return Batch(
+            features, next_features, executed, steer, reward, discount[:, 0], done, pool_steer, pool_chunks
+        )
+
+    def _draw_pool(self, index: Tensor, generator: torch.Generator) -> tuple[Tensor | None, Tensor | None]:
+        pairs, draws = self._config.pool, self._config.distill_steps
+        if not pairs:
+            return None, None
+        which = index * pairs + torch.randint(pairs, (draws, len(index)), generator=generator)
+        drawn = self._pool.index_select(0, which.reshape(-1)).view(draws, len(index), -1)
+        size = self._layout.noise_size
+        return drawn[..., :size], drawn[..., size:]
+
+    def _pack(self, transitions: Sequence[Transition]) -> Array:
+        """[n, width] float32."""
+        if not transitions:
+            raise SpecMismatch("expected an episode of at least one chunk, got none; discard it")
+        episode = transitions[0].episode
+        features = np.stack([t.features for t in transitions])
+        next_features = np.stack([t.next_features for t in transitions])
+        executed = self._layout.normalise(np.stack([t.executed_chunk for t in transitions]))
+        steer = np.stack([t.steer for t in transitions])
+        flags = np.array([[t.discount, float(t.truncated)] for t in transitions])
+        for name, part in (("features", features), ("next features", next_features)):
+            _require_finite(part, BadObservation, episode, name)
+        for name, part in (("executed chunk", executed), ("steer", steer), ("discount", flags)):
+            _require_finite(part, BadAction, episode, name)
+        rows = np.concatenate([features, next_features, executed, steer, flags], axis=1).astype(np.float32)
+        if rows.shape[1] != sum(self._widths):
+            raise SpecMismatch(
+                f"episode {episode}: expected rows of {self._widths} (features, next features, chunk, steer, "
+                f"discount, truncated), got {rows.shape[1]} entries; was it recorded with another method or policy?"
+            )
+        return rows
+
+
+def _require_finite(part: Array, error: type[Exception], episode: int, name: str) -> None:
+    bad = np.flatnonzero(~np.isfinite(part).all(axis=tuple(range(1, part.ndim))))
+    if bad.size:
+        raise error(f"episode {episode}, chunk {bad[0]}: {name} must be finite, got NaN or inf; it is not trained on")

@@ -1,0 +1,58 @@
+"""Steer vectors in torch: what `adapters.layout` does, over batches, down to the chunk the robot would be sent."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from robot_rl.adapters.layout import SteeringLayout
+from robot_rl.config import MethodConfig
+from robot_rl.learn.replay import Batch
+
+
+class Decoder(Protocol):
+    """A frozen policy's decoder in torch, without gradients (`policy.torch_flow.TorchFlow`)."""
+
+    def decode(self, features: Tensor, noise: Tensor) -> Tensor:
+        """Features [B, F] and noise [B, *noise_shape] -> chunks [B, T, A], SI units."""
+        ...
+
+
+class Steering:
+    """Decode and refine: a = pi_dp(s, w) + alpha a_res (USR eq. 3 and 4), chunks flat and normalised."""
+
+    def __init__(self, layout: SteeringLayout, config: MethodConfig, decoder: Decoder) -> None:
+        self.layout, self._decoder = layout, decoder
+        self._bound = config.noise_bound
+        self._noise_map = torch.from_numpy(layout.noise_map)
+        self._residual_map = torch.from_numpy(layout.residual_map / layout.action_half)
+        self._mid = torch.from_numpy(layout.action_mid)
+        self._half = torch.from_numpy(layout.action_half)
+
+    def decode(self, features: Tensor, noise_steer: Tensor) -> Tensor:
+        """Features [B, F], noise part of the steer [B, N] -> chunks [B, T*A]."""
+        noise = (noise_steer @ self._noise_map).view(-1, *self.layout.spec.noise_shape)
+        return (self._decoder.decode(features, noise).flatten(1) - self._mid) / self._half
+
+    def residual(self, residual_steer: Tensor) -> Tensor:
+        """Residual part of the steer [B, R] -> what it adds to a chunk [B, T*A]."""
+        return residual_steer @ self._residual_map
+
+    def act(self, features: Tensor, steer: Tensor) -> Tensor:
+        """Features [B, F], steer [B, S] -> chunks [B, T*A], the residual always applied."""
+        noise, residual = steer.split([self.layout.noise_size, self.layout.residual_size], dim=1)
+        return self.decode(features, noise) + self.residual(residual)
+
+    def draw_noise(self, size: int, generator: torch.Generator) -> Tensor:
+        """Noise steer [size, N] for distillation: w / b_W of w ~ N(0, I) clipped to the actor's range [-b_W, b_W]."""
+        draw = torch.randn(size, self.layout.noise_size, generator=generator)
+        return draw.clamp_(-self._bound, self._bound).div_(self._bound)
+
+    def alias(self, batch: Batch, draw: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Noise steer [B, N] and the chunk [B, T*A] it decodes to at the batch's states: from the pool, or afresh."""
+        if batch.pool_steer is not None and batch.pool_chunks is not None:
+            return batch.pool_steer[draw], batch.pool_chunks[draw]
+        noise = self.draw_noise(len(batch.features), generator)
+        return noise, self.decode(batch.features, noise)

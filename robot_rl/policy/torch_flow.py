@@ -1,0 +1,57 @@
+"""The decoder of a flow policy in torch, for the learner: the same numbers as `robot_rl.policy.flow`, in large batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from robot_rl.policy.flow import TIME_FEATURES, FlowPolicy, action_scale, flow_times, layers_of, time_features
+
+Layers = Sequence[tuple[Tensor, Tensor]]
+
+
+class TorchFlow:
+    """Decodes replayed features; frozen, no gradients."""
+
+    def __init__(self, policy: FlowPolicy) -> None:
+        self.spec = policy.spec
+        self._steps = policy.ode_steps
+        self._embed, self._velocity, self._reconstruct = (
+            [(torch.from_numpy(weight), torch.from_numpy(bias)) for weight, bias in layers_of(policy.weights, name)]
+            for name in ("embed", "velocity", "reconstruct")
+        )
+        self._mid, self._half = (torch.from_numpy(part) for part in action_scale(self.spec.action_space))
+        size = self.spec.horizon * self.spec.action_space.size
+        first, bias = self._velocity[0]
+        self._from_x, from_time, self._from_c = first.split([size, TIME_FEATURES, len(first) - size - TIME_FEATURES])
+        self._time = torch.from_numpy(time_features(flow_times(self._steps))) @ from_time + bias
+
+
+    @classmethod
+    def from_policy(cls, policy: FlowPolicy) -> TorchFlow:
+        """Shares the weights of `policy`."""
+        return cls(policy)
+
+    @torch.no_grad()
+    def decode(self, features: Tensor, noise: Tensor, latent: Tensor | None = None) -> Tensor:
+        """Features [B, F], noise [B, T, A], latent [B, Z] or None -> chunks [B, T, A] SI, as `FlowPolicy.decode`."""
+        c = _mlp(self._embed, features) if latent is None else _mlp(self._reconstruct, latent)
+        condition = c @ self._from_c
+        x = noise.flatten(1)
+        for time in self._time:
+            hidden = _gelu(torch.addmm(condition + time, x, self._from_x))
+            x = x - _mlp(self._velocity[1:], hidden) / self._steps
+        return self._mid + self._half * x.clamp(-1.0, 1.0).view_as(noise)
+
+
+def _mlp(layers: Layers, x: Tensor) -> Tensor:
+    *hidden, (weight, bias) = layers
+    for inner, inner_bias in hidden:
+        x = _gelu(torch.addmm(inner_bias, x, inner))
+    return torch.addmm(bias, x, weight)
+
+
+def _gelu(x: Tensor) -> Tensor:
+    return torch.nn.functional.gelu(x, approximate="tanh")

@@ -1,0 +1,1 @@
+"""The policy server: any frozen policy in its own process; needs numpy, pyzmq and msgpack only."""

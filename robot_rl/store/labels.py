@@ -1,0 +1,281 @@
+"""The label log: what operators said, append-only, so that no label is ever lost and every correction can be seen.
+
+SQLite in WAL mode with synchronous=FULL: when `add` has returned, the label survives a kill and a power cut. Triggers
+refuse to change or delete a row. The newest event of an episode counts. Several threads and processes of one host may
+use one log at once (WAL needs shared memory: not over a network file system). Next to the labels lies the audit log:
+who did what, when.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from robot_rl.clock import wall_time_ns
+from robot_rl.errors import IntegrityError, LabelConflict, StoreError
+from robot_rl.store.records import JSON
+from robot_rl.types import Label, LabelValue
+
+BUSY_S = 10.0
+"""Seconds to wait for other writers."""
+FORMAT = 1
+"""SQLite's user_version of this layout."""
+
+_SCHEMA = """
+CREATE TABLE labels (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    event_id TEXT NOT NULL UNIQUE,
+    episode INTEGER NOT NULL,
+    value TEXT NOT NULL CHECK (value IN ('success', 'failure', 'discard')),
+    author TEXT NOT NULL,
+    supersedes TEXT,
+    wall_ns INTEGER NOT NULL
+);
+CREATE INDEX labels_by_episode ON labels (episode, seq);
+CREATE TABLE events (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL,
+    author TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    wall_ns INTEGER NOT NULL
+);
+CREATE TRIGGER labels_update BEFORE UPDATE ON labels BEGIN SELECT RAISE(ABORT, 'labels are append-only'); END;
+CREATE TRIGGER labels_delete BEFORE DELETE ON labels BEGIN SELECT RAISE(ABORT, 'labels are append-only'); END;
+CREATE TRIGGER labels_replace BEFORE INSERT ON labels
+    WHEN EXISTS (SELECT 1 FROM labels WHERE seq = NEW.seq OR event_id = NEW.event_id)
+    BEGIN SELECT RAISE(ABORT, 'labels are append-only'); END;
+CREATE TRIGGER events_update BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
+CREATE TRIGGER events_delete BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
+CREATE TRIGGER events_replace BEFORE INSERT ON events WHEN EXISTS (SELECT 1 FROM events WHERE seq = NEW.seq)
+    BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
+"""
+
+_LABEL = "SELECT seq, event_id, episode, value, author, supersedes, wall_ns FROM labels"
+
+
+@dataclass(frozen=True, slots=True)
+class LabelEvent:
+    """A label as the log has it."""
+
+    seq: int
+    """Rises with every label of the run; an episode's revision is that of its newest event, 0 without one."""
+    label: Label
+    """`supersedes` is filled in."""
+    wall_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEvent:
+    """One entry of the audit log."""
+
+    seq: int
+    kind: str
+    author: str
+    detail: dict[str, Any]
+    wall_ns: int
+
+
+class LabelLog:
+    """The log in one SQLite file, which is made if it is not there. Raises `StoreError` when it cannot be opened."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        try:
+            self._sqlite = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+        except sqlite3.Error as error:
+            raise StoreError(f"cannot open the label log {path}: {error}") from error
+        try:
+            self._prepare()
+        except BaseException:
+            self._sqlite.close()
+            raise
+
+    def add(self, label: Label, expected_revision: int | None = None) -> LabelEvent:
+        """Append a label; when this returns it is on the disk.
+
+        The same `event_id` again with the same body gives the same event; nothing is appended.
+        Raises `LabelConflict` for the same id with another body, when `label.supersedes` is given and is not the
+        episode's current label, and when `expected_revision` is given and is not the episode's revision.
+        """
+        with self._transaction():
+            if (posted := self._find(label.event_id)) is not None:
+                return _same(posted, label)
+            newest = self._newest(label.episode)
+            revision = newest.seq if newest else 0
+            if expected_revision is not None and expected_revision != revision:
+                raise LabelConflict(
+                    f"episode {label.episode}: expected revision {expected_revision}, but it is {revision} "
+                    f"({_words(newest)}); look at the newest label and label again"
+                )
+            current = newest.label.event_id if newest else None
+            if label.supersedes is not None and label.supersedes != current:
+                raise LabelConflict(
+                    f"episode {label.episode}: expected to supersede {label.supersedes!r}, "
+                    f"but the current label is {current!r} ({_words(newest)})"
+                )
+            return self._append(replace(label, supersedes=current))
+
+    def undo(self, episode: int, author: str, event_id: str) -> LabelEvent:
+        """Append the value before the newest label again, or discard if there was none; idempotent as `add` is.
+
+        Raises `LabelConflict` for an id that is taken and `StoreError` when the episode has no label.
+        """
+        with self._transaction():
+            events = self._select("WHERE episode = ? ORDER BY seq DESC LIMIT 2", episode)
+            if (posted := self._find(event_id)) is not None:
+                return _same(posted, Label(event_id, episode, posted.label.value, author))
+            if not events:
+                raise StoreError(f"episode {episode} has no label to undo")
+            value = events[1].label.value if len(events) == 2 else LabelValue.DISCARD
+            return self._append(Label(event_id, episode, value, author, events[0].label.event_id))
+
+    def current(self) -> dict[int, LabelEvent]:
+        """Episode -> its newest event, in the order of episodes."""
+        with self._reading():
+            newest = self._select("WHERE seq IN (SELECT MAX(seq) FROM labels GROUP BY episode) ORDER BY episode")
+        return {event.label.episode: event for event in newest}
+
+    def history(self, episode: int) -> list[LabelEvent]:
+        """Every event of an episode, oldest first."""
+        with self._reading():
+            return self._select("WHERE episode = ? ORDER BY seq", episode)
+
+    def watermark(self) -> int:
+        """The seq of the newest label event, 0 when there is none."""
+        with self._reading():
+            return int(self._sqlite.execute("SELECT COALESCE(MAX(seq), 0) FROM labels").fetchone()[0])
+
+    def record(self, kind: str, author: str, detail: Mapping[str, JSON]) -> AuditEvent:
+        """Append to the audit log. Raises `StoreError` for a detail that JSON cannot hold."""
+        try:
+            text = json.dumps(detail, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise StoreError(f"audit event {kind!r}: expected what JSON can hold: {error}") from error
+        wall_ns = wall_time_ns()
+        with self._transaction():
+            cursor = self._sqlite.execute(
+                "INSERT INTO events (kind, author, detail, wall_ns) VALUES (?, ?, ?, ?)", (kind, author, text, wall_ns)
+            )
+            return AuditEvent(int(cursor.lastrowid or 0), kind, author, json.loads(text), wall_ns)
+
+    def events(self, after: int = 0) -> list[AuditEvent]:
+        """The audit log's entries with seq > `after`, oldest first."""
+        with self._reading():
+            rows = self._sqlite.execute(
+                "SELECT seq, kind, author, detail, wall_ns FROM events WHERE seq > ? ORDER BY seq", (after,)
+            ).fetchall()
+        return [AuditEvent(seq, kind, author, json.loads(text), wall) for seq, kind, author, text, wall in rows]
+
+    def close(self) -> None:
+        """Let go of the file; the log cannot be used afterwards."""
+        with self._lock:
+            self._sqlite.close()
+
+    def _prepare(self) -> None:
+        """WAL, full syncs, and the tables; two processes may be doing this at once."""
+        deadline = time.monotonic() + BUSY_S
+        while True:
+            try:
+                with self._reading():
+                    self._sqlite.execute("PRAGMA journal_mode = WAL")
+                    self._sqlite.execute("PRAGMA synchronous = FULL")
+                break
+            except StoreError:
+                # SQLite does not wait for another process that is switching a new file to WAL.
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+        if self._format() == 0:
+            with self._transaction():
+                if self._sqlite.execute("PRAGMA user_version").fetchone()[0] == 0:
+                    for statement in _statements(_SCHEMA):
+                        self._sqlite.execute(statement)
+                    self._sqlite.execute(f"PRAGMA user_version = {FORMAT}")
+        if (found := self._format()) != FORMAT:
+            raise IntegrityError(f"{self.path}: expected label log format {FORMAT}, got {found}; use its version")
+
+    def _format(self) -> int:
+        with self._reading():
+            return int(self._sqlite.execute("PRAGMA user_version").fetchone()[0])
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """One writer at a time over all threads and processes; everything or nothing, on the disk when it ends."""
+        with self._reading():
+            self._sqlite.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._sqlite.execute("COMMIT")
+            except BaseException:
+                if self._sqlite.in_transaction:
+                    self._sqlite.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        with self._lock:
+            try:
+                yield
+            except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
+                # SQLite's plain DatabaseError means a damaged file; its subclasses mean a refusal.
+                kind = IntegrityError if type(error) is sqlite3.DatabaseError else StoreError
+                raise kind(f"label log {self.path}: {error}; nothing was appended") from error
+
+    def _append(self, label: Label) -> LabelEvent:
+        wall_ns = wall_time_ns()
+        cursor = self._sqlite.execute(
+            "INSERT INTO labels (event_id, episode, value, author, supersedes, wall_ns) VALUES (?, ?, ?, ?, ?, ?)",
+            (label.event_id, label.episode, label.value.value, label.author, label.supersedes, wall_ns),
+        )
+        return LabelEvent(int(cursor.lastrowid or 0), label, wall_ns)
+
+    def _find(self, event_id: str) -> LabelEvent | None:
+        found = self._select("WHERE event_id = ?", event_id)
+        return found[0] if found else None
+
+    def _newest(self, episode: int) -> LabelEvent | None:
+        found = self._select("WHERE episode = ? ORDER BY seq DESC LIMIT 1", episode)
+        return found[0] if found else None
+
+    def _select(self, where: str, *arguments: int | str) -> list[LabelEvent]:
+        return [
+            LabelEvent(seq, Label(event_id, episode, LabelValue(value), author, supersedes), wall_ns)
+            for seq, event_id, episode, value, author, supersedes, wall_ns in self._sqlite.execute(
+                f"{_LABEL} {where}", arguments
+            )
+        ]
+
+
+def _same(posted: LabelEvent, label: Label) -> LabelEvent:
+    """`posted` if it says what `label` says, else `LabelConflict`."""
+    there, here = posted.label, label
+    if here.supersedes is None:
+        here = replace(here, supersedes=there.supersedes)
+    if there != here:
+        raise LabelConflict(
+            f"label event {label.event_id!r} exists already for episode {there.episode} ({_words(posted)}), "
+            f"got episode {label.episode}, {label.value.value} by {label.author}; a new label needs a new event id"
+        )
+    return posted
+
+
+def _words(event: LabelEvent | None) -> str:
+    return f"{event.label.value.value} by {event.label.author}" if event else "no label"
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The statements of a script one by one: `executescript` would commit the transaction that it runs in."""
+    statement = ""
+    for line in script.strip().splitlines():
+        statement += line + "\n"
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

@@ -1,0 +1,156 @@
+"""The directory of one run: where everything is, and what the run was.
+
+RUN/run.json  task.yaml             what was run; run.json is written last and never again
+    episodes/000001/                one closed episode: episode.mcap, manifest.json (robot_rl.store.episode)
+    episodes/.000002.partial/       the open one
+    episodes/000002.incomplete.1/   what a kill or an abort left of one; never trained on
+    labels.sqlite                   the label log and the audit log (robot_rl.store.labels)
+    adapters/ checkpoints/          what the learner writes
+    guard.json learner.json         the guard's latch, the learner's newest status
+    results/
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from robot_rl.clock import wall_time_ns
+from robot_rl.errors import IntegrityError, StoreError
+from robot_rl.store.files import read_json, sync_directory, write_json
+from robot_rl.store.records import record
+
+FORMAT = 1
+"""Of run.json."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """What a run is; fixed when it begins."""
+
+    task: str
+    """The task's name."""
+    method: str
+    seed: int
+    spec_hash: str
+    """Of the frozen policy's `PolicySpec`."""
+    code_version: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """The command line's, as JSON."""
+    created_wall_ns: int = field(default_factory=wall_time_ns)
+    """The date, for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """The paths of a run; `create` and `open` check that it is one."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: str | Path, info: RunInfo) -> RunDirectory:
+        """Begin a run at `path`. Raises `StoreError` when there is one already."""
+        run = cls(Path(path))
+        if run.run_json.exists():
+            raise StoreError(f"{run.path} holds a run already; resume it, or choose another directory")
+        try:
+            for folder in (run.episodes, run.adapters, run.checkpoints, run.results):
+                folder.mkdir(parents=True, exist_ok=True)
+            sync_directory(run.path)
+            sync_directory(run.path.parent)
+        except OSError as error:
+            raise StoreError(f"cannot make the run's directory {run.path}: {error.strerror or error}") from error
+        write_json(run.run_json, {"format": FORMAT, **asdict(info)})
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunDirectory:
+        """An existing run. Raises `StoreError` when `path` is none, `IntegrityError` when its run.json is damaged."""
+        run = cls(Path(path))
+        if not run.run_json.is_file():
+            raise StoreError(f"{run.path} is not a run: expected {run.run_json.name} in it")
+        run.read_info()
+        return run
+
+    def read_info(self) -> RunInfo:
+        """What run.json says. Raises `IntegrityError`."""
+        raw = read_json(self.run_json)
+        if (found := raw.pop("format", None)) != FORMAT:
+            raise IntegrityError(f"{self.run_json}: expected format {FORMAT}, got {found!r}; use its version")
+        return record(RunInfo, raw, str(self.run_json))
+
+    @property
+    def run_json(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def task_yaml(self) -> Path:
+        return self.path / "task.yaml"
+
+    @property
+    def episodes(self) -> Path:
+        return self.path / "episodes"
+
+    @property
+    def labels(self) -> Path:
+        return self.path / "labels.sqlite"
+
+    @property
+    def adapters(self) -> Path:
+        return self.path / "adapters"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def guard_json(self) -> Path:
+        return self.path / "guard.json"
+
+    @property
+    def learner_json(self) -> Path:
+        return self.path / "learner.json"
+
+    @property
+    def results(self) -> Path:
+        return self.path / "results"
+
+    @property
+    def store_lock(self) -> Path:
+        """Locked by the one process that writes episodes."""
+        return self.path / ".store.lock"
+
+    def episode(self, number: int) -> Path:
+        """Where the closed episode `number` is."""
+        return self.episodes / f"{number:06d}"
+
+    def partial(self, number: int) -> Path:
+        """Where episode `number` is while it is open."""
+        return self.episodes / f".{number:06d}.partial"
+
+    def incomplete(self, number: int) -> Path:
+        """A free name for what is left of episode `number`."""
+        attempt = 1
+        while (path := self.episodes / f"{number:06d}.incomplete.{attempt}").exists():
+            attempt += 1
+        return path
+
+    def closed_episodes(self) -> list[int]:
+        """Numbers of the closed episodes, in order; none has to be complete (see its manifest)."""
+        return _numbers(self.episodes, r"(\d{6,})")
+
+    def partial_episodes(self) -> list[int]:
+        """Numbers of the episodes that are open, or were when their writer died."""
+        return _numbers(self.episodes, r"\.(\d{6,})\.partial")
+
+    def incomplete_paths(self) -> list[Path]:
+        """What kills and aborts have left."""
+        return sorted(self.episodes.glob("[0-9]*.incomplete.*"))
+
+
+def _numbers(folder: Path, pattern: str) -> list[int]:
+    matches = (re.fullmatch(pattern, path.name) for path in folder.iterdir())
+    return sorted(int(match[1]) for match in matches if match)

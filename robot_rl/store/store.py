@@ -1,0 +1,232 @@
+"""The store as the actor sees it: one open episode, the label log, and the list of what there is.
+
+One process at a time writes a run's episodes; a second one is refused. What a killed one left behind is settled when
+the next one opens the run: a sealed episode is published, an open one is set aside as incomplete.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from robot_rl.errors import IntegrityError, StoreError
+from robot_rl.store.episode import (
+    EndedBy,
+    EpisodeHeader,
+    EpisodeOutcome,
+    EpisodeWriter,
+    Manifest,
+    publish,
+    set_aside,
+    verify,
+)
+from robot_rl.store.labels import AuditEvent, LabelEvent, LabelLog
+from robot_rl.store.records import JSON
+from robot_rl.store.run import RunDirectory
+from robot_rl.store.training import manifest_of
+from robot_rl.types import Label, LabelValue, Transition
+
+AUTHOR = "store"
+"""Who audit events of the store itself are by."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeSummary:
+    """A closed episode in a list."""
+
+    episode: int
+    adapter_version: int
+    steps: int
+    ended_by: EndedBy
+    complete: bool
+    label: LabelValue | None
+    author: str | None
+    revision: int
+    """To be sent back as `expected_revision` with a correction; 0 without a label."""
+
+
+class StorePort(Protocol):
+    """The store in this process or behind a socket."""
+
+    def begin(self, header: EpisodeHeader) -> None:
+        """Open an episode; one that is still open is abandoned first. Raises `StoreError` if the number is taken."""
+        ...
+
+    def write(self, topic: str, stamp_ns: int, message: Mapping[str, JSON]) -> None:
+        """Record a message in the open episode. Raises `StoreError`."""
+        ...
+
+    def write_image(self, camera: str, stamp_ns: int, jpeg: bytes) -> None:
+        """Record a JPEG frame in the open episode. Raises `StoreError`."""
+        ...
+
+    def write_transition(self, transition: Transition) -> None:
+        """Record the open episode's next transition. Raises `StoreError`."""
+        ...
+
+    def end(self, outcome: EpisodeOutcome) -> Manifest:
+        """Close the open episode; when this returns nothing of it can be lost. Raises `StoreError`."""
+        ...
+
+    def add_label(self, label: Label, expected_revision: int | None = None) -> LabelEvent:
+        """Label a closed episode (`LabelLog.add`). Raises `LabelConflict`, or `StoreError` if there is no such one."""
+        ...
+
+    def undo_label(self, episode: int, author: str, event_id: str) -> LabelEvent:
+        """Take back the newest label of an episode (`LabelLog.undo`). Raises `LabelConflict`, `StoreError`."""
+        ...
+
+    def record(self, kind: str, author: str, detail: Mapping[str, JSON]) -> AuditEvent:
+        """Append to the audit log. Raises `StoreError`."""
+        ...
+
+    def episodes(self) -> list[EpisodeSummary]:
+        """The closed episodes with their current labels, in order."""
+        ...
+
+    def close(self) -> None:
+        """Abandon an open episode and let go of the run."""
+        ...
+
+
+class Store:
+    """`StorePort` over a run's directory, for any number of threads.
+
+    Raises `StoreError` when another process has the run open.
+    """
+
+    def __init__(self, run: RunDirectory) -> None:
+        self.run = run
+        self._writer: EpisodeWriter | None = None
+        self._lock = threading.RLock()
+        self._descriptor = _lock(run)
+        try:
+            self._log = LabelLog(run.labels)
+            self._settle()
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+
+    def begin(self, header: EpisodeHeader) -> None:
+        with self._lock:
+            self._abandon("another one began")
+            if self.run.partial(header.episode).exists():
+                set_aside(self.run, header.episode)
+            self._writer = EpisodeWriter(self.run, header)
+
+    def write(self, topic: str, stamp_ns: int, message: Mapping[str, JSON]) -> None:
+        with self._lock:
+            self._open().write(topic, stamp_ns, message)
+
+    def write_image(self, camera: str, stamp_ns: int, jpeg: bytes) -> None:
+        with self._lock:
+            self._open().write_image(camera, stamp_ns, jpeg)
+
+    def write_transition(self, transition: Transition) -> None:
+        with self._lock:
+            self._open().write_transition(transition)
+
+    def end(self, outcome: EpisodeOutcome) -> Manifest:
+        with self._lock:
+            manifest = self._open().close(outcome)
+            self._writer = None
+            return manifest
+
+    def add_label(self, label: Label, expected_revision: int | None = None) -> LabelEvent:
+        if not os.path.isdir(self.run.episode(label.episode)):
+            raise StoreError(f"cannot label episode {label.episode}: expected a closed episode, and there is none")
+        return self._log.add(label, expected_revision)
+
+    def undo_label(self, episode: int, author: str, event_id: str) -> LabelEvent:
+        return self._log.undo(episode, author, event_id)
+
+    def record(self, kind: str, author: str, detail: Mapping[str, JSON]) -> AuditEvent:
+        return self._log.record(kind, author, detail)
+
+    def events(self, after: int = 0) -> list[AuditEvent]:
+        """The audit log's entries with seq > `after`."""
+        return self._log.events(after)
+
+    def episodes(self) -> list[EpisodeSummary]:
+        return summaries(self.run, self._log.current())
+
+    def list_incomplete(self) -> list[Path]:
+        """The directories of episodes that were never closed; their names begin with the episode's number."""
+        return self.run.incomplete_paths()
+
+    def close(self) -> None:
+        with self._lock:
+            self._abandon("the store was closed")
+            self._log.close()
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+                self._descriptor = -1
+
+    def _open(self) -> EpisodeWriter:
+        if self._writer is None:
+            raise StoreError("no episode is open: expected `begin` first")
+        return self._writer
+
+    def _abandon(self, reason: str) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            self._report("episode_abandoned", writer.header.episode, reason, writer.abandon())
+
+    def _settle(self) -> None:
+        """Finish what a killed writer left, and say which closed episodes cannot be used."""
+        for episode in self.run.partial_episodes():
+            try:
+                verify(self.run.partial(episode))
+                publish(self.run, episode)
+            except (StoreError, OSError):
+                self._report("episode_incomplete", episode, "its writer ended", set_aside(self.run, episode))
+            else:
+                self._report("episode_published", episode, "its writer had sealed it", self.run.episode(episode))
+        for episode in self.run.closed_episodes():
+            try:
+                manifest_of(self.run, episode)
+            except StoreError as error:
+                self._report("episode_unreadable", episode, str(error), self.run.episode(episode))
+
+    def _report(self, kind: str, episode: int, reason: str, path: Path) -> None:
+        self._log.record(kind, AUTHOR, {"episode": episode, "reason": reason, "directory": path.name})
+
+
+def summaries(run: RunDirectory, labels: Mapping[int, LabelEvent]) -> list[EpisodeSummary]:
+    """The closed episodes of a run with `labels`; one whose manifest is damaged is not in the list."""
+    listed = []
+    for episode in run.closed_episodes():
+        try:
+            manifest = manifest_of(run, episode)
+        except IntegrityError:
+            continue  # `Store` has put it into the audit log when it opened the run.
+        event = labels.get(episode)
+        listed.append(
+            EpisodeSummary(
+                episode=episode,
+                adapter_version=manifest.header.adapter_version,
+                steps=manifest.outcome.steps,
+                ended_by=manifest.outcome.ended_by,
+                complete=manifest.outcome.complete,
+                label=event.label.value if event else None,
+                author=event.label.author if event else None,
+                revision=event.seq if event else 0,
+            )
+        )
+    return listed
+
+
+def _lock(run: RunDirectory) -> int:
+    """A descriptor that holds the run's lock until it is closed or its process (and its forks) ended, in any way."""
+    descriptor = os.open(run.store_lock, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise StoreError(f"{run.path} is open in another process that records into it; end that one first") from error
+    return descriptor

@@ -1,0 +1,53 @@
+"""What a policy's server and its client agree on before anything else, and again with every request.
+
+Requests carry the protocol's version and the hash of the spec they were made for: a server that was upgraded or now
+serves another model refuses, instead of answering something else.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from robot_rl.errors import SpecMismatch
+from robot_rl.types import PolicySpec
+from robot_rl.wire.codec import Header
+from robot_rl.wire.schemas import from_plain, to_plain
+
+PROTOCOL = 1
+"""Raised with every change of the wire that an older peer would misread."""
+
+
+def stamp(spec_hash: str) -> Header:
+    """What every request carries."""
+    return {"protocol": PROTOCOL, "spec_hash": spec_hash}
+
+
+def check_stamp(header: Header, spec_hash: str) -> None:
+    """Raises `SpecMismatch` with both sides unless `header` was made for this protocol and this spec."""
+    check_protocol(header)
+    if header.get("spec_hash") != spec_hash:
+        other = str(header.get("spec_hash"))[:12]
+        raise SpecMismatch(f"expected the policy of spec {spec_hash[:12]}, the other side has {other}; connect anew")
+
+
+def check_protocol(header: Header) -> None:
+    """Raises `SpecMismatch` with both versions unless `header` speaks ours."""
+    if header.get("protocol") != PROTOCOL:
+        raise SpecMismatch(
+            f"expected policy protocol {PROTOCOL}, got {str(header.get('protocol'))[:12]}; "
+            "install the same robot_rl on both sides"
+        )
+
+
+def spec_to_plain(spec: PolicySpec, spec_hash: str) -> Header:
+    """The server's side of the handshake."""
+    return stamp(spec_hash) | {"spec": to_plain(spec, [])}
+
+
+def spec_from_plain(header: Header) -> PolicySpec:
+    """The client's side. Raises `SpecMismatch` if the hash is not the spec's, or the protocol not ours."""
+    check_protocol(header)
+    plain: Any = header.get("spec")
+    spec = from_plain(PolicySpec, plain, [])
+    check_stamp(header, spec.hash)
+    return spec

@@ -1,0 +1,58 @@
+"""What a policy reads of an observation: picked by the keys of its spec, checked by their shapes, named by content."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+
+import numpy as np
+
+from robot_rl.errors import BadObservation, nearest
+from robot_rl.types import Array, Observation, PolicySpec
+
+PROPRIOCEPTION = ("q", "dq", "tcp_pose", "gripper_width", "wrench")
+
+
+def value_of(observation: Observation, key: str) -> Array:
+    """The array that a spec calls `key`: `tcp_pose`, `gripper_width`, `images.<camera>`, `extra.<name>` ...
+
+    Raises `BadObservation` with the keys that there are.
+    """
+    group, _, name = key.partition(".")
+    if not name and key in PROPRIOCEPTION:
+        return np.asarray(getattr(observation, key))
+    named = {"images": observation.images, "extra": observation.extra}.get(group, {})
+    if name not in named:
+        images, extra = (f"images.{k}" for k in observation.images), (f"extra.{k}" for k in observation.extra)
+        there = [*PROPRIOCEPTION, *images, *extra]
+        raise BadObservation(f"the policy reads {key!r}, which the observation lacks{nearest(key, there)}")
+    return np.asarray(named[name])
+
+
+def check_observation(observation: Observation, spec: PolicySpec) -> None:
+    """Raises `BadObservation` unless every key of `spec` is there, of its shape and finite (images: uint8)."""
+    for key, shape in spec.observation.items():
+        value = value_of(observation, key)
+        if value.shape != tuple(shape):
+            raise BadObservation(f"{key}: expected shape {tuple(shape)}, got {value.shape}")
+        if key.startswith("images.") and value.dtype != np.uint8:
+            raise BadObservation(f"{key}: expected uint8, got {value.dtype}")
+        if not np.isfinite(value).all():
+            raise BadObservation(f"{key}: expected finite numbers, got NaN or infinity")
+
+
+def trim(observation: Observation, spec: PolicySpec) -> Observation:
+    """The observation without the images and extras that the policy does not read."""
+    images = {name: image for name, image in observation.images.items() if f"images.{name}" in spec.observation}
+    extra = {name: value for name, value in observation.extra.items() if f"extra.{name}" in spec.observation}
+    return dataclasses.replace(observation, images=images, extra=extra)
+
+
+def content_name(observation: Observation, spec: PolicySpec) -> bytes:
+    """[16 bytes] the same for observations in which the policy reads the same; stamps and numbers do not count."""
+    digest = hashlib.sha256(spec.hash.encode())
+    for key in sorted(spec.observation):
+        value = value_of(observation, key)
+        digest.update(value.dtype.str.encode())
+        digest.update(np.ascontiguousarray(value).tobytes())
+    return digest.digest()[:16]

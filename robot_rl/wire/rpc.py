@@ -1,0 +1,326 @@
+"""Requests and replies over ZMQ: a ROUTER that serves named calls, and a DEALER with deadlines.
+
+    request   {id, call, args} + arrays         reply   {id, value} + arrays   or   {id, error, message}
+
+The server never dies of a request: what is malformed is dropped and counted, what a handler raises becomes a typed
+error at the caller, and only the text of this project's own errors leaves the process. The client never waits longer
+than it said, never hands out a late reply as the answer to another request, and reconnects by itself.
+
+Loopback and ipc only, unless overridden: there is no authentication at this layer.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import zmq
+
+from robot_rl import errors
+from robot_rl.errors import ConfigError, DeadlineMissed, RobotRLError, WireError, nearest
+from robot_rl.types import Array
+from robot_rl.wire.codec import LIMITS, Frame, Header, Limits, pack, unpack
+
+log = logging.getLogger(__name__)
+
+OUTSTANDING = 256
+"""Posts that may be unanswered."""
+
+Reply = tuple[Mapping[str, Any], Sequence[Array]]
+
+
+@dataclass
+class Later:
+    """What a handler returns to answer later, from any thread, through `RpcServer.answer`."""
+
+    peer: bytes = b""
+    request: int = -1
+
+
+Handler = Callable[[Header, list[Array]], "Reply | Later"]
+
+
+class RpcServer:
+    """Serves `handlers` on `endpoint` whenever its owner calls `poll`: a control process keeps its own loop.
+
+    All calls but `answer` belong to the one thread that made the server.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        handlers: Mapping[str, Handler],
+        *,
+        limits: Limits = LIMITS,
+        allow_remote: bool = False,
+    ) -> None:
+        if not allow_remote:
+            require_local(endpoint)
+        self.handlers = dict(handlers)
+        self.served = 0
+        """Requests answered, errors included."""
+        self.dropped = 0
+        """Messages that were no well-formed request."""
+        self._limits = limits
+        self._socket = open_socket(zmq.ROUTER, limits)
+        self._answers: deque[tuple[Later, Callable[[], Reply]]] = deque()
+        self._wake_send, self._wake_receive = socket.socketpair()
+        for wake in (self._wake_send, self._wake_receive):
+            wake.setblocking(False)
+        try:
+            self._socket.bind(endpoint)
+        except zmq.ZMQError as error:
+            self.close()
+            raise ConfigError(f"cannot listen on {endpoint}: {error}; choose a free endpoint") from error
+        self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        """Where it really listens; of use after binding to port `*`."""
+        self._poller = zmq.Poller()
+        self._poller.register(self._socket, zmq.POLLIN)
+        self._poller.register(self._wake_receive.fileno(), zmq.POLLIN)
+
+    def poll(self, timeout_ms: float = 0, most: int = 64) -> int:
+        """Wait up to `timeout_ms` for work, do what is there (at most `most` requests); returns how many."""
+        if not self._poller.poll(round(timeout_ms)):
+            return 0
+        self._send_answers()
+        done = 0
+        while done < most and self._socket.poll(0):
+            self._serve(receive(self._socket, self._limits.frames + 1))
+            done += 1
+        self._send_answers()
+        return done
+
+    def answer(self, later: Later, reply: Callable[[], Reply]) -> None:
+        """Answer what a handler has put off; errors of `reply` go to the caller like a handler's. Any thread."""
+        self._answers.append((later, reply))
+        with suppress(BlockingIOError):  # it has been woken often enough
+            self._wake_send.send(b"!")
+
+    def close(self) -> None:
+        self._socket.close(linger=100)
+        self._wake_send.close()
+        self._wake_receive.close()
+
+    def _serve(self, frames: Sequence[bytes]) -> None:
+        peer = frames[0]
+        try:
+            message, arrays = unpack(frames[1:], self._limits)
+            request, name, args = message.get("id"), message.get("call"), message.get("args")
+            if type(request) is not int or not isinstance(name, str) or not isinstance(args, dict):
+                raise WireError("expected a request {id, call, args}")
+        except WireError as error:
+            self.dropped += 1
+            log.debug("dropped a message: %s", error)
+            return
+        self.served += 1
+        handler = self.handlers.get(name)
+        if handler is None:
+            unknown = WireError(f"no call {name[:64]!r}{nearest(name[:64], self.handlers)}")
+            self._send(peer, _error(request, unknown))
+            return
+        try:
+            outcome = handler(args, arrays)
+        except Exception as error:  # a peer's request must never end this process
+            self._send(peer, _error(request, error))
+            return
+        if isinstance(outcome, Later):
+            outcome.peer, outcome.request = peer, request
+        else:
+            self._send_reply(peer, request, lambda: outcome)
+
+    def _send_answers(self) -> None:
+        with suppress(BlockingIOError):
+            self._wake_receive.recv(4096)
+        while self._answers:
+            later, reply = self._answers.popleft()
+            self._send_reply(later.peer, later.request, reply)
+
+    def _send_reply(self, peer: bytes, request: int, reply: Callable[[], Reply]) -> None:
+        try:
+            value, arrays = reply()
+            frames = pack({"id": request, "value": value}, arrays)
+        except Exception as error:  # as in _serve
+            frames = _error(request, error)
+        self._send(peer, frames)
+
+    def _send(self, peer: bytes, frames: list[Frame]) -> None:
+        self._socket.send_multipart([peer, *frames])  # a ROUTER drops what a slow or vanished peer does not take
+
+
+class RpcClient:
+    """Calls by name, one at a time; usable from several threads, which then wait for each other.
+
+    What must not wait behind a slow call (a STOP) deserves a client of its own.
+    """
+
+    def __init__(self, endpoint: str, *, limits: Limits = LIMITS) -> None:
+        self.endpoint = endpoint
+        self._limits = limits
+        self._lock = threading.Lock()
+        self._next = 0
+        self._posted: set[int] = set()
+        self._posted_error: RobotRLError | None = None
+        self._socket = open_socket(zmq.DEALER, limits)
+        self._socket.setsockopt(zmq.IMMEDIATE, 1)  # nothing is queued for a server that is not there
+        self._socket.connect(endpoint)
+
+    def call(
+        self, name: str, header: Mapping[str, Any] | None = None, arrays: Sequence[Array] = (), timeout_s: float = 1.0
+    ) -> tuple[Header, list[Array]]:
+        """The reply to one request.
+
+        Raises `DeadlineMissed` after `timeout_s`, and what the server raised: the same `RobotRLError` class.
+        """
+        end = time.monotonic() + timeout_s
+        with self._alone(name, timeout_s):
+            request = self._send(name, header, arrays, end, timeout_s)
+            while self._wait(zmq.POLLIN, end):
+                message, results = self._receive()
+                if message.get("id") == request:
+                    self._posted.clear()  # replies come in order: what is still open was lost on the way
+                    self._raise_posted()
+                    return _value(message), results
+                # else: the reply to a post, or a late one to a call that was given up
+            raise DeadlineMissed(f"{name}: no answer from {self.endpoint} within {timeout_s} s")
+
+    def post(
+        self, name: str, header: Mapping[str, Any] | None = None, arrays: Sequence[Array] = (), timeout_s: float = 1.0
+    ) -> None:
+        """Send a request and go on; the server sees posts and calls in order.
+
+        What it raises comes out of a later `post` or `call`. Waits only while `OUTSTANDING` posts are not yet answered;
+        raises `DeadlineMissed` if that lasts longer than `timeout_s`.
+        """
+        end = time.monotonic() + timeout_s
+        with self._alone(name, timeout_s):
+            while self._socket.poll(0):
+                self._receive()
+            while len(self._posted) >= OUTSTANDING:
+                if not self._wait(zmq.POLLIN, end):
+                    raise DeadlineMissed(f"{name}: {self.endpoint} is {OUTSTANDING} requests behind")
+                self._receive()
+            self._raise_posted()
+            self._posted.add(self._send(name, header, arrays, end, timeout_s))
+
+    def forget_posts(self) -> None:
+        """Take no more interest in what earlier posts came to."""
+        with self._lock:
+            self._posted.clear()
+            self._posted_error = None
+
+    def close(self) -> None:
+        with self._lock:
+            self._socket.close(linger=0)
+
+    @contextmanager
+    def _alone(self, name: str, timeout_s: float) -> Iterator[None]:
+        if not self._lock.acquire(timeout=timeout_s):
+            raise DeadlineMissed(f"{name}: another call to {self.endpoint} took longer than {timeout_s} s")
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def _send(
+        self, name: str, header: Mapping[str, Any] | None, arrays: Sequence[Array], end: float, timeout_s: float
+    ) -> int:
+        self._next += 1
+        frames = pack({"id": self._next, "call": name, "args": dict(header or {})}, arrays)
+        if not self._wait(zmq.POLLOUT, end):
+            raise DeadlineMissed(f"{name}: nobody listens on {self.endpoint} (waited {timeout_s} s)")
+        self._socket.send_multipart(frames)
+        return self._next
+
+    def _receive(self) -> tuple[Header, list[Array]]:
+        """The next reply; what a post came to is noted."""
+        message, results = unpack(receive(self._socket, self._limits.frames), self._limits)
+        request = message.get("id")
+        if isinstance(request, int) and request in self._posted:
+            self._posted.discard(request)
+            if "error" in message and self._posted_error is None:
+                self._posted_error = _error_of(message)
+        return message, results
+
+    def _raise_posted(self) -> None:
+        """Raise what an earlier post came to, once."""
+        if self._posted_error is not None:
+            error, self._posted_error = self._posted_error, None
+            raise error
+
+    def _wait(self, event: int, end: float) -> bool:
+        remaining_ms = max(0, round(1000 * (end - time.monotonic())))
+        return bool(self._socket.poll(remaining_ms, event))
+
+
+def require_local(endpoint: str) -> None:
+    """Raises `ConfigError` for an endpoint that other machines could reach."""
+    scheme, _, rest = endpoint.partition("://")
+    host = rest.rpartition(":")[0].strip("[]")
+    local = scheme in ("ipc", "inproc") or host in ("localhost", "::1")
+    if not local and scheme == "tcp":
+        parts = host.split(".")
+        local = len(parts) == 4 and parts[0] == "127" and all(part.isdecimal() for part in parts)
+    if not local:
+        raise ConfigError(
+            f"expected an ipc:// or loopback endpoint (tcp://127.0.0.1:PORT), got {endpoint}: "
+            "there is no authentication yet, so other machines are kept out"
+        )
+
+
+def open_socket(kind: int, limits: Limits) -> zmq.Socket[bytes]:
+    """A socket that drops frames beyond the limits, notices a dead peer within 3 s and never delays an exit."""
+    opened: zmq.Socket[bytes] = zmq.Context.instance().socket(kind)
+    opened.setsockopt(zmq.LINGER, 0)
+    opened.setsockopt(zmq.MAXMSGSIZE, limits.total_bytes)
+    opened.setsockopt(zmq.HEARTBEAT_IVL, 1000)
+    opened.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3000)
+    opened.setsockopt(zmq.RECONNECT_IVL, 20)
+    opened.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
+    return opened
+
+
+def receive(source: zmq.Socket[bytes], most: int) -> list[bytes]:
+    """The frames of one message; those beyond `most` + 1 are read and thrown away."""
+    frames = [source.recv()]
+    while source.getsockopt(zmq.RCVMORE):
+        frame = source.recv()
+        if len(frames) <= most:
+            frames.append(frame)
+    return frames
+
+
+def error_class(name: str) -> type[RobotRLError]:
+    """The class of `robot_rl.errors` that is called `name`, else their base."""
+    found = getattr(errors, name, None)
+    return found if isinstance(found, type) and issubclass(found, RobotRLError) else RobotRLError
+
+
+def _error(request: int, error: Exception) -> list[Frame]:
+    """The reply for `error`: its text if it is one of ours, else only that there was one."""
+    if isinstance(error, RobotRLError):
+        name, text = type(error).__name__, str(error)
+    else:
+        log.error("a request failed", exc_info=error)
+        name, text = "RobotRLError", f"the server failed ({type(error).__name__}); its log says more"
+    return pack({"id": request, "error": name, "message": text[:2000]})
+
+
+def _error_of(message: Header) -> RobotRLError:
+    return error_class(str(message["error"]))(str(message.get("message", "")))
+
+
+def _value(message: Header) -> Header:
+    """The value of a reply. Raises the server's error, or `WireError`."""
+    if "error" in message:
+        raise _error_of(message)
+    value = message.get("value")
+    if not isinstance(value, dict):
+        raise WireError("expected a reply {id, value}")
+    return value

@@ -1,0 +1,48 @@
+"""Record the scripted expert: demonstrations without the calibration error, as they would be taken on another robot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from robot_rl.policy.demonstrations import Demonstrations
+from robot_rl.types import Array, Observation
+from sim_twin.expert import Expert
+from sim_twin.lid_opening import LidOpeningTwin
+from sim_twin.starts import Split
+
+AFTER_SUCCESS = 8
+"""Control steps still recorded once the lid is open, so that a clone does not learn to stop short of it."""
+
+
+def collect(twin: LidOpeningTwin, count: int, seed: int, max_steps: int, progress: Callable[[int], None]) -> Demonstrations:
+    """`count` successful demonstrations; failed ones are recorded anew from the next start. `progress(done)`."""
+    kept: list[tuple[list[Observation], list[Array]]] = []
+    attempt = 0
+    while len(kept) < count:
+        start = replace(twin.draw(Split.DEMONSTRATIONS, seed, attempt), height_error=0.0)
+        twin.reset(start)
+        expert = Expert(twin.scene, twin.scene.expert, np.random.default_rng(start.seed))
+        attempt += 1
+        observations, actions, after = [], [], AFTER_SUCCESS
+        for _ in range(max_steps):
+            observations.append(twin.observe())
+            actions.append(expert.act(observations[-1]))
+            twin.apply(actions[-1])
+            truth = twin.truth()
+            after -= truth.success
+            if after == 0 or truth.failed:
+                break
+        if truth.success:
+            kept.append((observations, actions))
+            progress(len(kept))
+    seen = [observation for observations, _ in kept for observation in observations]
+    return Demonstrations(
+        tcp_pose=np.array([o.tcp_pose for o in seen]),
+        gripper_width=np.array([o.gripper_width for o in seen]),
+        bin_pose=np.array([o.extra["bin_pose"] for o in seen]),
+        action=np.array([action for _, actions in kept for action in actions]),
+        episode=np.repeat(np.arange(count), [len(actions) for _, actions in kept]),
+    )

@@ -1,0 +1,42 @@
+"""`python -m tests.console.screenshots OUT`: the page in its states, at 1280x720 and 1920x1080, to be looked at."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from robot_rl.errors import DeadlineMissed
+from tests.console.scripted import ScriptedPort
+from tests.console.serving import chromium, serving
+
+STATES = ["DISARMED", "PAUSED", "RUNNING", "HOMING", "AWAIT_LABEL", "AWAIT_RESET", "STOPPED", "FAULT", "FINISHED"]
+SIZES = [(1280, 720), (1920, 1080)]
+
+
+def main(out: Path, states: list[str]) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    port = ScriptedPort()
+    with serving(port) as origin, chromium() as browser:
+        for width, height in SIZES:
+            page = browser.new_page(viewport={"width": width, "height": height})
+            page.goto(origin)
+            page.wait_for_selector('.camera.main[data-age="live"]')
+            for state in states:
+                port.become(state)
+                page.wait_for_selector(f'body[data-state="{state}"]')
+                page.wait_for_timeout(300)
+                page.screenshot(path=out / f"{state.lower()}-{width}x{height}.png")
+            page.locator(".episode").nth(1).click()
+            port.frozen_camera = "side"
+            page.keyboard.press("1")
+            page.wait_for_selector('.camera[data-age="stale"]')
+            page.screenshot(path=out / f"refused-{width}x{height}.png")
+            port.lost = DeadlineMissed("snapshot: no answer from the actor within 1 s")
+            page.wait_for_selector('body[data-state="NO_CONTACT"]')
+            page.screenshot(path=out / f"no_contact-{width}x{height}.png")
+            page.close()
+            port.lost = port.frozen_camera = None
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:] or STATES)

@@ -1,0 +1,238 @@
+"""A scripted `OperatorPort`: the console's tests and its screenshots need a session without an actor or a twin.
+
+It follows the states of a session closely enough for a page (who may do what when), counts what reached it, and paints
+its own camera pictures. What the real session allows is tested with the session.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import math
+import random
+import threading
+import time
+from typing import Any
+
+from PIL import Image, ImageDraw, ImageFilter
+
+from robot_rl.console.port import Frame
+from robot_rl.errors import IllegalTransition, LabelConflict
+
+LEGAL = {
+    "arm": ("DISARMED",),
+    "run": ("PAUSED",),
+    "pause": ("RUNNING", "HOMING"),
+    "end": ("RUNNING",),
+    "label": ("AWAIT_LABEL", "RUNNING"),
+    "reset_done": ("AWAIT_RESET",),
+    "clear": ("STOPPED", "FAULT"),
+}
+WHY = {
+    "DISARMED": "",
+    "PAUSED": "Paused by the operator.",
+    "RUNNING": "Adapter v41 steers noise and residual.",
+    "HOMING": "The episode has ended by its time limit.",
+    "AWAIT_LABEL": "It ended by its time limit.",
+    "AWAIT_RESET": "Labelled success.",
+    "STOPPED": "STOP by the operator.",
+    "FAULT": "Reflex: joint 4 torque.",
+    "FINISHED": "",
+}
+
+
+class ScriptedPort:
+    """Everything that was asked of it is in `commands`, `stops` and `renewals`."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._started = time.monotonic()
+        self._pictures = {name: _pictures(name) for name in ("front", "side", "wrist")}
+        self._frames: dict[str, Frame] = {}
+        self.restart()
+
+    def restart(self, state: str = "RUNNING", episode: int = 42, auto_label: bool = False) -> None:
+        """Forget everything: a new session in `state`, with `episode` - 1 labelled episodes behind it."""
+        self.state = state
+        self.episode = episode
+        self.auto_label = auto_label
+        self.epoch = 3
+        self.commands: list[tuple[str, dict[str, Any]]] = []
+        self.stops: list[float] = []
+        self.renewals: list[float] = []
+        self.labels: dict[int, list[str]] = {}
+        self.lost: Exception | None = None
+        """Raised by `snapshot` when set: the actor does not answer."""
+        self.frozen_camera: str | None = None
+        self._revision = 1
+        rng = random.Random(7)
+        for past in range(1, episode):
+            rises = 0.38 + 0.54 / (1 + math.exp(-(past - 17) / 5))
+            self.labels[past] = ["success" if rng.random() < rises else "failure"]
+
+    # --- the port ---------------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> dict[str, Any]:
+        if self.lost is not None:
+            raise self.lost
+        with self._lock:
+            latched = self.state in ("STOPPED", "FAULT")
+            labels = {e: history[-1] for e, history in self.labels.items() if history}
+            curve = [[e, int(v == "success")] for e, v in sorted(labels.items()) if v != "discard"]
+            return {
+                "revision": self._revision,
+                "state": self.state,
+                "why": WHY[self.state],
+                "task": "lid_opening",
+                "title": "Open the lid of a bin",
+                "method": "usr",
+                "run": "lid_opening-usr-0",
+                "pace": "real time",
+                "episode": self.episode,
+                "episodes_planned": 100,
+                "step": 37,
+                "max_steps": 120,
+                "adapter_version": self.episode - 1,
+                "auto_label": self.auto_label,
+                "awaiting_label": self.episode if self.state == "AWAIT_LABEL" else None,
+                "safety": {
+                    "level": {"STOPPED": "STOP", "FAULT": "FAULT"}.get(self.state, "OK"),
+                    "epoch": self.epoch,
+                    "causes": [self._cause()] if latched else [],
+                },
+                "verdicts": {"pass": 2914, "clipped": 61, "held": 3, "rejected": 0},
+                "learner": {
+                    "alive": True,
+                    "updates": 1640,
+                    "version": self.episode - 1,
+                    "utd_wanted": 5.0,
+                    "utd_reached": 4.96,
+                    "losses": {"critic": 0.0124, "actor": -0.613, "temperature": float("nan")},
+                    "label_watermark": self.episode - 1,
+                },
+                "base_success": 0.41,
+                "base_trials": 100,
+                "curve": curve,
+                "episodes": [self._row(episode, labels.get(episode)) for episode in range(1, self.episode)],
+                "cameras": list(self._pictures),
+                "allowed": {name: self._refusal(name) for name in (*LEGAL, "undo", "stop")},
+            }
+
+    def command(self, name: str, args: dict[str, Any], author: str) -> dict[str, Any]:
+        with self._lock:
+            self.commands.append((name, args))
+            if name == "label" and args["episode"] != self.episode:
+                return self._correct(args)
+            refusal = self._refusal(name)
+            if refusal is not None:
+                raise IllegalTransition(f"{name}: {refusal}")
+            if name == "label":
+                self.labels[self.episode] = [args["value"]]
+            if name == "undo":
+                self.labels[args["episode"]].pop()
+            if name == "reset_done":
+                self.episode += 1
+            following = {"arm": "PAUSED", "run": "RUNNING", "pause": "PAUSED", "end": "AWAIT_LABEL", "clear": "PAUSED",
+                         "label": "AWAIT_RESET", "reset_done": "RUNNING"}  # fmt: skip
+            self.become(following.get(name, self.state))
+            return {"state": self.state}
+
+    def stop(self, author: str) -> dict[str, Any]:
+        with self._lock:
+            self.stops.append(time.monotonic())
+            self.epoch += 1
+            self.become("STOPPED")
+            return {"level": "STOP", "epoch": self.epoch, "causes": [self._cause()]}
+
+    def renew(self) -> None:
+        self.renewals.append(time.monotonic())
+
+    def frame(self, camera: str) -> Frame | None:
+        pictures = self._pictures.get(camera)
+        if pictures is None:
+            return None
+        elapsed_ms = 1000 * (time.monotonic() - self._started)
+        if camera == self.frozen_camera and camera in self._frames:
+            seq = self._frames[camera].seq
+        else:
+            seq = int(elapsed_ms // 50)
+        self._frames[camera] = Frame(seq, elapsed_ms - 50 * seq + 6.0, pictures[seq % len(pictures)])
+        return self._frames[camera]
+
+    # --- the script -------------------------------------------------------------------------------------------------
+
+    def become(self, state: str) -> None:
+        with self._lock:
+            self.state = state
+            self._revision += 1
+
+    def _refusal(self, name: str) -> str | None:
+        legal = LEGAL.get(name)
+        if legal is None or self.state in legal:
+            return None
+        return f"only in {' or '.join(legal)}".replace("_", " ").lower()
+
+    def _cause(self) -> dict[str, Any]:
+        fault = self.state == "FAULT"
+        return {
+            "id": f"stop-{self.epoch}",
+            "kind": "robot_fault" if fault else "operator_stop",
+            "level": "FAULT" if fault else "STOP",
+            "detail": "joint 4 torque reflex" if fault else "STOP on the operator's page at 14:02:31",
+            "clears": "operator",
+        }
+
+    def _row(self, episode: int, label: str | None) -> dict[str, Any]:
+        steps = 120 if label != "success" else 58 + 7 * episode % 31
+        return {
+            "episode": episode,
+            "label": label,
+            "author": "page" if label else None,
+            "adapter_version": max(0, episode - 2),
+            "steps": steps,
+            "ended_by": "success" if label == "success" else "timeout",
+            "revision": len(self.labels.get(episode, ())),
+        }
+
+    def _correct(self, args: dict[str, Any]) -> dict[str, Any]:
+        history = self.labels.get(args["episode"], [])
+        if args.get("expected_revision") != len(history):
+            raise LabelConflict(f"episode {args['episode']} has been labelled since; look at it again")
+        history.append(args["value"])
+        self._revision += 1
+        return {"revision": len(history)}
+
+
+@functools.cache
+def _pictures(camera: str, frames: int = 24) -> list[bytes]:
+    """A schematic arm at a table, moving; [frames] JPEG files of 640 x 480 (the wrist: 480 x 480)."""
+    pictures = []
+    for index in range(frames):
+        swing = math.sin(2 * math.pi * index / frames)
+        width, height = (480, 480) if camera == "wrist" else (640, 480)
+        image = Image.new("RGB", (width, height), (58, 64, 72))
+        draw = ImageDraw.Draw(image)
+        draw.rectangle((0, height * 0.58, width, height), fill=(151, 134, 112))
+        left = width * (0.60 if camera == "front" else 0.45)
+        draw.rectangle((left, height * 0.60, left + 110, height * 0.84), fill=(70, 112, 150))
+        lid = height * 0.57 - 18 * max(0, swing)
+        draw.polygon(
+            [
+                (left, height * 0.60),
+                (left + 110, height * 0.60),
+                (left + 118, lid),
+                (left + 6, height * 0.57),
+            ],
+            fill=(96, 146, 188),
+        )
+        tip = (left + 12 - 46 * (1 - swing) / 2, height * 0.55)
+        elbow = (width * 0.36, height * (0.20 + 0.02 * swing))
+        joints = [(width * 0.14, height * 0.72), (width * 0.16, height * 0.36), elbow, tip]
+        draw.line(joints, fill=(232, 234, 236), width=30, joint="curve")
+        for x, y in joints[:-1]:
+            draw.ellipse((x - 20, y - 20, x + 20, y + 20), fill=(196, 201, 207))
+        draw.rectangle((tip[0] - 13, tip[1] - 6, tip[0] + 13, tip[1] + 26), fill=(52, 56, 62))
+        buffer = io.BytesIO()
+        image.filter(ImageFilter.GaussianBlur(0.8)).save(buffer, "JPEG", quality=82)
+        pictures.append(buffer.getvalue())
+    return pictures

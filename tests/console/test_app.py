@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+
+from robot_rl.console.app import WEB
+from robot_rl.errors import DeadlineMissed
+from tests.console.scripted import ScriptedPort
+
+
+def post(origin: str, path: str, args: object) -> httpx.Response:
+    return httpx.post(origin + path, json=args, headers={"origin": origin})
+
+
+LABEL = {"episode": 42, "value": "success", "event_id": "a"}
+
+
+def test_the_snapshot_is_valid_json_whatever_the_learner_says(origin: str) -> None:
+    snapshot = httpx.get(f"{origin}/api/snapshot").json()
+    assert snapshot["state"] == "RUNNING"
+    assert snapshot["learner"]["losses"]["temperature"] is None
+
+
+def test_commands_reach_the_session(origin: str, port: ScriptedPort) -> None:
+    assert post(origin, "/api/command/pause", {}).json() == {"state": "PAUSED"}
+    assert post(origin, "/api/command/run", {}).status_code == 200
+    assert post(origin, "/api/command/label", LABEL).status_code == 200
+    assert port.commands == [("pause", {}), ("run", {}), ("label", LABEL)]
+
+
+def test_stop_by_post_answers_with_the_guards_word(origin: str, port: ScriptedPort) -> None:
+    for path in ("/api/stop", "/api/command/stop"):
+        assert post(origin, path, {}).json()["level"] == "STOP"
+    assert len(port.stops) == 2
+    assert port.commands == []
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "status", "says"),
+    [
+        ("arm", {}, 409, "only in disarmed"),
+        ("label", LABEL | {"episode": 7, "expected_revision": 9}, 409, "labelled since"),
+        ("labell", LABEL, 404, "did you mean 'label'"),
+        ("label", LABEL | {"value": "maybe"}, 422, "'success', 'failure' or 'discard'"),
+        ("label", LABEL | {"event_id": ""}, 422, "event_id"),
+        ("label", {"value": "success"}, 422, "episode"),
+        ("pause", {"now": True}, 422, "now"),
+        ("clear", {}, 422, "cause_id"),
+    ],
+)
+def test_a_refusal_says_why(origin: str, name: str, args: dict[str, object], status: int, says: str) -> None:
+    answer = post(origin, f"/api/command/{name}", args)
+    assert answer.status_code == status
+    assert says in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("body", ["", "[]", "{", '"x"', "{" * 2000])
+def test_no_body_is_an_error_of_ours(origin: str, body: str) -> None:
+    headers = {"origin": origin, "content-type": "application/json"}
+    assert httpx.post(f"{origin}/api/command/label", content=body, headers=headers).status_code == 422
+
+
+def test_a_silent_actor_is_a_gateway_timeout(origin: str, port: ScriptedPort) -> None:
+    port.lost = DeadlineMissed("snapshot: no answer")
+    answer = httpx.get(f"{origin}/api/snapshot")
+    assert answer.status_code == 504
+    assert answer.json() == {"detail": "snapshot: no answer"}
+
+
+def test_what_is_vendored_is_what_it_says_it_is() -> None:
+    for source in (WEB / "vendor").glob("*/SOURCE.md"):
+        assert (source.parent / "LICENSE").stat().st_size > 1000
+        stated = dict(re.findall(r"^sha256 ([0-9a-f]{64})  (\S+)$", source.read_text(), re.MULTILINE))
+        files = {p.name for p in source.parent.iterdir()} - {"SOURCE.md", "LICENSE"}
+        assert files == set(stated.values())
+        for digest, name in stated.items():
+            assert hashlib.sha256((source.parent / name).read_bytes()).hexdigest() == digest
+
+
+def test_the_page_names_no_other_origin() -> None:
+    for path in Path(WEB).rglob("*"):
+        if path.suffix in (".html", ".js", ".css"):
+            assert re.findall(r"\b(?:https?|wss?)://\w[\w.-]*", path.read_text()) == [], path

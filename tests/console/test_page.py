@@ -1,0 +1,373 @@
+"""The page in a real Chromium, against the service as it ships and a scripted session."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, Route
+
+from robot_rl.errors import DeadlineMissed
+from tests.console.scripted import ScriptedPort
+from tests.console.serving import serving
+
+
+class Watched:
+    """A page, what it said on its console, and where it sent requests."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+        page.on("console", lambda m: self.complaints.append(m.text) if m.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("request", lambda request: self.requests.append(request.url))
+        page.on("websocket", lambda socket: self.requests.append(socket.url))
+
+
+@pytest.fixture
+def watched(browser: Browser) -> Iterator[Watched]:
+    context = browser.new_context(viewport={"width": 1280, "height": 720})
+    context.set_default_timeout(10_000)
+    yield Watched(context.new_page())
+    context.close()
+
+
+@pytest.fixture
+def page(watched: Watched, origin: str) -> Iterator[Page]:
+    watched.page.goto(origin)
+    shows(watched.page, "RUNNING")
+    yield watched.page
+    assert watched.complaints == []
+
+
+def shows(page: Page, state: str) -> None:
+    page.wait_for_selector(f'body[data-state="{state}"]')
+
+
+def eventually(true: Callable[[], bool], within_s: float = 3.0) -> None:
+    end = time.monotonic() + within_s
+    while not true():
+        assert time.monotonic() < end, f"not within {within_s} s"
+        time.sleep(0.01)
+
+
+def labels(port: ScriptedPort) -> list[tuple[int, str]]:
+    return [(args["episode"], args["value"]) for name, args in port.commands if name == "label"]
+
+
+def test_everything_comes_from_this_origin_and_nothing_complains(page: Page, watched: Watched, origin: str) -> None:
+    page.wait_for_selector('.camera.main[data-age="live"]')
+    page.wait_for_timeout(300)
+    hosts = {url.split("://")[1].split("/")[0] for url in watched.requests}
+    assert hosts == {origin.split("://")[1]}
+    assert any(url.startswith("ws://") for url in watched.requests)
+    assert watched.complaints == []
+
+
+def test_esc_stops_and_stays_stopped_over_a_reload(page: Page, port: ScriptedPort) -> None:
+    page.keyboard.press("Escape")
+    shows(page, "STOPPED")
+    assert len(port.stops) == 1
+    page.reload()
+    shows(page, "STOPPED")
+    assert page.inner_text("#state") == "Stopped"
+    assert len(port.stops) == 1
+
+
+def test_esc_reaches_the_guard_and_the_page_within_50_ms(
+    page: Page, port: ScriptedPort, record_property: Callable[[str, object], None]
+) -> None:
+    page.evaluate(
+        """() => {
+          let pressed = 0;
+          window.latencies = [];
+          addEventListener('keydown', () => { pressed = performance.now(); }, { capture: true });
+          new MutationObserver(() => {
+            if (document.body.dataset.state !== 'STOPPED' || pressed === 0) return;
+            latencies.push(performance.now() - pressed);
+            pressed = 0;
+          }).observe(document.body, { attributes: true, attributeFilter: ['data-state'] });
+        }"""
+    )
+    for _ in range(20):
+        page.keyboard.press("Escape")
+        shows(page, "STOPPED")
+        port.become("RUNNING")
+        port.epoch += 1
+        shows(page, "RUNNING")
+    latencies = sorted(page.evaluate("latencies"))
+    assert len(latencies) == 20
+    assert len(port.stops) == 20
+    median, worst = statistics.median(latencies), latencies[-1]
+    record_property("esc_to_stopped_ms", {"median": median, "worst": worst})
+    print(f"Esc -> STOPPED on the page: median {median:.1f} ms, worst of 20 {worst:.1f} ms")
+    assert median < 50
+
+
+def test_stop_goes_by_post_when_the_socket_is_gone(watched: Watched, origin: str, port: ScriptedPort) -> None:
+    page = watched.page
+    page.route_web_socket("**/ws/control", lambda socket: socket.close())
+    page.goto(origin)
+    with page.expect_request("**/api/stop") as posted:
+        page.keyboard.press("Escape")
+    assert posted.value.method == "POST"
+    shows(page, "STOPPED")
+    assert len(port.stops) == 1
+
+
+def test_a_stop_that_nobody_confirms_is_said_in_the_largest_letters(watched: Watched, origin: str) -> None:
+    page = watched.page
+
+    def refuse(route: Route) -> None:
+        route.abort()
+
+    page.route_web_socket("**/ws/control", lambda socket: socket.close())
+    page.route("**/api/stop", refuse)
+    page.goto(origin)
+    page.keyboard.press("Escape")
+    shows(page, "STOP_UNCONFIRMED")
+    assert "hardware e-stop" in page.inner_text("#prompt")
+
+
+def test_esc_works_with_focus_in_a_text_field(page: Page, port: ScriptedPort) -> None:
+    page.evaluate("document.body.append(Object.assign(document.createElement('input'), { id: 'field' }))")
+    page.focus("#field")
+    page.keyboard.press("1")
+    page.keyboard.press("Escape")
+    shows(page, "STOPPED")
+    assert len(port.stops) == 1
+    assert labels(port) == []
+
+
+def test_one_press_is_one_label(page: Page, port: ScriptedPort) -> None:
+    port.become("AWAIT_LABEL")
+    shows(page, "AWAIT_LABEL")
+    page.keyboard.press("1")
+    page.keyboard.press("1")
+    page.keyboard.press("0")
+    shows(page, "AWAIT_RESET")
+    page.keyboard.press("1")
+    page.wait_for_timeout(200)
+    assert labels(port) == [(42, "success")]
+
+
+def test_a_late_key_does_not_label_the_next_episode(page: Page, port: ScriptedPort) -> None:
+    port.become("AWAIT_LABEL")
+    shows(page, "AWAIT_LABEL")
+    page.keyboard.press("0")
+    shows(page, "AWAIT_RESET")
+    page.keyboard.press("r")
+    shows(page, "RUNNING")
+    assert labels(port) == [(42, "failure")]
+    assert port.episode == 43
+    assert page.inner_text("#episode") == "43"
+
+
+def test_a_held_key_labels_once(page: Page, port: ScriptedPort) -> None:
+    port.become("AWAIT_LABEL")
+    shows(page, "AWAIT_LABEL")
+    for _ in range(5):
+        page.keyboard.down("1")  # each further one is a repeat
+        page.wait_for_timeout(30)
+    page.keyboard.up("1")
+    shows(page, "AWAIT_RESET")
+    assert labels(port) == [(42, "success")]
+
+
+@pytest.mark.parametrize("state", ["DISARMED", "PAUSED", "HOMING", "AWAIT_RESET", "STOPPED", "FINISHED"])
+def test_no_label_in_a_state_that_has_none_to_give(page: Page, port: ScriptedPort, state: str) -> None:
+    port.become(state)
+    shows(page, state)
+    for key in ("1", "0", "d"):
+        page.keyboard.press(key)
+    page.click("#action-success", force=True)
+    assert "only in await label" in page.inner_text("#message")
+    page.wait_for_timeout(100)
+    assert port.commands == []
+
+
+@pytest.mark.parametrize("chord", ["Control+1", "Alt+1", "Shift+E", "Meta+0", "Space"])
+def test_modifiers_and_space_do_nothing(page: Page, port: ScriptedPort, chord: str) -> None:
+    page.keyboard.press(chord)
+    page.wait_for_timeout(100)
+    assert port.commands == []
+    assert port.stops == []
+
+
+def test_a_clicked_button_is_not_pressed_again_by_space_or_a_held_enter(page: Page, port: ScriptedPort) -> None:
+    port.become("PAUSED")
+    shows(page, "PAUSED")
+    page.click("#action-run")
+    shows(page, "RUNNING")
+    port.become("PAUSED")
+    shows(page, "PAUSED")
+    page.keyboard.press("Space")
+    page.focus("#action-run")
+    for _ in range(4):
+        page.keyboard.down("Enter")
+    page.keyboard.up("Enter")
+    shows(page, "RUNNING")
+    page.wait_for_timeout(100)
+    assert port.commands == [("run", {}), ("run", {})]
+    assert page.inner_text("#message") == "run"
+
+
+def test_a_disabled_button_says_why(page: Page, port: ScriptedPort) -> None:
+    port.become("STOPPED")
+    shows(page, "STOPPED")
+    buttons = page.locator('.action[aria-disabled="true"]')
+    assert buttons.count() >= 8
+    for button in buttons.all():
+        assert button.locator(".reason").inner_text().startswith("only in")
+        assert button.get_attribute("title")
+        assert button.get_attribute("aria-describedby")
+
+
+def test_clear_names_the_cause_and_lands_in_paused(page: Page, port: ScriptedPort) -> None:
+    page.click("#stop")
+    shows(page, "STOPPED")
+    page.click("#causes .clear")
+    shows(page, "PAUSED")
+    assert port.commands == [("clear", {"cause_id": "stop-4"})]
+    assert page.locator(".cause").count() == 0
+
+
+def test_a_correction_names_its_revision_and_moves_the_curve(page: Page, port: ScriptedPort) -> None:
+    before = page.inner_text("#success")
+    first = page.locator(".episode").first
+    assert first.locator(".number").inner_text() == "41"
+    first.click()
+    page.click('.corrections button:has-text("failure")')
+    page.wait_for_selector('.episode[data-label="failure"] >> text="41"')
+    assert port.commands[0][1].items() >= {"episode": 41, "value": "failure", "expected_revision": 1}.items()
+    assert page.inner_text("#success") != before
+
+
+def test_a_stale_correction_conflicts_visibly(page: Page, port: ScriptedPort) -> None:
+    page.locator(".episode").first.click()
+    page.evaluate("window.seen = document.querySelector('.corrections button:nth-child(2)')")
+    port.labels[41].append("discard")  # someone else; this page has not heard of it when its button is pressed
+    page.evaluate("window.seen.click()")
+    page.wait_for_selector('#message:has-text("labelled since")')
+    assert port.labels[41] == ["success", "discard"]
+
+
+def test_camera_frames_move_on(page: Page) -> None:
+    seq = "() => [...document.querySelectorAll('.camera')].map((camera) => Number(camera.dataset.seq))"
+    for name in ("front", "side", "wrist"):
+        page.wait_for_selector(f'.camera[data-camera="{name}"][data-seq]')
+    before = page.evaluate(seq)
+    page.wait_for_timeout(1000)
+    steps = [after - earlier for earlier, after in zip(before, page.evaluate(seq), strict=True)]
+    assert len(steps) == 3
+    assert min(steps) >= 10
+    assert "ms" in page.inner_text(".camera.main .age")
+
+
+def test_a_stalled_camera_says_stale(page: Page, port: ScriptedPort) -> None:
+    page.wait_for_selector('.camera[data-camera="side"][data-age="live"]')
+    port.frozen_camera = "side"
+    page.wait_for_selector('.camera[data-camera="side"][data-age="stale"]')
+    assert page.inner_text('.camera[data-camera="side"] .age').startswith("STALE")
+    assert page.get_attribute('.camera[data-camera="front"]', "data-age") == "live"
+
+
+def test_the_heartbeat_renews_at_10_hz_and_ends_with_the_page(page: Page, port: ScriptedPort) -> None:
+    before = len(port.renewals)
+    page.wait_for_timeout(1000)
+    assert 7 <= len(port.renewals) - before <= 12
+    page.evaluate("() => { const end = performance.now() + 800; while (performance.now() < end); }")
+    page.wait_for_timeout(250)
+    gaps = [later - earlier for earlier, later in zip(port.renewals, port.renewals[1:], strict=False)]
+    assert max(gaps) > 0.7, "a stuck page must not renew"
+    page.close()
+    time.sleep(0.2)
+    silent = len(port.renewals)
+    time.sleep(0.4)
+    assert len(port.renewals) == silent
+
+
+def test_an_actor_that_does_not_answer_is_no_contact(page: Page, port: ScriptedPort) -> None:
+    port.lost = DeadlineMissed("snapshot: no answer from the actor")
+    shows(page, "NO_CONTACT")
+    assert page.inner_text("#why") == "snapshot: no answer from the actor"
+    page.keyboard.press("e")
+    page.wait_for_timeout(100)
+    assert port.commands == []
+    page.keyboard.press("Escape")
+    eventually(lambda: len(port.stops) == 1)
+    shows(page, "STOPPED")
+    port.lost = None
+    page.wait_for_selector("#causes .clear")
+
+
+def test_the_page_returns_when_the_service_does(watched: Watched) -> None:
+    port = ScriptedPort()
+    port.become("PAUSED")
+    page = watched.page
+    with serving(port) as origin:
+        page.goto(origin)
+        shows(page, "PAUSED")
+    shows(page, "NO_CONTACT")
+    assert page.inner_text("#reason-run") == "no contact"
+    number = int(origin.rsplit(":", 1)[1])
+    with serving(port, number):
+        shows(page, "PAUSED")
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 720), (1920, 1080)])
+@pytest.mark.parametrize("state", ["RUNNING", "AWAIT_LABEL", "FAULT"])
+def test_nothing_is_cut_off(
+    browser: Browser, origin: str, port: ScriptedPort, state: str, width: int, height: int
+) -> None:
+    port.become(state)
+    page = browser.new_page(viewport={"width": width, "height": height})
+    page.goto(origin)
+    shows(page, state)
+    page.wait_for_selector(".camera.main canvas")
+    cut = page.evaluate(
+        """() => [...document.querySelectorAll('button, h1, h2, dt, dd, #prompt, .figures p, .reason, header span')]
+          .filter((e) => !e.closest('#episodes'))
+          .filter((e) => e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display !== 'inline')
+          .map((e) => e.outerHTML.slice(0, 120))"""
+    )
+    scrolls = page.evaluate("document.documentElement.scrollHeight > innerHeight")
+    sizes = page.evaluate(
+        "[...document.querySelectorAll('h1, button, dd b')].map((e) => parseFloat(getComputedStyle(e).fontSize))"
+    )
+    box = page.locator(".camera.main").bounding_box()
+    page.close()
+    assert cut == []
+    assert not scrolls
+    assert sizes[0] == max(sizes), "the state is the largest thing on the page"
+    assert box is not None
+    assert box["width"] * box["height"] > 0.24 * width * height, "cameras take the room that is left"
+
+
+def test_many_viewers_share_one_poll(
+    origin: str, port: ScriptedPort, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+    honest = port.snapshot
+    counting = threading.Lock()
+
+    def counted() -> dict[str, object]:
+        nonlocal asked
+        with counting:
+            asked += 1
+        return honest()
+
+    monkeypatch.setattr(port, "snapshot", counted)
+    pages = [browser.new_page() for _ in range(3)]
+    for viewer in pages:
+        viewer.goto(origin)
+        shows(viewer, "RUNNING")
+    asked = 0
+    pages[0].wait_for_timeout(1000)
+    for viewer in pages:
+        viewer.close()
+    assert asked <= 11

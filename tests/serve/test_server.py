@@ -1,0 +1,176 @@
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from robot_rl.clock import SECOND, SteppedClock
+from robot_rl.errors import BadAction, BadObservation, ConfigError, ContextMiss, SpecMismatch, WireError
+from robot_rl.serve.server import ContextCache, PolicyServer
+from robot_rl.types import Array, Context, Observation
+from robot_rl.wire.handshake import PROTOCOL, spec_from_plain, stamp
+from robot_rl.wire.rpc import RpcClient
+from robot_rl.wire.schemas import from_plain, to_plain
+from tests.serve.doubles import SeeingPolicy, noise, observation
+
+
+@contextmanager
+def serving(policy: SeeingPolicy, **options: Any) -> Iterator[tuple[PolicyServer, RpcClient]]:
+    server, stopping = PolicyServer(policy, "tcp://127.0.0.1:*", **options), threading.Event()
+    thread = threading.Thread(target=server.run, args=(stopping,))
+    thread.start()
+    client = RpcClient(server.endpoint)
+    try:
+        yield server, client
+    finally:
+        stopping.set()
+        thread.join(5)
+        client.close()
+        server.close()
+
+
+def encode(client: RpcClient, policy: SeeingPolicy, observations: list[Observation]) -> Context:
+    arrays: list[Array] = []
+    plain = to_plain(observations, arrays)
+    reply, results = client.call("encode", stamp(policy.spec.hash) | {"observations": plain}, arrays)
+    return from_plain(Context, reply["context"], results)
+
+
+def decode(client: RpcClient, policy: SeeingPolicy, handles: tuple[bytes, ...], given: Array, /, **more: Any) -> Array:
+    header = stamp(policy.spec.hash) | {"handles": list(handles), "noise": 0} | more
+    reply, results = client.call("decode", header, [given])
+    assert reply["noise_applied"] is True
+    return results[0]
+
+
+def test_hello_says_protocol_and_spec() -> None:
+    policy = SeeingPolicy()
+    with serving(policy) as (_, client):
+        hello, _ = client.call("hello", {"protocol": PROTOCOL})
+        assert spec_from_plain(hello).hash == policy.spec.hash
+        with pytest.raises(SpecMismatch, match=f"expected policy protocol {PROTOCOL}, got 99"):
+            client.call("hello", {"protocol": 99})
+
+
+def test_contexts_stay_and_decode_by_handle() -> None:
+    policy = SeeingPolicy()
+    seen = [observation(0), observation(1)]
+    with serving(policy) as (server, client):
+        context = encode(client, policy, seen)
+        chunks = decode(client, policy, context.handle, noise(2))
+        assert len(server.contexts) == 2
+    np.testing.assert_array_equal(chunks, policy.decode(policy.encode(seen), noise(2)))
+
+
+def test_the_same_content_has_the_same_handle_whatever_its_stamps() -> None:
+    policy = SeeingPolicy()
+    with serving(policy) as (server, client):
+        first = encode(client, policy, [observation(0)]).handle
+        again = encode(client, policy, [replace(observation(0), seq=9, stamps_ns={"robot": 9})]).handle
+        other = encode(client, policy, [replace(observation(0), tcp_pose=np.ones(7))]).handle
+        assert first == again != other
+        assert len(server.contexts) == 2
+
+
+def test_a_context_expires_and_a_miss_is_counted() -> None:
+    policy, clock = SeeingPolicy(), SteppedClock()
+    with serving(policy, clock=clock, keep_s=30.0) as (server, client):
+        handles = encode(client, policy, [observation(0)]).handle
+        clock.advance(29 * SECOND)
+        decode(client, policy, handles, noise())  # each use keeps it for another 30 s
+        clock.advance(31 * SECOND)
+        with pytest.raises(ContextMiss, match="send its observation"):
+            decode(client, policy, handles, noise())
+        assert server.misses == 1
+        assert client.call("status")[0]["misses"] == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"tcp_pose": np.zeros(6)}, r"tcp_pose: expected shape \(7,\), got \(6,\)"),
+        ({"images": {"front": np.zeros((4, 4, 3))}}, "images.front: expected uint8, got float64"),
+        ({"images": {"from": np.zeros((4, 4, 3), np.uint8)}}, r"'images.front'.* did you mean 'images.from'"),
+        ({"extra": {"bin_pose": np.array([0, np.nan, 0, 0])}}, "extra.bin_pose: expected finite"),
+    ],
+)
+def test_a_bad_observation_is_named_and_the_next_is_served(wrong: dict[str, Any], words: str) -> None:
+    policy = SeeingPolicy()
+    with serving(policy) as (_, client):
+        with pytest.raises(BadObservation, match=words) as caught:
+            encode(client, policy, [replace(observation(), **wrong)])
+        assert "Traceback" not in str(caught.value)
+        assert encode(client, policy, [observation()]).features.shape == (1, 12)
+    assert policy.encoded == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "more", "error"),
+    [
+        (noise(2), {}, BadAction),
+        (noise().astype(np.float64), {}, BadAction),
+        (np.full((1, 8, 4), np.nan, np.float32), {}, BadAction),
+        (noise(), {"latent": 0}, BadAction),
+        (noise(), {"noise": None}, WireError),
+        (noise(), {"noise": 1}, WireError),
+        (noise(), {"handles": ["text"]}, WireError),
+        (noise(), {"handles": [b"x"] * 2000}, WireError),
+        (noise(), {"handles": []}, WireError),
+    ],
+)
+def test_bad_noise_latent_or_handles_are_refused(given: Array, more: dict[str, Any], error: type[Exception]) -> None:
+    policy = SeeingPolicy()
+    with serving(policy) as (_, client):
+        handles = encode(client, policy, [observation()]).handle
+        with pytest.raises(error):
+            decode(client, policy, handles, given, **more)
+        assert decode(client, policy, handles, noise()).shape == (1, 8, 4)
+
+
+def test_a_client_of_another_model_is_refused_with_both_hashes() -> None:
+    policy, other = SeeingPolicy(), SeeingPolicy("another")
+    with serving(policy) as (_, client), pytest.raises(SpecMismatch, match=policy.spec.hash[:12]) as caught:
+        encode(client, other, [observation()])
+    assert other.spec.hash[:12] in str(caught.value)
+
+
+def test_the_cache_is_bounded_and_forgets_the_least_recently_used() -> None:
+    cache, context = ContextCache(SteppedClock(), size=3), Context(np.zeros((1, 2), np.float32))
+    for name in (b"a", b"b", b"c"):
+        cache.put(name, context)
+    cache.get(b"a")
+    cache.put(b"d", context)
+    assert len(cache) == 3
+    cache.get(b"a")
+    with pytest.raises(ContextMiss):
+        cache.get(b"b")
+
+
+def test_other_machines_are_kept_out_unless_overridden() -> None:
+    with pytest.raises(ConfigError, match="loopback"):
+        PolicyServer(SeeingPolicy(), "tcp://0.0.0.0:*")
+
+
+@pytest.mark.parametrize(
+    "name", ["nothing.safetensors", "tests.serve.doubles:nothing", "tests.serve.doubles:observation"]
+)
+def test_the_command_line_refuses_what_is_no_policy(name: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "robot_rl.serve", name], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("ConfigError: ")
+
+
+def test_the_server_imports_numpy_zmq_and_msgpack_only() -> None:
+    code = (
+        "import sys; import robot_rl.serve.server, robot_rl.serve.__main__, robot_rl.policy.remote;"
+        "print([m for m in ('torch', 'pydantic', 'fastapi', 'mcap', 'safetensors', 'yaml') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,230 @@
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pytest
+
+from robot_rl.clock import SECOND, RealClock
+from robot_rl.config import GuardConfig
+from robot_rl.errors import DeadlineMissed, IllegalTransition, RobotFault
+from robot_rl.protocols import RobotPort
+from robot_rl.safety.guard import Guard
+from robot_rl.safety.limits import Limits
+from robot_rl.services.guard import GuardClient, serve_guard
+from robot_rl.types import ActionSpace, Array, Command, CommandResult, Observation, RobotSpec, SafetyLevel, Verdict
+from robot_rl.wire.rpc import Reply
+
+HZ = 50.0
+PERIOD_S = 1 / HZ
+SPACE = ActionSpace(
+    "ee_delta", ("dx", "dy", "dz", "gripper"), ("m",) * 4, (-0.012, -0.012, -0.012, 0.0), (0.012, 0.012, 0.012, 0.08)
+)
+LIMITS = Limits(np.full(3, -1.0), np.full(3, 1.0), 0.012, 0.012, 1.5, 0.0, 0.08)
+SPEC = RobotSpec("point", SPACE, HZ, 0)
+
+
+@dataclass
+class Point:
+    """A robot of no mass: it is where it was sent. With `period_s`, each control period takes that long."""
+
+    period_s: float = 0.0
+    fails: bool = False
+    at: Array = field(default_factory=lambda: np.array([0.0, 0, 0, 0, 0, 0, 1]))
+    events: list[tuple[float, str]] = field(default_factory=list)
+    spec: RobotSpec = SPEC
+
+    def observe(self) -> Observation:
+        stamps = {"robot": time.monotonic_ns()}
+        return Observation(0, stamps, np.zeros(0), np.zeros(0), self.at.copy(), 0.04, np.zeros(6))
+
+    def apply(self, target: Array) -> None:
+        if self.fails:
+            raise RobotFault("reflex: cartesian_reflex")
+        self.events.append((time.monotonic(), "apply"))
+        time.sleep(self.period_s)
+        self.at[:3] += target[:3]
+
+    def hold(self) -> None:
+        self.events.append((time.monotonic(), "hold"))
+        time.sleep(self.period_s)
+
+    def close(self) -> None: ...
+
+    def count(self, what: str) -> int:
+        return sum(kind == what for _, kind in self.events)
+
+
+@contextmanager
+def guarded(robot: Point, **calls: Any) -> Iterator[GuardClient]:
+    """A guard served by a thread, active and with a patient operator."""
+    stopping = threading.Event()
+    with TemporaryDirectory() as folder:
+        endpoint = f"ipc://{folder}/guard"
+        clock = RealClock()
+        guard = Guard(robot, LIMITS, GuardConfig(operator_ms=20_000), clock, Path(folder) / "guard.json")
+        thread = threading.Thread(target=serve_guard, args=(guard, endpoint, stopping), kwargs={"calls": calls})
+        thread.start()
+        client = GuardClient(endpoint)
+        try:
+            client.renew_operator()
+            client.set_active(True)
+            yield client
+        finally:
+            stopping.set()
+            thread.join(5)
+            client.close()
+            assert not thread.is_alive()
+
+
+def command(client: GuardClient, dx: float = 0.005, epoch: int | None = None) -> Command:
+    deadline = time.monotonic_ns() + SECOND
+    return Command(np.array([dx, 0, 0, 0.04]), deadline, client.safety.epoch if epoch is None else epoch, 1, 0)
+
+
+def test_the_client_is_a_robot_port_and_moves_the_robot() -> None:
+    robot = Point()
+    with guarded(robot) as client:
+        assert isinstance(client, RobotPort)
+        assert client.spec == robot.spec
+        result = client.submit(command(client))
+        assert result.verdict is Verdict.PASS
+        np.testing.assert_allclose(result.observation.tcp_pose[:3], [0.005, 0, 0])
+        np.testing.assert_array_equal(client.observe().tcp_pose, robot.at)
+        assert client.safety.level is SafetyLevel.OK
+
+
+def test_clipped_and_rejected_commands_come_back_as_such() -> None:
+    robot = Point()
+    with guarded(robot) as client:
+        assert client.submit(command(client, 0.014)).verdict is Verdict.CLIPPED
+        assert client.submit(command(client, float("nan"))).verdict is Verdict.REJECTED
+        assert client.safety.causes[0].kind == "bad_action"
+        assert client.check(np.zeros((8, 4))) is None
+        reason = client.check(np.full((8, 4), np.inf))
+        assert reason
+
+
+@pytest.mark.parametrize("period_s", [0.0, PERIOD_S], ids=["driver returns at once", "driver takes the period"])
+def test_commands_are_carried_out_at_the_control_rate_without_a_hold_between(period_s: float) -> None:
+    robot, steps = Point(period_s), 25
+    with guarded(robot) as client:
+        client.submit(command(client))
+        holds, began = robot.count("hold"), time.monotonic()
+        for _ in range(steps):
+            client.submit(command(client, 0.001))
+        took = time.monotonic() - began
+        assert robot.count("hold") - holds <= 2  # a busy machine may be late once or twice
+        assert steps * PERIOD_S * 0.95 <= took < steps * PERIOD_S * 1.6
+    times = [at for at, kind in robot.events if kind == "apply"]
+    assert np.min(np.diff(times)) > 0.9 * PERIOD_S
+
+
+def test_without_commands_the_robot_holds_and_the_cause_is_known() -> None:
+    robot = Point()
+    with guarded(robot) as client:
+        client.submit(command(client))
+        before = robot.count("hold")
+        time.sleep(0.3)
+        assert robot.count("hold") - before > 5
+        assert [cause.kind for cause in client.state().causes] == ["command_late"]
+        assert client.submit(command(client)).verdict is Verdict.PASS
+        assert client.safety.level is SafetyLevel.OK
+
+
+def test_after_an_acknowledged_stop_nothing_of_the_old_epoch_moves() -> None:
+    robot = Point(PERIOD_S)
+    results: list[CommandResult] = []
+    with guarded(robot) as client:
+        old = client.safety.epoch
+
+        def drive() -> None:
+            results.extend(client.submit(command(client, 0.001, old)) for _ in range(20))
+
+        driver = threading.Thread(target=drive)
+        driver.start()
+        time.sleep(0.15)
+        asked = time.monotonic()
+        state = client.stop("test", "Esc")
+        acknowledged = time.monotonic()
+        driver.join(5)
+        assert acknowledged - asked < 0.1
+        assert (state.level, state.epoch) == (SafetyLevel.STOP, old + 1)
+        assert 0 < robot.count("apply") < 20
+        assert all(at < acknowledged for at, kind in robot.events if kind == "apply")
+        assert {result.verdict for result in results} == {Verdict.PASS, Verdict.HELD}
+
+        with pytest.raises(IllegalTransition, match="operator_stop"):
+            client.clear("something else", "test")
+        assert client.clear(state.causes[0].id, "test").level is SafetyLevel.OK
+        assert client.set_active(True).epoch == old + 1
+        assert client.submit(command(client, 0.001, old)).verdict is Verdict.HELD
+        assert client.submit(command(client)).verdict is Verdict.PASS
+
+
+def test_a_newer_command_replaces_one_that_waits() -> None:
+    robot = Point()
+    errors: list[Exception] = []
+    with guarded(robot) as client, guarded_again(client) as other:
+        client.submit(command(client))  # now a whole period lies ahead
+
+        def first() -> None:
+            try:
+                client.submit(command(client))
+            except DeadlineMissed as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=first)
+        thread.start()
+        time.sleep(PERIOD_S / 4)
+        assert other.submit(command(other)).verdict is Verdict.PASS
+        thread.join(5)
+    assert "newer command" in str(errors[0])
+
+
+@contextmanager
+def guarded_again(client: GuardClient) -> Iterator[GuardClient]:
+    """A second client of the same guard."""
+    other = GuardClient(client.endpoint)
+    try:
+        yield other
+    finally:
+        other.close()
+
+
+def test_a_robot_fault_is_latched_and_the_service_lives() -> None:
+    robot = Point()
+    with guarded(robot) as client:
+        robot.fails = True
+        result = client.submit(command(client))
+        assert result.verdict is Verdict.HELD
+        assert "cartesian_reflex" in result.reason
+        assert client.safety.level is SafetyLevel.FAULT
+        assert client.observe().gripper_width == 0.04
+
+
+def test_further_calls_run_in_the_control_thread_and_the_robot_is_looked_at_after_them() -> None:
+    robot = Point()
+
+    def reset(header: dict[str, Any], arrays: list[Array]) -> Reply:
+        robot.at[0] = header["x"]
+        return {"thread": threading.current_thread().name}, ()
+
+    with guarded(robot, reset=reset) as client:
+        assert client.call("reset", {"x": 0.5})[0]["thread"] == "guard-control"
+        assert client.observe().tcp_pose[0] == 0.5
+        client.begin()
+        assert client.submit(command(client)).verdict is Verdict.PASS
+        np.testing.assert_allclose(robot.at[0], 0.505)
+
+
+def test_it_ends_holding() -> None:
+    robot = Point()
+    with guarded(robot) as client:
+        client.submit(command(client))
+    assert robot.events[-1][1] == "hold"

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from robot_rl.config import load_task, parse_task, task_names, task_path
+from robot_rl.errors import ConfigError
+
+TASK: dict[str, Any] = {
+    "name": "push",
+    "title": "Push a cube",
+    "twin": "somewhere:Twin",
+    "scene": {"anything": {"at": "all"}},
+    "max_steps": 50,
+    "home": [0.4, 0.0, 0.5],
+    "limits": {
+        "workspace_low": [0.3, -0.3, 0.3],
+        "workspace_high": [0.8, 0.3, 0.7],
+        "step_m": 0.02,
+        "seam_m": 0.03,
+        "tolerance": 2.0,
+    },
+    "policy": {"checkpoint": "push.safetensors"},
+    "methods": {"usr": {"utd": 3.0}, "dsrl-na": {}},
+    "protocol": {"episodes": 100, "seeds": [0, 1], "tuning_seeds": [100], "trials": 100},
+}
+
+
+def changed(**changes: Any) -> str:
+    """The task's YAML with `section__key` set, or left out when the value is None."""
+    task = yaml.safe_load(yaml.safe_dump(TASK))
+    for place, value in changes.items():
+        *sections, key = place.split("__")
+        section = task
+        for name in sections:
+            section = section.setdefault(name, {})
+        section[key] = value
+        if value is None:
+            del section[key]
+    return yaml.safe_dump(task)
+
+
+def complaint(text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        parse_task(text, "push.yaml")
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", task_names())
+def test_every_shipped_task_is_sound(name: str) -> None:
+    task = load_task(name)
+    assert task.name == name
+    low, high = task.limits.workspace_low, task.limits.workspace_high
+    assert all(a < h < b for a, h, b in zip(low, task.home, high, strict=True))
+    assert not set(task.protocol.seeds) & set(task.protocol.tuning_seeds)
+    assert task.methods
+
+
+def test_lid_opening_ships() -> None:
+    assert "lid_opening" in task_names()
+
+
+def test_a_path_works_as_well_as_a_name(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(changed())
+    assert load_task(path) == load_task(str(path)) == parse_task(changed(), "push.yaml")
+
+
+def test_defaults_fill_what_is_left_out() -> None:
+    task = parse_task(changed(), "push.yaml")
+    assert task.guard.operator_ms == 500.0
+    assert task.method("usr").utd == 3.0
+    assert task.method("dsrl-na").utd == 5.0
+    assert task.scene == {"anything": {"at": "all"}}
+
+
+def test_a_task_cannot_be_written_to() -> None:
+    task = parse_task(changed(), "push.yaml")
+    with pytest.raises(ValidationError, match="frozen"):
+        task.max_steps = 3
+
+
+def test_hash_is_of_the_contents() -> None:
+    task = parse_task(changed(), "push.yaml")
+    assert task.hash == parse_task("# a comment\n" + changed(), "other.yaml").hash
+    assert task.hash != parse_task(changed(max_steps=51), "push.yaml").hash
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"max_step": 3}, "max_step: unknown key; did you mean 'max_steps'?"),
+        ({"limits__tolerence": 3}, "limits.tolerence: unknown key; did you mean 'tolerance'?"),
+        ({"guard__operatorms": 3}, "guard.operatorms: unknown key; did you mean 'operator_ms'?"),
+        ({"methods__usr__noise_bond": 3}, "methods.usr.noise_bond: unknown key; did you mean 'noise_bound'?"),
+    ],
+)
+def test_an_unknown_key_names_its_place_and_the_nearest(changes: dict[str, Any], words: str) -> None:
+    assert words in complaint(changed(**changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"limits__step_m": 0}, ["push.yaml", "limits.step_m", "greater than 0", "(got 0)"]),
+        ({"limits__tolerance": 0.5}, ["limits.tolerance", "greater than or equal to 1", "(got 0.5)"]),
+        ({"limits__seam_m": 0}, ["limits.seam_m", "greater than 0", "(got 0)"]),
+        ({"guard__operator_ms": 0}, ["guard.operator_ms", "greater than 0"]),
+        ({"guard__observation_ms": 0}, ["guard.observation_ms", "greater than 0"]),
+        ({"guard__command_ms": 0}, ["guard.command_ms", "greater than 0"]),
+        ({"home": [0.4, 0.0]}, ["home.2", "Field required"]),
+        ({"max_steps": "many"}, ["max_steps", "valid integer", "(got 'many')"]),
+        ({"policy__checkpoint": None}, ["policy.checkpoint", "Field required"]),
+        ({"methods__usr__bootstrap": "magic"}, ["methods.usr.bootstrap", "'decode' or 'distilled'"]),
+    ],
+)
+def test_a_wrong_value_says_where_what_was_expected_and_what_came(changes: dict[str, Any], words: list[str]) -> None:
+    text = complaint(changed(**changes))
+    assert [word for word in words if word not in text] == []
+
+
+def test_all_faults_are_named_at_once() -> None:
+    text = complaint(changed(max_steps="many", title=None))
+    assert "max_steps" in text
+    assert "title" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("a: [1", "not YAML"), ("- 1\n- 2", "expected a mapping at the top, got list"), ("", "got NoneType")],
+)
+def test_what_is_no_task_file_is_said_to_be_none(text: str, words: str) -> None:
+    assert words in complaint(text)
+
+
+def test_yaml_cannot_run_code() -> None:
+    assert "not YAML" in complaint("name: !!python/object/apply:os.getcwd []")
+
+
+def test_an_unknown_task_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"no task 'lid_opning'; did you mean 'lid_opening'\?.*path of a \.yaml"):
+        task_path("lid_opning")
+
+
+def test_a_path_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml"):
+        load_task(tmp_path / "nowhere.yaml")
+
+
+def test_an_unknown_method_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"task 'push' has no method 'ursr'; did you mean 'usr'\?"):
+        parse_task(changed(), "push.yaml").method("ursr")

@@ -1,0 +1,58 @@
+import time
+from collections.abc import Iterator
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from robot_rl.errors import ConfigError
+from robot_rl.wire.latest import Latest, Publisher
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[Publisher, Latest]]:
+    with TemporaryDirectory() as folder:
+        publisher = Publisher(f"ipc://{folder}/pub")
+        latest = Latest(publisher.endpoint)
+        deadline = time.monotonic() + 5
+        while "hello" not in latest.poll(10) and time.monotonic() < deadline:
+            publisher.publish("hello", {})  # until the subscription is there
+        yield publisher, latest
+        publisher.close()
+        latest.close()
+
+
+def test_the_newest_of_each_topic_wins(pair: tuple[Publisher, Latest]) -> None:
+    publisher, latest = pair
+    for seq in range(5):
+        publisher.publish("front", {"seq": seq}, b"jpeg%d" % seq)
+    publisher.publish("side", {"seq": 7})
+    deadline = time.monotonic() + 5
+    while "side" not in latest.poll(50) and time.monotonic() < deadline:
+        pass
+    assert latest.newest["front"] == ({"seq": 4}, b"jpeg4")
+    assert latest.newest["side"] == ({"seq": 7}, b"")
+
+
+def test_a_publisher_never_waits(pair: tuple[Publisher, Latest]) -> None:
+    publisher, _ = pair
+    began = time.monotonic()
+    for seq in range(2000):
+        publisher.publish("front", {"seq": seq}, bytes(10_000))
+    assert time.monotonic() - began < 2
+
+
+def test_malformed_news_are_counted(pair: tuple[Publisher, Latest]) -> None:
+    publisher, latest = pair
+    for frames in ([b"x"], [b"x", b"\xc1", b""], [b"x", b"\x90", b""], [b"\xff", b"\x80", b""], [b"x"] * 9):
+        publisher._socket.send_multipart(frames)
+    publisher.publish("end", {})
+    deadline = time.monotonic() + 5
+    while "end" not in latest.poll(50) and time.monotonic() < deadline:
+        pass
+    assert latest.dropped == 5
+    assert latest.newest.keys() == {"hello", "end"}
+
+
+def test_other_machines_are_kept_out() -> None:
+    with pytest.raises(ConfigError, match="loopback"):
+        Publisher("tcp://*:5600")
