@@ -56,7 +56,8 @@ browser: .venv/dev.stamp
 # apt_install NAMES: installs those that are missing; fails if that does not work.
 define apt_install
 ( missing=; for name in $(1); do \
-	dpkg-query --show --showformat='$${Status}' $$name 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$name"; \
+	dpkg-query --show --showformat='$${Status}' $$name 2>/dev/null | grep -q 'ok installed' || \
+		missing="$$missing $$name"; \
   done; \
   test -z "$$missing" && exit 0; \
   command -v apt-get >/dev/null || { echo "no apt-get here: install yourself what gives:$$missing"; exit 1; }; \

@@ -14,6 +14,7 @@ import pytest
 
 CORE = frozenset({"numpy", "zmq", "msgpack", "pydantic", "yaml"})
 SERVE = frozenset({"numpy", "zmq", "msgpack"})
+STORE = CORE | {"mcap", "zstandard", "lz4"}
 
 NEEDS: dict[str, frozenset[str]] = {
     "robot_rl.errors": frozenset(),
@@ -25,12 +26,12 @@ NEEDS: dict[str, frozenset[str]] = {
     "robot_rl.control": CORE - {"zmq", "msgpack"},
     "robot_rl.wire": SERVE,
     "robot_rl.serve": SERVE,
-    "robot_rl.services": CORE,
+    "robot_rl.services": STORE,
     "robot_rl.policy.remote": SERVE,
     "robot_rl.policy.flow": SERVE | {"safetensors"},
     "robot_rl.adapters.layout": CORE | {"safetensors"},
     "robot_rl.adapters.acting": CORE | {"safetensors"},
-    "robot_rl.store": CORE | {"mcap", "zstandard", "lz4"},
+    "robot_rl.store": STORE,
 }
 """Part (a module, or a package with all that is in it) -> the packages outside the standard library it may import."""
 

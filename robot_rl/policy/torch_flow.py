@@ -28,7 +28,6 @@ class TorchFlow:
         self._from_x, from_time, self._from_c = first.split([size, TIME_FEATURES, len(first) - size - TIME_FEATURES])
         self._time = torch.from_numpy(time_features(flow_times(self._steps))) @ from_time + bias
 
-
     @classmethod
     def from_policy(cls, policy: FlowPolicy) -> TorchFlow:
         """Shares the weights of `policy`."""

@@ -354,7 +354,8 @@ def salvage(path: Path, topic: str) -> tuple[list[Message], bool]:
 
 def _messages(path: Path, topic: str) -> Iterator[Message]:
     with open(path, "rb") as file:
-        reader = NonSeekingReader(file, validate_crcs=True)
+        size = os.fstat(file.fileno()).st_size  # no record is longer, so that a hostile length allocates nothing
+        reader = NonSeekingReader(file, validate_crcs=True, record_size_limit=size)
         for _, _, message in reader.iter_messages([topic], log_time_order=False):
             body = json.loads(message.data)
             if not isinstance(body, dict):

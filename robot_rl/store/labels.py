@@ -188,9 +188,9 @@ class LabelLog:
                     self._sqlite.execute("PRAGMA journal_mode = WAL")
                     self._sqlite.execute("PRAGMA synchronous = FULL")
                 break
-            except StoreError:
+            except StoreError as error:
                 # SQLite does not wait for another process that is switching a new file to WAL.
-                if time.monotonic() > deadline:
+                if isinstance(error, IntegrityError) or time.monotonic() > deadline:
                     raise
                 time.sleep(0.01)
         if self._format() == 0:

@@ -176,7 +176,8 @@ class RpcClient:
     ) -> tuple[Header, list[Array]]:
         """The reply to one request.
 
-        Raises `DeadlineMissed` after `timeout_s`, and what the server raised: the same `RobotRLError` class.
+        Raises `DeadlineMissed` after `timeout_s`, and what the server raised: the same `RobotRLError` class. A request
+        is never sent twice: one that a dying server took along ends as a missed deadline.
         """
         end = time.monotonic() + timeout_s
         with self._alone(name, timeout_s):
@@ -195,8 +196,8 @@ class RpcClient:
     ) -> None:
         """Send a request and go on; the server sees posts and calls in order.
 
-        What it raises comes out of a later `post` or `call`. Waits only while `OUTSTANDING` posts are not yet answered;
-        raises `DeadlineMissed` if that lasts longer than `timeout_s`.
+        For calls that are answered at once. What the server raises comes out of a later `post` or `call`. Waits only
+        while `OUTSTANDING` posts are not yet answered; raises `DeadlineMissed` if that lasts longer than `timeout_s`.
         """
         end = time.monotonic() + timeout_s
         with self._alone(name, timeout_s):

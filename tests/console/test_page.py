@@ -167,13 +167,18 @@ def test_a_late_key_does_not_label_the_next_episode(page: Page, port: ScriptedPo
     assert page.inner_text("#episode") == "43"
 
 
-def test_a_held_key_labels_once(page: Page, port: ScriptedPort) -> None:
+def test_a_key_held_since_before_the_question_is_no_answer(page: Page, port: ScriptedPort) -> None:
+    port.become("HOMING")
+    shows(page, "HOMING")
+    page.keyboard.down("1")
     port.become("AWAIT_LABEL")
     shows(page, "AWAIT_LABEL")
-    for _ in range(5):
-        page.keyboard.down("1")  # each further one is a repeat
+    for _ in range(4):
+        page.keyboard.down("1")  # a repeat: it has not been up
         page.wait_for_timeout(30)
+    assert labels(port) == []
     page.keyboard.up("1")
+    page.keyboard.press("1")
     shows(page, "AWAIT_RESET")
     assert labels(port) == [(42, "success")]
 

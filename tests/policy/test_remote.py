@@ -147,20 +147,22 @@ def process() -> Iterator[ServerProcess]:
 
 
 def test_a_server_may_be_stopped_killed_and_replaced(process: ServerProcess) -> None:
-    with connected(process.endpoint, timeout_s=0.3) as remote:
+    with connected(process.endpoint, timeout_s=5.0) as remote:
         context = remote.encode([observation()])
         chunks = remote.decode(context, noise())
 
         process.send(signal.SIGSTOP)
+        remote.timeout_s = 0.3
         began = time.monotonic()
         with pytest.raises(DeadlineMissed, match="within"):
             remote.decode(context, noise(seed=1))
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < 1.0
         process.send(signal.SIGCONT)
-        time.sleep(0.05)
+        remote.timeout_s = 5.0
         np.testing.assert_array_equal(remote.decode(context, noise()), chunks)  # not the late reply to seed 1
 
         process.end()
+        remote.timeout_s = 0.3
         with pytest.raises(DeadlineMissed):
             remote.decode(context, noise())
         process.start()

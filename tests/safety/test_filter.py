@@ -92,7 +92,7 @@ def test_without_a_known_position_everything_is_rejected(bad: float, which: str)
     sent, verdict, reason = filter_step(LIMITS, here, last, action())
     assert sent is None
     assert verdict is Verdict.REJECTED
-    assert "position is not known" in reason
+    assert reason == f"the robot's position is not known: {here.tolist()} after {last.tolist()}"
 
 
 def test_a_long_step_keeps_its_direction() -> None:
@@ -310,9 +310,24 @@ def test_a_path_may_leave_the_workspace_by_the_tolerance_and_no_more(side: float
     chunk = np.tile(action(side * 0.125), (8, 1))
     assert check_chunk(LIMITS, here, REST, chunk) is None
     chunk[7, 0] *= BEYOND
+    chunk[7, 1] = 0.01236
     reason = check_chunk(LIMITS, here, REST, chunk)
-    assert reason is not None
-    assert reason == f"step 7 of 8: {[side * 1.5, 0.0, 0.0]} m is outside the workspace"
+    assert reason == f"step 7 of 8: {[side * 1.5, 0.0124, 0.0]} m is outside the workspace"
+
+
+@pytest.mark.parametrize(
+    ("start", "rows", "may"),
+    [
+        pytest.param(0.875, (0.125, 0.125, -0.25), True, id="the wall has ended the motion, which may now turn"),
+        pytest.param(0.75, (0.125, 0.125, -0.25), False, id="the wall is just reached at full speed"),
+        pytest.param(0.75, (0.25, 0.125, -0.25), False, id="the seam limit has kept it from the wall"),
+    ],
+)
+def test_a_row_is_judged_by_what_the_filter_will_have_left_before_it(
+    start: float, rows: tuple[float, ...], may: bool
+) -> None:
+    here = np.array([start, 0.0, 0.0])
+    assert (check_chunk(LIMITS, here, REST, np.stack([action(x) for x in rows])) is None) == may
 
 
 @pytest.mark.parametrize("side", [-1.0, 1.0])

@@ -74,6 +74,12 @@ def test_every_cause_has_an_id_of_its_own() -> None:
     assert len(seen) == len(RULES) + len(LATCHED)
 
 
+def test_a_hold_that_comes_again_is_another_cause() -> None:
+    first = raised(RUNNING, "bad_action", "", NOW)
+    second = raised(obeyed(first, NOW), "bad_action", "", NOW)
+    assert second.causes[0].id != first.causes[0].id
+
+
 def test_clearing_names_the_cause() -> None:
     state = raised(RUNNING, "operator_stop", "", NOW)
     with pytest.raises(IllegalTransition, match=state.causes[0].id):

@@ -3,12 +3,14 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import resource
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from mcap.reader import make_reader
@@ -150,7 +152,7 @@ def test_every_flipped_bit_and_every_cut_of_the_recording_is_refused(run: RunDir
         with pytest.raises(IntegrityError, match="sha256"):
             read_transitions(run.episode(1))
         path.write_bytes(whole[:offset])
-        with pytest.raises(IntegrityError, match="expected .* bytes"):
+        with pytest.raises(IntegrityError, match=r"expected \d+ bytes"):
             read_transitions(run.episode(1))
     path.unlink()
     with pytest.raises(StoreError, match="cannot read"):
@@ -161,13 +163,15 @@ def test_every_flipped_bit_of_the_manifest_is_refused(run: RunDirectory) -> None
     record_one(run)
     path = run.episode(1) / MANIFEST_NAME
     whole = path.read_bytes()
-    expected = read_manifest(run.episode(1))
+    expected, refused = read_manifest(run.episode(1)), 0
     for offset in range(len(whole)):
-        path.write_bytes(whole[:offset] + bytes([whole[offset] ^ 1]) + whole[offset + 1 :])
+        patch(path, offset, whole[offset] ^ 1)
         try:
             assert read_manifest(run.episode(1)) == expected  # white space became other white space
         except IntegrityError:
-            continue
+            refused += 1
+        patch(path, offset, whole[offset])
+    assert refused > len(whole) / 2
 
 
 def test_a_recording_cut_at_any_byte_is_read_up_to_the_cut(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,24 +185,32 @@ def test_a_recording_cut_at_any_byte_is_read_up_to_the_cut(run: RunDirectory, mo
     expected, entire = salvage(path, "/robot")
     assert entire
     lengths = []
-    for cut in range(len(whole)):
-        path.write_bytes(whole[:cut])
+    for cut in range(len(whole) - 1, -1, -1):
+        os.truncate(path, cut)
         got, entire = salvage(path, "/robot")
         assert not entire
         assert got == expected[: len(got)]
         lengths.append(len(got))
-    assert lengths == sorted(lengths)
+    assert lengths == sorted(lengths, reverse=True)
     assert set(lengths) == set(range(7))
+
+
+def patch(path: Path, offset: int, value: int) -> None:
+    """Change one byte in place."""
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(bytes([value]))
 
 
 def test_salvage_survives_flipped_bytes(run: RunDirectory) -> None:
     record_one(run)
     path = run.episode(1) / MCAP_NAME
     whole = path.read_bytes()
-    for offset in range(len(whole)):
-        path.write_bytes(whole[:offset] + bytes([whole[offset] ^ 0xFF]) + whole[offset + 1 :])
+    for offset in range(0, len(whole), 3):
+        patch(path, offset, whole[offset] ^ 0xFF)
         for message in salvage(path, "/robot")[0]:
             assert message.body["mode"] == "ok"
+        patch(path, offset, whole[offset])
 
 
 def test_a_killed_writer_loses_less_than_the_flush_interval(run: RunDirectory) -> None:
@@ -232,6 +244,11 @@ while True:
     assert len(saved) >= 2
 
 
+def write_many(writer: EpisodeWriter, count: int) -> None:
+    for n in range(1, count):
+        writer.write("/robot", n, {"n": n})
+
+
 @contextmanager
 def file_size_limit(size: int) -> Iterator[None]:
     """The kernel refuses to let any file of this process grow beyond `size`, as a full disk does."""
@@ -243,15 +260,16 @@ def file_size_limit(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_full_disk_is_a_typed_error_and_the_bytes_are_kept(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_a_typed_error_and_the_bytes_are_kept(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "FLUSH_S", 0.0)
     record_one(run, 1)
     writer = EpisodeWriter(run, header(2))
     writer.write("/robot", 0, {"n": 0})
     with file_size_limit(4096):
-        with pytest.raises(StoreError, match="episode 2 could not be written .*closed ones are intact"):
-            for n in range(1, 1000):
-                writer.write("/robot", n, {"n": n})
+        with pytest.raises(StoreError, match=r"episode 2 could not be written .*closed ones are intact"):
+            write_many(writer, 1000)
         with pytest.raises(StoreError, match="could not be written"):
             writer.close(SUCCESS)
         kept = writer.abandon()

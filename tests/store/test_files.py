@@ -31,7 +31,7 @@ def test_a_refusing_disk_leaves_the_old_content(tmp_path: Path, monkeypatch: pyt
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(*((files, "sync_file") if step == "sync_file" else (os, "replace")), refuse)
-    with pytest.raises(StoreError, match="No space left.*what was there is intact"):
+    with pytest.raises(StoreError, match=r"No space left.*what was there is intact"):
         atomic_write(path, b"new")
     monkeypatch.undo()
     assert path.read_bytes() == b"old"
@@ -43,14 +43,19 @@ def test_the_bytes_are_synced_before_the_rename_and_the_directory_after(
 ) -> None:
     order: list[str] = []
     fsync, replace = os.fsync, os.replace
-    monkeypatch.setattr(os, "fsync", lambda fd: (order.append("directory" if _is_directory(fd) else "file"), fsync(fd)))
-    monkeypatch.setattr(os, "replace", lambda a, b: (order.append("rename"), replace(a, b)))
+
+    def spy_fsync(descriptor: int) -> None:
+        order.append("directory" if os.path.isdir(f"/proc/self/fd/{descriptor}") else "file")
+        fsync(descriptor)
+
+    def spy_replace(old: Path, new: Path) -> None:
+        order.append("rename")
+        replace(old, new)
+
+    monkeypatch.setattr(os, "fsync", spy_fsync)
+    monkeypatch.setattr(os, "replace", spy_replace)
     atomic_write(tmp_path / "x", b"1")
     assert order == ["file", "rename", "directory"]
-
-
-def _is_directory(descriptor: int) -> bool:
-    return os.path.isdir(f"/proc/self/fd/{descriptor}")
 
 
 def test_kill_9_at_any_moment_leaves_old_or_new(tmp_path: Path) -> None:

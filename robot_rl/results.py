@@ -1,0 +1,101 @@
+"""What a run or an evaluation shows: success rates with their intervals, a learning curve as PNG, JSON, TensorBoard."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import binomtest
+
+from robot_rl.store.files import atomic_write
+from robot_rl.types import Array
+
+WINDOW = 20
+"""Episodes of the moving average."""
+BLUE, GREY, AMBER = "#2f7f8c", "#8a9096", "#d9a02c"
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A success rate and its 95 % Wilson score interval."""
+
+    successes: int
+    trials: int
+
+    @property
+    def rate(self) -> float:
+        """successes / trials."""
+        return self.successes / self.trials
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """(low, high), Wilson 1927."""
+        ends = binomtest(self.successes, self.trials).proportion_ci(0.95, method="wilson")
+        return float(ends.low), float(ends.high)
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return f"{self.rate:.2f} [{low:.2f}, {high:.2f}] ({self.successes}/{self.trials})"
+
+
+def moving_average(outcomes: Sequence[int], window: int = WINDOW) -> Array:
+    """[n] mean of the last `window` outcomes up to each episode (fewer at the beginning)."""
+    total = np.cumsum([0, *outcomes])
+    end = np.arange(1, len(outcomes) + 1)
+    start = np.maximum(0, end - window)
+    average: Array = (total[end] - total[start]) / (end - start)
+    return average
+
+
+def write_json_results(path: Path, results: Mapping[str, Any]) -> None:
+    """Write `results`, whole or not at all."""
+    atomic_write(path, (json.dumps(results, indent=2, sort_keys=True) + "\n").encode())
+
+
+def draw_curve(
+    path: Path, title: str, curve: Sequence[tuple[int, int]], warmup: int, base: Rate | None, final: Rate | None
+) -> None:
+    """The learning curve as a PNG: outcomes, their moving average, the base policy's rate, the evaluated end."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, 4.2), dpi=130, layout="constrained")
+    episodes = np.array([episode for episode, _ in curve])
+    outcomes = np.array([value for _, value in curve])
+    axes.scatter(episodes, outcomes, s=14, color=np.where(outcomes > 0, BLUE, AMBER), alpha=0.7, zorder=2)
+    axes.plot(episodes, moving_average(list(outcomes)), color=BLUE, lw=2.2, label=f"while training, mean of {WINDOW}", zorder=3)
+    if warmup:
+        axes.axvspan(0.5, warmup + 0.5, color=GREY, alpha=0.12, lw=0)
+        axes.text(warmup / 2 + 0.5, 1.06, "warm-up", ha="center", va="center", color=GREY, fontsize=8)
+    if base is not None:
+        axes.axhline(base.rate, color=GREY, ls="--", lw=1.5, label=f"frozen policy {base}")
+        axes.axhspan(*base.interval, color=GREY, alpha=0.15, lw=0)
+    if final is not None:
+        low, high = final.interval
+        right = float(episodes.max()) + 2.5
+        bars = [[final.rate - low], [high - final.rate]]
+        axes.errorbar([right], [final.rate], yerr=bars, fmt="D", color="black", capsize=4, label=f"evaluated {final}", zorder=4)
+    axes.set(xlabel="episode", ylabel="success", ylim=(-0.08, 1.12), title=title)
+    axes.legend(loc="lower right", fontsize=8, framealpha=0.9)
+    axes.spines[["top", "right"]].set_visible(False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+    pyplot.close(figure)
+
+
+def write_tensorboard(folder: Path, curve: Sequence[tuple[int, int]], scalars: Mapping[str, float]) -> None:
+    """The same curve for TensorBoard; steps are episodes."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(str(folder)) as writer:
+        for (episode, value), mean in zip(curve, moving_average([v for _, v in curve]), strict=True):
+            writer.add_scalar("success/episode", value, episode)
+            writer.add_scalar(f"success/mean_{WINDOW}", mean, episode)
+        for name, value in scalars.items():
+            writer.add_scalar(name, value, curve[-1][0] if curve else 0)
