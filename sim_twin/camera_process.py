@@ -14,26 +14,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
-import numpy as np
 
 from robot_rl.config import load_task
 from robot_rl.errors import BadObservation
 from robot_rl.processes import end_with_parent
-from robot_rl.types import Array
+from robot_rl.services.frames import newest_state
 from robot_rl.wire.latest import Latest, Publisher
 from sim_twin.cameras import SceneRenderer
 from sim_twin.config import parse_scene
 from sim_twin.scene import build_scene
 
-STATE_TOPIC = "qpos"
 JPEG_QUALITY = 80
 NICE = 15
 IDLE_MS = 200.0
-
-
-def publish_state(publisher: Publisher, seq: int, qpos: Array) -> None:
-    """What the camera process follows: all joint positions [nq], stamped with the host's monotonic clock."""
-    publisher.publish(STATE_TOPIC, {"seq": seq, "stamp_ns": time.monotonic_ns()}, np.asarray(qpos, "<f8").tobytes())
 
 
 def render_loop(renderer: SceneRenderer, cameras: Sequence[str], states: Latest, frames: Publisher, rate_hz: float) -> None:
@@ -41,18 +34,16 @@ def render_loop(renderer: SceneRenderer, cameras: Sequence[str], states: Latest,
     shown = -1
     due = 0.0
     while True:
-        news = states.poll(timeout_ms=IDLE_MS)
-        header, payload = news.get(STATE_TOPIC, ({}, b""))
-        seq, stamp = header.get("seq"), header.get("stamp_ns")
-        if type(seq) is not int or type(stamp) is not int or seq == shown:
+        state = newest_state(states, IDLE_MS)
+        if state is None or state[0] == shown:
             continue
-        shown = seq
-        qpos = np.frombuffer(payload, "<f8")
+        shown, stamp_ns, qpos = state
         for name in cameras:
-            ok, jpeg = cv2.imencode(".jpg", renderer.render(name, qpos)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+            bgr = renderer.render(name, qpos)[..., ::-1]
+            ok, jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
             if not ok:
                 raise BadObservation(f"camera {name}: a frame could not be encoded as JPEG")
-            frames.publish(name, {"seq": seq, "stamp_ns": stamp}, jpeg.tobytes())
+            frames.publish(name, {"seq": shown, "stamp_ns": stamp_ns}, jpeg.tobytes())
         due = max(due + 1 / rate_hz, time.monotonic())
         time.sleep(max(0.0, due - time.monotonic()))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
-from robot_rl.clock import SteppedClock
+from robot_rl.clock import SECOND, Clock, SteppedClock
 from robot_rl.config import TaskConfig
 from robot_rl.types import ActionSpace, Array, Observation, RobotSpec
 from sim_twin.config import SceneConfig, parse_scene
@@ -56,9 +56,9 @@ class LidOpeningTwin:
     is_twin = True
 
     def __init__(
-        self, task: TaskConfig, world: str = "twin", clock: SteppedClock | None = None, *, whole: bool = False
+        self, task: TaskConfig, world: str = "twin", clock: Clock | None = None, *, whole: bool = False
     ) -> None:
-        """`clock`, if given, is advanced by each control period (lockstep); else stamps count simulated time.
+        """Stamps are `clock`'s; a stepped one (lockstep, the default) is advanced by each control period.
 
         `whole` mends a broken ear: what demonstrations are recorded on.
         """
@@ -144,6 +144,12 @@ class LidOpeningTwin:
         """A start of this task's distribution."""
         return draw_start(split, seed, episode, self.scene.starts, self.world)
 
+    @property
+    def joint_positions(self) -> Array:
+        """[nq]: the scene's whole configuration, all that its pictures depend on."""
+        positions: Array = self.data.qpos.copy()
+        return positions
+
     def truth(self) -> Truth:
         """Judged from the state of the simulation."""
         limits = self.scene.success
@@ -177,7 +183,8 @@ class LidOpeningTwin:
         for part in range(1, INTERPOLATION + 1):
             self.data.ctrl[self._motors] = before + (after - before) * (part / INTERPOLATION)
             mujoco.mj_step(self.model, self.data, nstep=self._substeps)
-        self.clock.advance(round(1e9 / CONTROL_HZ))
+        if isinstance(self.clock, SteppedClock):
+            self.clock.advance(round(SECOND / CONTROL_HZ))
         self._observation = self._read()
 
     def _read(self) -> Observation:

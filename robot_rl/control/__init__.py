@@ -1,1 +1,1 @@
-"""From chunks to commands: the episode loop, the chunk buffer, homing, and the session that an operator sees."""
+"""From a frozen policy's chunks to one command per control step, and what the operator sees and may do meanwhile."""

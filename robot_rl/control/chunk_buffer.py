@@ -1,53 +1,48 @@
-"""A chunk on its way to the robot: what comes next, and what was really sent."""
+"""One chunk on its way through the robot: which action is next, and what became of those before it."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from robot_rl.types import ActionChunk, Array, Command, CommandResult, Verdict
+from robot_rl.errors import BadAction
+from robot_rl.types import ActionChunk, Array
 
 
 class ChunkBuffer:
-    """Hands out one chunk's actions as commands and keeps what became of them."""
+    """Hands out the rows of a chunk one by one; a row that was held is handed out again."""
 
     def __init__(self, chunk: ActionChunk) -> None:
         self.chunk = chunk
-        self._sent: list[Array] = []
-        self._interrupted: Array | None = None
+        self._rows: Array = np.array(chunk.final, dtype=np.float64)
+        self._sent = 0
+        self._cut = False
 
     @property
-    def executed(self) -> int:
-        """How many actions were sent."""
-        return len(self._sent)
+    def target(self) -> Array | None:
+        """[A] SI: the action that is due; None when the chunk is used up or was cut."""
+        if self._cut or self._sent == len(self._rows):
+            return None
+        row: Array = self.chunk.final[self._sent].copy()
+        return row
 
     @property
-    def exhausted(self) -> bool:
-        """Nothing more of this chunk will be sent."""
-        return self._interrupted is not None or self.executed == len(self.chunk.final)
+    def k_executed(self) -> int:
+        """Rows that were sent."""
+        return self._sent
 
-    def command(self, deadline_ns: int, epoch: int) -> Command:
-        """The next action [A] as a command."""
-        return Command(self.chunk.final[self.executed], deadline_ns, epoch, self.chunk.id, self.executed)
+    @property
+    def executed(self) -> Array:
+        """[T, A] SI float64: rows that were sent as they were sent, then rows as planned (or still, after a cut)."""
+        return self._rows.copy()
 
-    def took(self, result: CommandResult) -> None:
-        """What became of the newest command; one that was held or rejected interrupts the chunk."""
-        if result.verdict in (Verdict.PASS, Verdict.CLIPPED):
-            self._sent.append(np.asarray(result.sent))
-        else:
-            self.interrupt(result.sent)
+    def sent(self, row: Array) -> None:
+        """The due action was carried out as `row` [A], after the filter. Raises `BadAction` if none is due."""
+        if self.target is None:
+            raise BadAction(f"chunk {self.chunk.id}: expected a due action, got none: {self._sent} rows sent, or cut")
+        self._rows[self._sent] = row
+        self._sent += 1
 
-    def interrupt(self, still: Array) -> None:
-        """The rest of the chunk is dropped; `still` [A] is what the robot does instead: no displacement."""
-        self._interrupted = np.asarray(still)
-
-    def executed_chunk(self) -> Array:
-        """[T, A] SI, float32: the rows that were sent; behind an interruption the robot stood still.
-
-        If the episode ended within the chunk, the rest is as planned: it is what this choice would have gone on to do.
-        """
-        rows = np.array(self.chunk.final, dtype=np.float32)
-        if self._sent:
-            rows[: self.executed] = self._sent
-        if self._interrupted is not None:
-            rows[self.executed :] = self._interrupted
-        return rows
+    def cut(self, still: Array) -> None:
+        """Nothing more of this chunk will be sent: from here the robot stood `still` [A], and another plan follows."""
+        self._rows[self._sent :] = still
+        self._cut = True

@@ -1,184 +1,244 @@
-"""The control loop: one episode, from the first observation to the last transition.
+"""One episode: observe, encode, steer, decode, check, and send the chunk step by step; a transition for each chunk.
 
-    observe -> encode -> the adapter steers -> decode -> the chunk is checked -> its actions are submitted one by one
-
-It is the same loop at both paces: `port.submit` returns when the control period has been carried out.
+Only commands that were carried out count as steps. A held one (paused, operator silent) is offered again; a rejected
+one ends its chunk, and another is planned. A transition is written when the next chunk has moved the robot, or the
+episode is over: so the last one, and no other, says how it ended.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from robot_rl.clock import MS, Clock
 from robot_rl.control.chunk_buffer import ChunkBuffer
-from robot_rl.errors import DeadlineMissed
-from robot_rl.protocols import Adapter, FrozenPolicy, RobotPort
-from robot_rl.types import ActionChunk, Array, CommandResult, Context, Observation, Transition, Verdict
+from robot_rl.control.motion import Motion
+from robot_rl.control.ports import EpisodeRecord, Recorder
+from robot_rl.errors import BadObservation, ContextMiss, DeadlineMissed, RobotFault, WireError
+from robot_rl.protocols import Adapter, FrozenPolicy
+from robot_rl.types import ActionChunk, CommandResult, Context, Observation, Transition, Verdict
 
-CHUNKS_PER_EPISODE = 100_000
-"""Chunk ids are episode * this + index."""
-MISSES_IN_A_ROW = 3
-"""So many chunks that were rejected or did not come in time end the episode as a fault."""
-
-
-class EpisodePort(RobotPort, Protocol):
-    """The robot's port as an episode needs it."""
-
-    def check(self, chunk: Array) -> str | None:
-        """Why the filter would reject `chunk` [T, A] from here, or None."""
-        ...
+CHUNK_IDS = 100_000
+"""The chunk ids of an episode begin at this times its number."""
+REJECTIONS = 3
+"""Chunks rejected in a row that end an episode."""
+LAST_LOOKS = 5
+"""Attempts to encode an observation for an episode that is over."""
+PASSING = (DeadlineMissed, BadObservation, ContextMiss, WireError)
+"""What may be over at the next attempt: a server that is slow or starts again, a camera without a picture."""
 
 
-@dataclass(frozen=True)
-class Turn:
-    """What is to happen after a control step."""
+class Seen(NamedTuple):
+    """An observation, and what the policy makes of it."""
 
-    ended_by: str | None = None
-    """success, failure, timeout, operator, fault, aborted; None goes on."""
-    replan: bool = False
-    """The rest of the chunk is dropped (the robot was held in between)."""
+    observation: Observation
+    context: Context
+    """Of batch 1."""
 
 
-class EpisodeLog(Protocol):
-    """Who writes down what happens."""
+class EpisodeRun:
+    """One episode under way: `run` it once, from its beginning to its end."""
 
-    def chunk(self, chunk: ActionChunk, rejected: str | None) -> None: ...
-    def result(self, result: CommandResult) -> None: ...
-    def transition(self, transition: Transition) -> None: ...
+    def __init__(
+        self,
+        motion: Motion,
+        policy: FrozenPolicy,
+        adapter: Adapter,
+        recorder: Recorder,
+        *,
+        episode: int,
+        max_steps: int,
+        discount: float,
+        rng: np.random.Generator,
+        explore: bool = True,
+    ) -> None:
+        """At most `max_steps` control steps; `discount` per chunk; `explore` lets the adapter sample."""
+        self.steps = 0
+        """Control steps carried out so far."""
+        self._motion, self._session = motion, motion.session
+        self._policy, self._adapter, self._recorder = policy, adapter, recorder
+        self._episode, self._max_steps, self._discount = episode, max_steps, discount
+        self._rng, self._explore = rng, explore
+        self._verdicts: Counter[Verdict] = Counter()
+        self._chunks = self._rejected = self._transitions = 0
+        self._due: Transition | None = None
+        self._causes: frozenset[str] = frozenset()
 
-
-@dataclass
-class EpisodeRecord:
-    """How an episode went."""
-
-    ended_by: str = ""
-    steps: int = 0
-    """Control steps."""
-    transitions: int = 0
-    verdicts: dict[str, int] = field(default_factory=lambda: {verdict.value: 0 for verdict in Verdict})
-
-    @property
-    def terminal(self) -> bool:
-        """Success or failure was seen; whether it counts as such is the label's to say."""
-        return self.ended_by in ("success", "failure", "operator")
-
-    @property
-    def complete(self) -> bool:
-        """It may be labelled and trained on."""
-        return self.ended_by in ("success", "failure", "operator", "timeout") and self.transitions > 0
-
-
-def plan(
-    policy: FrozenPolicy,
-    adapter: Adapter,
-    context: Context,
-    observation: Observation,
-    rng: np.random.Generator,
-    chunk_id: int,
-    *,
-    explore: bool,
-) -> ActionChunk:
-    """One chunk: the adapter steers, the policy decodes, the residual is added, within the action space."""
-    spec = policy.spec
-    steering = adapter.steer(context, rng, explore=explore)
-    latent = None if steering.latent is None else steering.latent[None]
-    base = policy.decode(context, steering.noise[None], latent)[0]
-    final = np.clip(base + steering.residual, spec.action_space.low, spec.action_space.high)
-    return ActionChunk(
-        id=chunk_id,
-        observation_seq=observation.seq,
-        space=spec.action_space.kind,
-        step_s=spec.step_s,
-        base=base,
-        final=final.astype(np.float64),
-        steer=steering.steer,
-        noise=steering.noise,
-        policy_id=spec.policy_id,
-        adapter_version=adapter.version,
-    )
-
-
-def run_episode(
-    port: EpisodePort,
-    policy: FrozenPolicy,
-    adapter: Adapter,
-    *,
-    episode: int,
-    max_steps: int,
-    gamma: float,
-    command_ms: float,
-    rng: np.random.Generator,
-    explore: bool,
-    log: EpisodeLog,
-    between: Callable[[CommandResult | None], Turn],
-    clock: Clock,
-) -> EpisodeRecord:
-    """Run one episode and write it down; `between` is asked after every control step (None: no step was made).
-
-    A chunk that the filter rejects, or a policy that misses its deadline, costs a held step and is planned anew.
-    """
-    record = EpisodeRecord()
-    misses = 0
-    observation = port.observe()
-    context: Context | None = None
-    turn = Turn()
-    while turn.ended_by is None:
+    def run(self) -> EpisodeRecord:
+        """Until its time limit, the operator, a stop or a fault ends it; the session says which."""
+        self._motion.begin()
         try:
-            context = context or policy.encode([observation])
-            number = episode * CHUNKS_PER_EPISODE + record.transitions
-            chunk = plan(policy, adapter, context, observation, rng, number, explore=explore)
-        except DeadlineMissed:
-            misses += 1
-            turn = Turn("fault") if misses >= MISSES_IN_A_ROW else between(None)
-            observation, context = port.observe(), None
-            continue
-        rejected = port.check(chunk.final)
-        log.chunk(chunk, rejected)
-        buffer = ChunkBuffer(chunk)
-        while not buffer.exhausted and turn.ended_by is None:
-            deadline_ns = clock.now_ns() + round(command_ms * MS)
-            result = port.submit(buffer.command(deadline_ns, port.safety.epoch))
-            buffer.took(result)
-            log.result(result)
-            record.steps += 1
-            record.verdicts[result.verdict.value] += 1
-            observation = result.observation
-            turn = between(result)
-            if turn.ended_by is None and record.steps >= max_steps:
-                turn = Turn("timeout")
-            if turn.replan and turn.ended_by is None:
-                still = np.zeros(chunk.final.shape[1])
-                still[-1] = observation.gripper_width
-                buffer.interrupt(still)
-                observation = port.observe()
-        misses = misses + 1 if buffer.executed == 0 else 0
-        if misses >= MISSES_IN_A_ROW and turn.ended_by is None:
-            turn = Turn("fault")
-        record.ended_by = turn.ended_by or ""
-        following = policy.encode([observation])
-        log.transition(
-            Transition(
-                episode=episode,
-                index=record.transitions,
-                features=context.features[0],
-                next_features=following.features[0],
-                noise=chunk.noise,
-                steer=chunk.steer,
-                base_chunk=chunk.base,
-                executed_chunk=buffer.executed_chunk(),
-                k_executed=buffer.executed,
-                discount=gamma,
-                terminal=turn.ended_by is not None and record.terminal,
-                truncated=turn.ended_by == "timeout",
-                z=None if context.z is None else context.z[0],
-                next_z=None if following.z is None else following.z[0],
-            )
+            whole = self._chunk_after_chunk()
+        finally:
+            self._motion.end()
+        ended_by = self._session.now.ended_by
+        assert ended_by is not None  # the session has just said that the episode is over
+        terminal, truncated = ended_by in ("success", "failure", "operator"), ended_by == "timeout"
+        if whole and self._due is not None:
+            self._due = replace(self._due, terminal=terminal, truncated=truncated)
+        self._write_due()
+        return EpisodeRecord(
+            ended_by=ended_by,
+            steps=self.steps,
+            transitions=self._transitions,
+            terminal=terminal,
+            truncated=truncated,
+            complete=whole and self._transitions > 0 and ended_by not in ("fault", "aborted"),
+            verdicts={verdict.value: self._verdicts[verdict] for verdict in Verdict},
         )
-        record.transitions += 1
-        context = following
-    record.ended_by = turn.ended_by
-    return record
+
+    def _chunk_after_chunk(self) -> bool:
+        """Whether every chunk that moved the robot has its transition."""
+        seen = self._look()
+        while self._session.in_episode:
+            chunk = self._plan(seen) if seen else None
+            buffer = self._execute(chunk) if chunk else None
+            after = self._look()
+            if seen and buffer and buffer.k_executed > 0:
+                if after is None:
+                    return False
+                self._write_due()
+                self._due = self._transition(buffer, seen.context, after.context)
+            seen = after
+        return True
+
+    def _look(self) -> Seen | None:
+        """Encode the newest observation. Holds and tries again while that fails; None if it fails to the end."""
+        attempts = 0
+        while self._session.in_episode or attempts < LAST_LOOKS:
+            attempts += 1
+            try:
+                observation = self._motion.port.observe()
+                return Seen(observation, self._policy.encode([observation]))
+            except PASSING as error:
+                self._hold(f"holding, the policy makes nothing of what it sees: {error}")
+            except RobotFault:  # latched by the guard: the session hears of it now, and the episode is over
+                self._motion.tend()
+        return None
+
+    def _plan(self, seen: Seen) -> ActionChunk | None:
+        """A chunk that may begin; None after holding for one control period instead."""
+        steering = self._adapter.steer(seen.context, self._rng, explore=self._explore)
+        latent = None if steering.latent is None else steering.latent[None]
+        try:
+            base = self._policy.decode(seen.context, steering.noise[None], latent)[0]
+        except PASSING as error:
+            self._hold(f"holding, the policy gives no chunk: {error}")
+            return None
+        spec = self._policy.spec
+        chunk = ActionChunk(
+            id=self._episode * CHUNK_IDS + self._chunks,
+            observation_seq=seen.observation.seq,
+            space=spec.action_space.kind,
+            step_s=spec.step_s,
+            base=base,
+            final=base + steering.residual,
+            steer=steering.steer,
+            noise=steering.noise,
+            policy_id=spec.policy_id,
+            adapter_version=self._adapter.version,
+        )
+        self._chunks += 1
+        refusal = self._motion.port.check(chunk.final)
+        if refusal is not None:
+            self._reject(chunk, refusal)
+            self._verdicts[Verdict.REJECTED] += 1
+            self._motion.totals[Verdict.REJECTED] += 1
+            self._hold(f"a chunk was rejected: {refusal}")
+            return None
+        return chunk
+
+    def _execute(self, chunk: ActionChunk) -> ChunkBuffer:
+        """Send the chunk, row by row, until it is used up, one is rejected or the episode is over."""
+        buffer = ChunkBuffer(chunk)
+        while (target := buffer.target) is not None and self._session.in_episode:
+            if self._session.paused:
+                self._motion.rest()
+                self._note_safety()
+                continue
+            result = self._motion.step(target, chunk.id, buffer.k_executed)
+            self._verdicts[result.verdict] += 1
+            self._write_step(result)
+            if result.verdict is Verdict.REJECTED:
+                buffer.cut(result.sent)
+                self._reject(chunk, result.reason)
+            elif result.verdict is not Verdict.HELD:
+                buffer.sent(result.sent)
+                self._rejected = 0
+                self.steps += 1
+                self._session.explain(f"adapter version {self._adapter.version}")
+                if self.steps >= self._max_steps:
+                    self._session.end_episode("timeout", f"time limit of {self._max_steps} steps")
+        return buffer
+
+    def _transition(self, buffer: ChunkBuffer, context: Context, after: Context) -> Transition:
+        chunk = buffer.chunk
+        transition = Transition(
+            episode=self._episode,
+            index=self._transitions,
+            features=context.features[0],
+            next_features=after.features[0],
+            noise=chunk.noise,
+            steer=chunk.steer,
+            base_chunk=chunk.base,
+            executed_chunk=buffer.executed,
+            k_executed=buffer.k_executed,
+            discount=self._discount,
+            terminal=False,
+            truncated=False,
+            z=None if context.z is None else context.z[0],
+            next_z=None if after.z is None else after.z[0],
+        )
+        self._transitions += 1
+        return transition
+
+    def _write_due(self) -> None:
+        if self._due is not None:
+            self._recorder.write_transition(self._due)
+            self._due = None
+
+    def _reject(self, chunk: ActionChunk, reason: str) -> None:
+        """The chunk is not (further) executed; too many in a row are a fault of the policy, not of the episode."""
+        self._rejected += 1
+        self._write("/rejected", {"chunk": chunk.id, "reason": reason, "final": chunk.final.tolist()})
+        if self._rejected >= REJECTIONS:
+            self._session.end_episode("fault", f"{REJECTIONS} chunks rejected in a row, the last one: {reason}")
+
+    def _hold(self, why: str) -> None:
+        self._session.explain(why)
+        self._motion.hold()
+        self._note_safety()
+
+    def _write_step(self, result: CommandResult) -> None:
+        command, seen = result.command, result.observation
+        message = {
+            "chunk": command.chunk_id,
+            "row": command.index,
+            "epoch": command.epoch,
+            "target": command.target.tolist(),
+            "sent": result.sent.tolist(),
+            "verdict": result.verdict.value,
+            "reason": result.reason,
+            "seq": seen.seq,
+            "tcp_pose": seen.tcp_pose.tolist(),
+            "gripper_width": seen.gripper_width,
+            "q": seen.q.tolist(),
+            "extra": {name: array.tolist() for name, array in seen.extra.items()},
+        }
+        self._recorder.write("/steps", result.stamp_ns, message)
+        self._note_safety()
+
+    def _note_safety(self) -> None:
+        """Record the guard's word whenever its causes have changed."""
+        safety = self._motion.port.safety
+        causes = frozenset(cause.id for cause in safety.causes)
+        if causes != self._causes:
+            self._causes = causes
+            reasons = [{"id": c.id, "kind": c.kind, "detail": c.detail} for c in safety.causes]
+            self._write("/safety", {"level": safety.level.name, "epoch": safety.epoch, "causes": reasons})
+
+    def _write(self, topic: str, message: Mapping[str, Any]) -> None:
+        self._recorder.write(topic, self._motion.clock.now_ns(), message)

@@ -6,6 +6,7 @@ any two control steps of either.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -14,10 +15,12 @@ from robot_rl.clock import SECOND, Clock
 from robot_rl.control.ports import GuardPort
 from robot_rl.control.session import Session
 from robot_rl.errors import RobotFault
-from robot_rl.types import Array, Command, CommandResult, Observation, Verdict
+from robot_rl.types import Array, Command, CommandResult, Observation, SafetyLevel, Verdict
 
 LEEWAY = 2
 """Control periods after which a command is too old to be sent."""
+NO_EPOCH = -1
+"""No command is sent under it."""
 IDLE_S = 0.01
 """Wall-clock seconds to wait when nothing is to be done: a simulator that waits for a person need not spin."""
 
@@ -32,13 +35,19 @@ class Motion:
         self.totals: Counter[Verdict] = Counter()
         """Verdicts since this process began."""
         self._pump = pump
-        self._epoch = 0
+        self._epoch = NO_EPOCH
         self._period_ns = round(SECOND / port.spec.control_hz)
 
     def begin(self) -> None:
         """The robot may move. Commands carry the epoch of this moment: a stop, even one cleared since, voids them."""
         self.tend()
-        self._epoch = self.port.set_active(True).epoch
+        safety = self.port.set_active(True)
+        self._epoch = safety.epoch if safety.level < SafetyLevel.STOP else NO_EPOCH
+
+    @property
+    def stopped(self) -> bool:
+        """A STOP or a FAULT since `begin`, be it cleared by now or not."""
+        return self.port.safety.epoch != self._epoch
 
     def end(self) -> None:
         """The robot is to stay where it is."""
@@ -58,18 +67,16 @@ class Motion:
         self.tend()
         return observation
 
-    def rest(self) -> None:
+    def rest(self) -> Observation:
         """While the robot is paused in the middle of something: hold, and leave the processor to others."""
         time.sleep(IDLE_S)
-        self.hold()
+        return self.hold()
 
     def idle(self) -> None:
         """While nothing is under way: no control period passes, a simulated clock stands still."""
         time.sleep(IDLE_S)
-        try:
+        with contextlib.suppress(RobotFault):  # latched by the guard: the session hears of it next
             self.port.observe()
-        except RobotFault as fault:  # latched by the guard: the session sees it next
-            self.session.explain(str(fault))
         self.tend()
 
     def tend(self) -> None:

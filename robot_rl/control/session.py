@@ -1,182 +1,339 @@
-"""What the operator sees and may do: the session's state machine (console.md of the design).
+"""The session: what the operator sees of a run, and what may be done to it when.
 
-    DISARMED -> PAUSED <-> RUNNING -> HOMING -> AWAIT_LABEL -> AWAIT_RESET -> RUNNING ... FINISHED
-    STOPPED and FAULT from anywhere; clearing them leads to PAUSED, never to RUNNING.
+Where a run stands is two things (`progress`). Its *phase* goes round with every episode:
 
-It does no input or output: whoever owns it (`robot_rl.actor`) makes a label durable or asks the guard first, and then
-tells the session. An episode that a STOP or a fault cut off gets no label: after clearing and `run` the arm retreats,
-the object is put back, and a new episode begins.
+    READY -> EPISODE -> HOMING -> LABEL -> RESET -> READY ..., and FINISHED after the last
+
+Its *gate* says whether that phase is acted upon: DISARMED, PAUSED, OPEN, STOPPED or FAULT. The operator sees one state:
+the gate's name unless it is open, else the phase's. So whatever a stop interrupted goes on where it was, after `clear`
+(to PAUSED) and `run`; but an episode that a stop interrupted is over, and the arm retreats first.
+
+Commands may come from any thread. The control loop reads between two control steps where things stand, and reports
+here what it did; each method checks the phase again, for the operator may have been faster.
 """
 
 from __future__ import annotations
 
-import enum
-from dataclasses import dataclass, field
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, NoReturn
 
-from robot_rl.errors import IllegalTransition
-from robot_rl.types import LabelValue
-
-
-class State(str, enum.Enum):
-    """Of a session."""
-
-    DISARMED = "DISARMED"
-    PAUSED = "PAUSED"
-    RUNNING = "RUNNING"
-    HOMING = "HOMING"
-    AWAIT_LABEL = "AWAIT_LABEL"
-    AWAIT_RESET = "AWAIT_RESET"
-    STOPPED = "STOPPED"
-    FAULT = "FAULT"
-    FINISHED = "FINISHED"
+from robot_rl.control.ports import EndedBy, GuardControls, LabelBook, LabelEvent
+from robot_rl.control.progress import COMMANDS, ENDED_BY_LABEL, LATCHED, Gate, Phase, Progress, State
+from robot_rl.errors import ConfigError, IllegalTransition, LabelConflict, StoreError, nearest
+from robot_rl.types import Label, LabelValue, SafetyLevel, SafetyState
 
 
-HALTED = (State.STOPPED, State.FAULT)
-MOVING = (State.RUNNING, State.HOMING)
-
-LEGAL: dict[str, tuple[State, ...]] = {
-    "arm": (State.DISARMED,),
-    "run": (State.PAUSED,),
-    "pause": MOVING,
-    "end": (State.RUNNING,),
-    "label": (State.RUNNING, State.AWAIT_LABEL),
-    "reset_done": (State.AWAIT_RESET,),
-    "clear": HALTED,
-    "undo": tuple(State),
-    "stop": tuple(State),
-}
-"""Command -> states in which it is legal. A label of an earlier episode is a correction, legal always."""
-
-WHY = {
-    State.DISARMED: "Nothing moves until you arm.",
-    State.PAUSED: "The robot holds its pose.",
-    State.RUNNING: "The policy moves the robot.",
-    State.HOMING: "The arm retreats.",
-    State.AWAIT_LABEL: "Did it succeed?",
-    State.AWAIT_RESET: "Put the object back.",
-    State.FINISHED: "All episodes are done.",
-}
-
-
-@dataclass
 class Session:
-    """One operator's run of `episodes_planned` labelled episodes; `episode` is the present or next one's number."""
+    """The operator's state machine, from episode number `first` on, until `planned` are labelled success or failure.
 
-    episodes_planned: int
-    episode: int = 1
-    labelled: int = 0
-    """Episodes with success or failure so far; those discarded or cut off do not count towards the plan."""
-    state: State = State.DISARMED
-    why: str = WHY[State.DISARMED]
-    revision: int = 0
-    """Raised by every change."""
-    pending: LabelValue | None = None
-    """The label that was given by the press that ended the episode; applied when the arm is home."""
-    ending: bool = False
-    """The operator asked for the episode's end."""
-    recorded: bool = False
-    """The present episode is closed in the store and waits for its label."""
-    _resume: State = field(default=State.RUNNING, repr=False)
-    """Where `run` leads from PAUSED."""
+    What was discarded or cut off does not count. `safety` is the guard's word at the start: what is latched there
+    shows at once. Every change raises `revision`.
+    """
+
+    def __init__(
+        self, guard: GuardControls, labels: LabelBook, safety: SafetyState, *, first: int, planned: int
+    ) -> None:
+        self.planned = planned
+        self._guard = guard
+        self._labels = labels
+        self._lock = threading.RLock()
+        self._epoch = safety.epoch
+        self._accepted: set[str] = set()  # event ids of the labels stored
+        self._cleared: set[str] = set()  # ids of the causes cleared here
+        self._values = {row.episode: row.label for row in labels.episodes() if row.label is not None}
+        self._revision = 1
+        self._listed = 1
+        if self._full():
+            self._now = Progress(Gate.OPEN, Phase.FINISHED, first - 1, "all planned episodes are done")
+        else:
+            self._now = Progress(Gate.DISARMED, Phase.READY, first, "not armed yet")
+        self.observe(safety)
+
+    # --- to be read from any thread, without waiting ----------------------------------------------------------------
+
+    @property
+    def now(self) -> Progress:
+        """Everything at once, consistent."""
+        return self._now
+
+    @property
+    def state(self) -> State:
+        return self._now.state
+
+    @property
+    def episode(self) -> int:
+        return self._now.episode
+
+    @property
+    def awaiting_label(self) -> int | None:
+        """The episode that waits for its label."""
+        now = self._now
+        return now.episode if now.state is State.AWAIT_LABEL else None
+
+    @property
+    def in_episode(self) -> bool:
+        """The present episode has begun and is not over; it may be paused."""
+        return self._now.phase is Phase.EPISODE
+
+    @property
+    def paused(self) -> bool:
+        """The robot is to hold, whatever the phase."""
+        return self._now.gate is not Gate.OPEN
+
+    @property
+    def revision(self) -> int:
+        """Rises with every change."""
+        return self._revision
+
+    @property
+    def listed(self) -> int:
+        """Rises when the list of episodes and labels has changed."""
+        return self._listed
 
     def allowed(self) -> dict[str, str | None]:
-        """Command -> None, or why it is not legal now."""
-        return {name: self._objection(name) for name in LEGAL}
+        """Command -> None if it is legal now, else why not; `label` is about the present episode."""
+        now = self._now
+        undo = None if self._values else "no label yet"
+        return {name: undo if name == "undo" else now.refusal(name) for name in COMMANDS}
 
-    def require(self, name: str) -> None:
-        """Raises `IllegalTransition` when command `name` is not legal now, saying what is."""
-        objection = self._objection(name)
-        if objection is not None:
-            legal = ", ".join(command for command, reason in self.allowed().items() if reason is None)
-            raise IllegalTransition(f"{name} is {objection}, the session is {self.state.value}; legal now: {legal}")
+    # --- the operator -----------------------------------------------------------------------------------------------
 
-    def awaits_label_of(self, episode: int) -> bool:
-        """Whether a label for `episode` is the present question (else it is a correction of an earlier one)."""
-        return episode == self.episode and self.state in LEGAL["label"]
+    def command(self, name: str, args: Mapping[str, Any], author: str, now_ns: int) -> dict[str, Any]:
+        """Carry out an operator's command, at `now_ns`; what it came to, for the acknowledgement.
 
-    # --- what the operator does ---
-
-    def arm(self) -> None:
-        self.require("arm")
-        self._enter(State.FINISHED if self.labelled >= self.episodes_planned else State.PAUSED)
-
-    def run(self) -> None:
-        self.require("run")
-        self._enter(self._resume)
-
-    def pause(self) -> None:
-        self.require("pause")
-        self._resume = self.state
-        self._enter(State.PAUSED)
-
-    def end(self, value: LabelValue | None = None) -> None:
-        """End the running episode, with its label if there is one already."""
-        self.require("end")
-        self.ending, self.pending = True, value
-        self.revision += 1
-
-    def label(self, value: LabelValue) -> None:
-        """The awaited label is durable."""
-        if self.state is not State.AWAIT_LABEL:
-            raise IllegalTransition(f"no label is awaited, the session is {self.state.value}")
-        self.recorded, self.pending = False, None
-        self.labelled += value is not LabelValue.DISCARD
-        self._enter(State.AWAIT_RESET)
-
-    def reset_done(self) -> None:
-        self.require("reset_done")
-        self.episode += 1
-        self._enter(State.FINISHED if self.labelled >= self.episodes_planned else State.RUNNING)
-
-    def clear(self) -> None:
-        """The guard has no latched cause any more."""
-        self.require("clear")
-        self._enter(State.PAUSED)
-
-    # --- what happens ---
-
-    def episode_over(self, why: str, *, complete: bool) -> None:
-        """The episode is closed in the store; an incomplete one gets no label."""
-        self.ending, self.recorded = False, complete
-        if not complete:
-            self.pending = None
-        if self.state in HALTED:
-            self._resume = State.HOMING
-            self.revision += 1
+        Raises `IllegalTransition` (the state, why not, what is legal), `LabelConflict`, `ConfigError` for a name or
+        arguments that do not exist, and whatever guard and store raise; then nothing has changed. Only the audit
+        entry is written last: a `StoreError` from there leaves the command done.
+        """
+        if name not in COMMANDS:
+            raise ConfigError(f"no command {name[:64]!r}{nearest(name[:64], COMMANDS)}")
+        before = self.state
+        if name == "stop":  # without the lock: nothing may be ahead of it
+            self.observe(self._guard.stop(author, str(args.get("reason", "STOP by the operator"))))
+            answer: dict[str, Any] = {}
         else:
-            self._enter(State.HOMING, why)
+            with self._lock:
+                before = self.state
+                answer = self._handlers()[name](args, author)
+        after = self.state
+        detail = {"args": dict(args), "before": before.value, "after": after.value, "stamp_ns": now_ns}
+        self._labels.record(f"command.{name}", author, detail)
+        return {"state": after.value, **answer}
+
+    def _handlers(self) -> dict[str, Callable[[Mapping[str, Any], str], dict[str, Any]]]:
+        return {
+            "arm": lambda args, author: self._turn("arm", Gate.PAUSED, f"armed by {author}"),
+            "run": lambda args, author: self._turn("run", Gate.OPEN, f"run by {author}"),
+            "pause": lambda args, author: self._turn("pause", Gate.PAUSED, f"paused by {author}"),
+            "end": lambda args, author: self._end(author),
+            "label": self._label,
+            "undo": self._undo,
+            "reset_done": lambda args, author: self._next_episode(author),
+            "clear": self._clear,
+        }
+
+    def _turn(self, name: str, gate: Gate, why: str) -> dict[str, Any]:
+        self._require(name)
+        self._set(gate=gate, why=why)
+        return {}
+
+    def _end(self, author: str) -> dict[str, Any]:
+        self._require("end")
+        self._over("operator", f"ended by {author}")
+        return {}
+
+    def _next_episode(self, author: str) -> dict[str, Any]:
+        self._require("reset_done")
+        self._now = Progress(Gate.OPEN, Phase.READY, self._now.episode + 1, f"reset done by {author}")
+        self._revision += 1
+        return {}
+
+    def _label(self, args: Mapping[str, Any], author: str) -> dict[str, Any]:
+        """The present episode's label, a correction (`expected_revision`), or the same event once more."""
+        label, expected = _parse_label(args, author)
+        now = self._now
+        if now.pressed is not None and now.pressed.event_id == label.event_id:
+            if now.pressed != label:
+                raise LabelConflict(f"label event {label.event_id!r} was {now.pressed}, got {label}; use a new id")
+            return _pressed(label)
+        if label.event_id in self._accepted:
+            return _stored(self._labels.add_label(label))
+        if label.episode == now.episode and now.refusal("label") is None:
+            if now.phase is Phase.EPISODE:
+                self._over(ENDED_BY_LABEL[label.value], f"{label.value.value}, seen by {author}", pressed=label)
+                return _pressed(label)
+            event = self._store(label, expected)
+            self._done(f"labelled {label.value.value} by {author}")
+            return _stored(event)
+        if not self._is_past(label.episode):
+            self._refuse("label", now.refusal("label") or f"the present episode is {now.episode}, got {label.episode}")
+        if expected is None:
+            why = f"episode {label.episode} is past: a correction says which label it corrects (expected_revision)"
+            self._refuse("label", why)
+        return _stored(self._store(label, expected))
+
+    def _undo(self, args: Mapping[str, Any], author: str) -> dict[str, Any]:
+        episode = _integer(args, "episode")
+        if episode not in self._values:
+            self._refuse("undo", f"episode {episode} has no label")
+        return _stored(self._took(self._labels.undo_label(episode, author, uuid.uuid4().hex)))
+
+    def _clear(self, args: Mapping[str, Any], author: str) -> dict[str, Any]:
+        self._require("clear")
+        cause_id = _text(args, "cause_id")
+        safety = self._guard.clear(cause_id, author)
+        self._cleared.add(cause_id)
+        self.observe(safety)
+        return {}
+
+    # --- the control loop -------------------------------------------------------------------------------------------
+
+    def observe(self, safety: SafetyState) -> None:
+        """The guard's word. STOP and FAULT show at once and end an episode; when they are cleared all is PAUSED.
+
+        An epoch that rose is a stop, even if it has been cleared since.
+        """
+        latched = {cause.id for cause in safety.causes if cause.level >= SafetyLevel.STOP}
+        with self._lock:
+            if safety.epoch < self._epoch or (latched and latched <= self._cleared):  # older than what is known
+                return
+            gate, why, stopped = self._now.gate, self._now.why, safety.epoch > self._epoch
+            self._epoch = safety.epoch
+            if latched:
+                gate = Gate.FAULT if safety.level is SafetyLevel.FAULT else Gate.STOPPED
+                why = f"{safety.causes[0].kind}: {safety.causes[0].detail}"
+            elif gate in LATCHED or (stopped and gate is not Gate.DISARMED):
+                gate, why = Gate.PAUSED, "stopped, and cleared since"
+            if latched or stopped:
+                self._over("fault" if gate is Gate.FAULT else "aborted", why, asks=False)
+            if (gate, why) != (self._now.gate, self._now.why):
+                self._set(gate=gate, why=why)
+
+    def explain(self, why: str) -> None:
+        """What there is to say while RUNNING; a pause, a stop and their reasons stay."""
+        with self._lock:
+            if self._now.state is State.RUNNING and why != self._now.why:
+                self._set(why=why)
+
+    def begin_episode(self) -> bool:
+        """The present episode begins; False if that is not what the operator wants any more."""
+        with self._lock:
+            if self._now.gate is not Gate.OPEN or self._now.phase is not Phase.READY:
+                return False
+            self._set(phase=Phase.EPISODE)
+            return True
+
+    def end_episode(self, by: EndedBy, why: str) -> None:
+        """The present episode ended, as seen by the control loop; no effect if it was over already."""
+        with self._lock:
+            self._over(by, why, asks=by != "fault")
+
+    def close_episode(self, complete: bool) -> None:
+        """The present episode is in the store: the label with which it was ended is stored now.
+
+        A label that the store refuses is asked for again.
+        """
+        with self._lock:
+            pressed, asks, why = self._now.pressed, complete and self._now.asks, self._now.why
+            if pressed is not None:
+                try:
+                    self._store(pressed, None)
+                    asks = False
+                except StoreError as error:
+                    asks, why = True, f"the label was not stored, label again: {error}"
+            self._set(pressed=None, asks=asks, why=why)
+            self._list_changed()
 
     def homed(self) -> None:
-        """The arm is away from the object."""
-        self._enter(State.AWAIT_LABEL if self.recorded else State.AWAIT_RESET)
+        """The arm is back."""
+        with self._lock:
+            if self._now.phase is Phase.HOMING and self._now.asks:
+                self._set(phase=Phase.LABEL)
+            elif self._now.phase is Phase.HOMING:
+                self._done(self._now.why)
 
-    def halt(self, state: State, why: str) -> None:
-        """The guard has latched a STOP or a FAULT."""
-        if self.state in HALTED:
-            if (state, why) != (self.state, self.why):
-                self._enter(state, why)
-            return
-        if self.state is State.RUNNING:
-            self._resume = State.HOMING
-        elif self.state is not State.PAUSED:
-            self._resume = State.DISARMED if self.state is State.FINISHED else self.state
-        self._enter(state, why)
+    # --- inside; the lock is held -----------------------------------------------------------------------------------
 
-    def correction(self, before: LabelValue | None, after: LabelValue) -> None:
-        """An earlier episode's label was corrected; the plan counts anew."""
-        self.labelled += (after is not LabelValue.DISCARD) - (before is not None and before is not LabelValue.DISCARD)
-        self.revision += 1
+    def _set(self, **changes: Any) -> None:
+        self._now = replace(self._now, **changes)
+        self._revision += 1
 
-    def _enter(self, state: State, why: str | None = None) -> None:
-        self.state = state
-        self.why = why if why is not None else WHY[state]
-        self.revision += 1
+    def _over(self, by: EndedBy, why: str, pressed: Label | None = None, asks: bool = True) -> None:
+        """The episode is over; if the gate is not open, nothing moves before `run`."""
+        if self._now.phase is Phase.EPISODE:
+            self._set(phase=Phase.HOMING, ended_by=by, why=why, pressed=pressed, asks=asks)
 
-    def _objection(self, name: str) -> str | None:
-        if name not in LEGAL:
-            return "not a command"
-        if self.state in LEGAL[name]:
-            return None
-        if len(LEGAL[name]) == 1 or name == "clear":
-            return f"only in {LEGAL[name][0].value.lower().replace('_', ' ')}"
-        return "only in " + " or ".join(state.value.lower().replace("_", " ") for state in LEGAL[name])
+    def _done(self, why: str) -> None:
+        """Nothing more is wanted of this episode."""
+        self._set(phase=Phase.FINISHED if self._full() else Phase.RESET, why=why)
+
+    def _full(self) -> bool:
+        """As many episodes as planned are labelled."""
+        return sum(value is not LabelValue.DISCARD for value in self._values.values()) >= self.planned
+
+    def _store(self, label: Label, expected_revision: int | None) -> LabelEvent:
+        event = self._took(self._labels.add_label(label, expected_revision))
+        self._accepted.add(label.event_id)
+        return event
+
+    def _took(self, event: LabelEvent) -> LabelEvent:
+        """A label is in the log; with the last one that was wanted, no episode begins any more."""
+        self._values[event.label.episode] = event.label.value
+        self._list_changed()
+        if self._now.phase is Phase.READY and self._full():
+            self._set(phase=Phase.FINISHED)
+        return event
+
+    def _list_changed(self) -> None:
+        self._listed += 1
+        self._revision += 1
+
+    def _is_past(self, episode: int) -> bool:
+        """Closed, and not waiting for its first label."""
+        now = self._now
+        return episode < now.episode or (episode == now.episode and now.phase in (Phase.RESET, Phase.FINISHED))
+
+    def _require(self, name: str) -> None:
+        why = self._now.refusal(name)
+        if why is not None:
+            self._refuse(name, why)
+
+    def _refuse(self, name: str, why: str) -> NoReturn:
+        legal = ", ".join(name for name, refusal in self.allowed().items() if refusal is None)
+        raise IllegalTransition(f"{name} is not legal in {self.state.value}: {why}; legal now: {legal}")
+
+
+def _parse_label(args: Mapping[str, Any], author: str) -> tuple[Label, int | None]:
+    value = _text(args, "value")
+    values = [known.value for known in LabelValue]
+    if value not in values:
+        raise ConfigError(f"no label {value[:64]!r}{nearest(value[:64], values)}")
+    label = Label(_text(args, "event_id"), _integer(args, "episode"), LabelValue(value), author)
+    return label, None if args.get("expected_revision") is None else _integer(args, "expected_revision")
+
+
+def _pressed(label: Label) -> dict[str, Any]:
+    """The answer to a label that will be stored as soon as its episode is closed."""
+    return {"episode": label.episode, "value": label.value.value, "stored": False}
+
+
+def _stored(event: LabelEvent) -> dict[str, Any]:
+    label = event.label
+    return {"episode": label.episode, "value": label.value.value, "stored": True, "label_revision": event.seq}
+
+
+def _text(args: Mapping[str, Any], name: str) -> str:
+    value = args.get(name)
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"argument {name!r}: expected a text, got {value!r:.80}")
+    return value
+
+
+def _integer(args: Mapping[str, Any], name: str) -> int:
+    value = args.get(name)
+    if type(value) is not int:
+        raise ConfigError(f"argument {name!r}: expected an integer, got {value!r:.80}")
+    return value

@@ -1,17 +1,19 @@
 """Behaviour cloning of a flow policy, and of the bottleneck beside it.
 
 First the flow: with chunk a, noise w ~ N(0, I), k ~ U[0, 1] and x = (1 - k) a + k w, the velocity v(x, k, c) is
-regressed on w - a (ZPRL equation 1), together with the embedding c. Noise and chunk are paired at random: with two ways to
-do a task the velocity is then torn between them near k = 1 only, and the ODE carries each noise to one of them.
+regressed on w - a (ZPRL equation 1), together with the embedding c. Noise and chunk are paired at random, so that no
+noise belongs to one way of doing the task before training.
 
-Then the variational bottleneck, on the finished flow: z ~ N(mu(c), sigma(c)), c^ = g(z), with the flow's own loss under c^
-and KL(N(mu, sigma) || N(0, I)) (ZPRL equation 5). Embedding and velocity are frozen by then, which is the paper's
-stopped gradient.
+Then the variational bottleneck, on the finished flow: z ~ N(mu(c), sigma(c)), c^ = g(z), with the flow's own loss
+under c^ and KL(N(mu, sigma) || N(0, I)) (ZPRL equation 5). Embedding and velocity are frozen by then, which is the
+paper's stopped gradient.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import itertools
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +26,6 @@ import numpy as np
 import torch
 from safetensors.numpy import save as save_safetensors
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from robot_rl.config import PolicyConfig
 from robot_rl.errors import ConfigError
@@ -184,36 +185,36 @@ def _fit(
 
     Returns the averaged network and the means of the reported numbers over the last tenth of the steps.
     """
-    averaged = AveragedModel(net, multi_avg_fn=_average)
+    averaged = copy.deepcopy(net)
     optimiser = torch.optim.AdamW(net.parameters(), lr=config.learning_rate, weight_decay=1e-4, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     tail: list[Tensor] = []
     for step in range(1, steps + 1):
         reported = loss(torch.randint(size, (config.batch,)))
         optimiser.zero_grad()
-        reported[0].backward()  # type: ignore[no-untyped-call]
+        reported[0].backward()
         optimiser.step()
         schedule.step()
-        averaged.update_parameters(net)
+        _average(averaged, net, step)
         if step > 0.9 * steps:
             tail.append(torch.stack(reported).detach())
         if progress and (step % 100 == 0 or step == steps):
             progress(stage, step, steps, float(reported[0].detach()))
-    return averaged.module, torch.stack(tail).mean(dim=0).tolist()
+    return averaged, torch.stack(tail).mean(dim=0).tolist()
 
 
 @torch.no_grad()
-def _average(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
+def _average(averaged: nn.Module, net: nn.Module, step: int) -> None:
     """Exponential moving average, quicker at first so that the initial weights are soon forgotten."""
-    decay = min(EMA, (1 + int(count)) / (10 + int(count)))
-    torch._foreach_lerp_(averaged, current, 1 - decay)
+    decay = min(EMA, step / (9 + step))
+    torch._foreach_lerp_(list(averaged.parameters()), list(net.parameters()), 1 - decay)
 
 
 def _mlp(size: int, config: PolicyConfig, out: int) -> nn.Sequential:
     """`config.layers` hidden layers of `config.hidden` with GELU (tanh form, as in `robot_rl.policy.flow`)."""
     sizes = [size, *[config.hidden] * config.layers]
     parts: list[nn.Module] = []
-    for inner, outer in zip(sizes, sizes[1:], strict=False):
+    for inner, outer in itertools.pairwise(sizes):
         parts += [nn.Linear(inner, outer), nn.GELU(approximate="tanh")]
     return nn.Sequential(*parts, nn.Linear(sizes[-1], out))
 

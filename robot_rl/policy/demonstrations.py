@@ -67,7 +67,7 @@ class Demonstrations:
         """Read what `save` wrote. Raises `IntegrityError` on anything else."""
         names = {field.name for field in fields(cls)}
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
                 if set(archive.files) != names:
                     raise IntegrityError(f"{path}: expected arrays {sorted(names)}, got {sorted(archive.files)}")
                 return cls(**{name: archive[name] for name in names})

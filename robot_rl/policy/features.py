@@ -28,9 +28,10 @@ def state_features(tcp_pose: Array, gripper_width: Array, bin_pose: Array) -> Ar
 
 def read_features(observations: Sequence[Observation]) -> Array:
     """B observations -> [B, 11]. Raises `BadObservation` naming the key, what was expected and what came."""
+    if not observations:
+        raise BadObservation("expected one observation or more, got none")
     tcp_pose, gripper_width, bin_pose = (
-        np.stack([_read(observation, key, shape) for observation in observations])
-        for key, shape in OBSERVATION.items()
+        np.stack([_read(observation, key, shape) for observation in observations]) for key, shape in OBSERVATION.items()
     )
     return state_features(tcp_pose, gripper_width, bin_pose)
 
@@ -39,8 +40,8 @@ def _read(observation: Observation, key: str, shape: tuple[int, ...]) -> Array:
     name = key.removeprefix("extra.")
     if name != key and name not in observation.extra:
         raise BadObservation(
-            f"observation {observation.seq}: expected {key!r} of shape {shape}, got extras {sorted(observation.extra)}; "
-            "the robot or the perception in front of it must provide it"
+            f"observation {observation.seq}: expected {key!r} of shape {shape}, got extras "
+            f"{sorted(observation.extra)}; the robot or the perception in front of it must provide it"
         )
     raw = observation.extra[name] if name != key else getattr(observation, name)
     value = np.asarray(raw)

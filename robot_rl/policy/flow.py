@@ -62,8 +62,7 @@ class FlowPolicy:
         Raises `IntegrityError` when one is missing, the weights are not what the manifest says, or the features are
         made by another recipe than this version's.
         """
-        manifest, weights = read_checkpoint(path)
-        return cls(spec_from(manifest["spec"]), weights, manifest["ode_steps"])
+        return cls(*read_checkpoint(path))
 
     def encode(self, observations: Sequence[Observation]) -> Context:
         """B observations -> features [B, F] of about unit spread, and z [B, Z]. Raises `BadObservation`."""
@@ -178,14 +177,14 @@ def make_spec(space: ActionSpace, horizon: int, step_s: float, latent: int, poli
 
 def spec_from(value: Mapping[str, Any]) -> PolicySpec:
     """A spec as it was before it became JSON."""
-    space = {key: tuple(part) if isinstance(part, list) else part for key, part in value["action_space"].items()}
+    space: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value["action_space"].items()}
     spec = PolicySpec(**{**value, "action_space": ActionSpace(**space)})
     observation = {key: tuple(shape) for key, shape in spec.observation.items()}
     return replace(spec, observation=observation, noise_shape=tuple(spec.noise_shape))
 
 
-def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
-    """Manifest and weights, checked against each other. Raises `IntegrityError`."""
+def read_checkpoint(path: Path) -> tuple[PolicySpec, dict[str, Array], int]:
+    """Spec, weights and Euler steps, checked against the manifest. Raises `IntegrityError`."""
     try:
         manifest = json.loads(path.with_suffix(".json").read_text())
         data = path.read_bytes()
@@ -194,7 +193,9 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
             raise IntegrityError(f"{path}: expected sha256 {manifest['sha256']}, got {got}; make the checkpoint again")
         spec = spec_from(manifest["spec"])
         if spec.hash != manifest["spec_hash"] or spec.observation != OBSERVATION:
-            raise IntegrityError(f"{path}: expected a spec of hash {manifest['spec_hash']} that reads {OBSERVATION}, got {spec}")
-        return manifest, load_safetensors(data)
+            raise IntegrityError(
+                f"{path}: expected a spec of hash {manifest['spec_hash']} that reads {dict(OBSERVATION)}, got {spec}"
+            )
+        return spec, load_safetensors(data), int(manifest["ode_steps"])
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise IntegrityError(f"{path}: not a flow policy with its manifest: {error!r}; make it again") from error

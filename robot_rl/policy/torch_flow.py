@@ -1,4 +1,4 @@
-"""The decoder of a flow policy in torch, for the learner: the same numbers as `robot_rl.policy.flow`, in large batches."""
+"""The decoder of a flow policy in torch, for the learner: the numbers of `robot_rl.policy.flow`, in large batches."""
 
 from __future__ import annotations
 

@@ -64,6 +64,7 @@ class GuardService:
         self._observation = guard.observe()
         self._changed = threading.Condition()
         self._command: tuple[Later, Command] | None = None
+        self._holds: list[Later] = []
         self._work: deque[tuple[Later, Work]] = deque()
         self._crash: BaseException | None = None
         at_once: dict[str, Handler] = {
@@ -71,6 +72,7 @@ class GuardService:
             "spec": lambda header, arrays: ({"spec": to_plain(guard.spec, [])}, ()),
             "observe": self._observe,
             "submit": self._submit,
+            "tick_hold": self._tick_hold,
         }
         between_periods = {"check": self._check, "begin": self._begin, "set_active": self._set_active, **calls}
         handlers = at_once | {name: self._between_periods(call) for name, call in between_periods.items()}
@@ -112,7 +114,11 @@ class GuardService:
             due = self._clock.now_ns() + self._period_ns
             if waiting is None:
                 grace = 0
+                with self._changed:
+                    asked, self._holds = self._holds, []
                 self._observation = self._guard.tick_hold()
+                for later in asked:
+                    self._rpc.answer(later, lambda: self._observe({}, []))
             else:
                 grace = self._period_ns // 2
                 later, command = waiting
@@ -129,9 +135,9 @@ class GuardService:
                 if self._command is not None and now >= due:
                     waiting, self._command = self._command, None
                     return waiting
-                if now >= due + grace:
+                if now >= due + (0 if self._holds else grace):
                     return None
-                until = due if self._command is not None else due + grace
+                until = due if self._command is not None or self._holds else due + grace
                 self._changed.wait(min(until - now, SECOND // 10) / SECOND)
         return None
 
@@ -168,6 +174,13 @@ class GuardService:
             if self._command is not None:
                 self._rpc.answer(self._command[0], _replaced)
             self._command = later, command
+            self._changed.notify()
+        return later
+
+    def _tick_hold(self, header: Header, arrays: list[Array]) -> Later:
+        later = Later()
+        with self._changed:
+            self._holds.append(later)
             self._changed.notify()
         return later
 
@@ -250,6 +263,11 @@ class GuardClient:
         arrays: list[Array] = []
         header, results = self._ask(self._motion, "submit", {"command": to_plain(command, arrays)}, arrays)
         return from_plain(CommandResult, header.get("result"), results)
+
+    def tick_hold(self) -> Observation:
+        """Returns when the robot has held for one control period."""
+        header, arrays = self._ask(self._motion, "tick_hold", {})
+        return from_plain(Observation, header.get("observation"), arrays)
 
     def check(self, chunk: Array) -> str | None:
         """Why the guard would reject a chunk [T, A] made now, or None."""

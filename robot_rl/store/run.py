@@ -1,6 +1,6 @@
 """The directory of one run: where everything is, and what the run was.
 
-RUN/run.json  task.yaml             what was run; run.json is written last and never again
+RUN/run.json  task.yaml  policy.*   what was run; run.json is written last and never again
     episodes/000001/                one closed episode: episode.mcap, manifest.json (robot_rl.store.episode)
     episodes/.000002.partial/       the open one
     episodes/000002.incomplete.1/   what a kill or an abort left of one; never trained on
@@ -105,6 +105,11 @@ class RunDirectory:
     @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
+
+    @property
+    def policy(self) -> Path:
+        """The run's own copy of the frozen policy's checkpoint; its manifest lies beside it."""
+        return self.path / "policy.safetensors"
 
     @property
     def guard_json(self) -> Path:

@@ -107,7 +107,7 @@ _MAPPING = {0xDE: ">H", 0xDF: ">I"}
 
 
 def _scan(data: bytes, limits: Limits) -> None:
-    """Walk one msgpack value; raises `WireError` unless it fills `data` exactly and is within the limits."""
+    """Walk the first msgpack value in `data`; raises `WireError` unless it is whole and within the limits."""
     at, items = 0, 0
     open_lists: list[int] = []  # values still to come at each level; a mapping counts as 2 n, keys at even counts
     mappings: list[bool] = []
@@ -139,7 +139,7 @@ def _scan(data: bytes, limits: Limits) -> None:
         if mappings and mappings[-1] and open_lists[-1] % 2 == 0 and not is_text:
             raise WireError("expected text as the key of a mapping")
         at += length
-        if at > len(data) or count > len(data) - at:
+        if at > len(data):
             raise WireError("a length in the header goes beyond its end")
         if items + max(count, 0) > limits.items:
             raise WireError(f"expected at most {limits.items} items in a header")
@@ -154,9 +154,7 @@ def _scan(data: bytes, limits: Limits) -> None:
             open_lists.pop()
             mappings.pop()
         if not open_lists:
-            break
-    if at != len(data):
-        raise WireError(f"{len(data) - at} bytes too many after the header")
+            return
 
 
 def _length(data: bytes, at: int, code: int) -> tuple[int, int]:

@@ -28,13 +28,13 @@ EAR = 0.05
 
 
 def make_demonstrations(episodes: int, seed: int = 0) -> Demonstrations:
-    """Half of the experts go to the left ear at once, half to the right, 11 mm a step across the bin's x; then forward to it."""
+    """Half of the experts first move across to the left ear, half to the right, 11 mm a step; then forward to it."""
     rng = np.random.default_rng(seed)
     tcp, bins, actions, numbers = [], [], [], []
     for episode in range(episodes):
         yaw = rng.uniform(-0.25, 0.25)
         pose = np.array([rng.uniform(0.45, 0.62), rng.uniform(-0.12, 0.12), 0.0, yaw])
-        forward, left = np.array([np.cos(yaw), np.sin(yaw), 0.0]), np.array([-np.sin(yaw), np.cos(yaw), 0.0])
+        left = np.array([-np.sin(yaw), np.cos(yaw), 0.0])
         side = left * EAR * rng.choice([-1, 1])
         height = np.array([0.0, 0.0, 0.12 + rng.normal(0, 0.003)])
         at = np.array([0.30, 0.0, 0.20]) + rng.normal(0, 0.01, 3)

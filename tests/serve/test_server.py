@@ -137,6 +137,10 @@ def test_a_client_of_another_model_is_refused_with_both_hashes() -> None:
     with serving(policy) as (_, client), pytest.raises(SpecMismatch, match=policy.spec.hash[:12]) as caught:
         encode(client, other, [observation()])
     assert other.spec.hash[:12] in str(caught.value)
+    with serving(policy) as (_, client):
+        handles = encode(client, policy, [observation()]).handle
+        with pytest.raises(SpecMismatch, match=policy.spec.hash[:12]):
+            decode(client, other, handles, noise())
 
 
 def test_the_cache_is_bounded_and_forgets_the_least_recently_used() -> None:

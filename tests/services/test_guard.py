@@ -217,6 +217,17 @@ def test_further_calls_run_in_the_control_thread_and_the_robot_is_looked_at_afte
         np.testing.assert_allclose(robot.at[0], 0.505)
 
 
+def test_a_hold_that_is_asked_for_takes_one_control_period() -> None:
+    robot = Point()
+    with guarded(robot) as client:
+        client.submit(command(client))
+        before, began = robot.count("hold"), time.monotonic()
+        for _ in range(10):
+            np.testing.assert_array_equal(client.tick_hold().tcp_pose, robot.at)
+        assert robot.count("hold") - before >= 10
+        assert time.monotonic() - began >= 9 * PERIOD_S
+
+
 def test_it_ends_holding() -> None:
     robot = Point()
     with guarded(robot) as client:

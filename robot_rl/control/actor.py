@@ -1,0 +1,203 @@
+"""The actor: one episode after the other, at either pace, and what the operator's page is told of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from robot_rl.control.episode import EpisodeRun
+from robot_rl.control.homing import retreat
+from robot_rl.control.motion import Motion
+from robot_rl.control.ports import AdapterSource, EpisodeSummary, GuardControls, LabelBook, Recorder, Twin
+from robot_rl.control.progress import State
+from robot_rl.errors import RobotFault, SpecMismatch
+from robot_rl.protocols import FrozenPolicy
+from robot_rl.types import LabelValue, SafetyState, Verdict, canonical_hash
+
+if TYPE_CHECKING:
+    from robot_rl.config import TaskConfig
+
+AUTHOR = "actor"
+
+
+@dataclass(frozen=True)
+class RunView:
+    """What a page shows of a run beside what the actor itself knows."""
+
+    run: str
+    """Its name."""
+    pace: str
+    """"lockstep" or "real time"."""
+    auto_label: bool = False
+    base_success: float | None = None
+    """0 to 1, of the frozen policy alone, in `base_trials` trials."""
+    base_trials: int | None = None
+    cameras: Sequence[str] = ()
+    learner: Callable[[], Mapping[str, Any] | None] = field(default=lambda: None)
+    """The learner's newest status."""
+
+
+class Actor:
+    """Runs the session's episodes until it is FINISHED.
+
+    Everything an episode draws at random comes from (`seed`, its number), so an episode that is run again after a
+    restart is the same. Raises `SpecMismatch` when policy and robot do not speak of the same actions.
+    """
+
+    def __init__(
+        self,
+        task: TaskConfig,
+        method: str,
+        seed: int,
+        motion: Motion,
+        policy: FrozenPolicy,
+        adapters: AdapterSource,
+        recorder: Recorder,
+        labels: LabelBook,
+        guard: GuardControls,
+        view: RunView,
+        twin: Twin | None = None,
+    ) -> None:
+        _check_actions(policy, motion)
+        self.session = motion.session
+        self._task, self._method, self._seed = task, method, seed
+        self._discount = task.method(method).gamma
+        self._motion, self._policy, self._adapters = motion, policy, adapters
+        self._recorder, self._labels, self._guard, self._view, self._twin = recorder, labels, guard, view, twin
+        self._running: EpisodeRun | None = None
+        self._adapter_version = 0
+        self._lock = threading.Lock()
+        self._revision = 0
+        self._shown: dict[str, Any] = {}
+        self._listed = 0
+        self._rows: Sequence[EpisodeSummary] = ()
+
+    def run(self) -> None:
+        """Until the last planned episode is labelled. Whatever ends it otherwise, the robot is left inactive."""
+        try:
+            while (state := self.session.state) is not State.FINISHED:
+                if state is State.RUNNING:
+                    self._episode()
+                elif state is State.HOMING:
+                    self._home()
+                else:
+                    self._motion.idle()
+        finally:
+            self._motion.end()
+
+    def _episode(self) -> None:
+        """The session's present episode, from its adapter to the store; nothing if that is not there yet."""
+        episode = self.session.episode
+        adapter = self._adapters.next(episode)
+        if adapter is None:
+            self.session.explain("waiting for the learner")
+            self._motion.idle()
+            return
+        if self._twin is not None:
+            self._twin.reset(episode)
+        self._motion.tend()
+        if not self.session.begin_episode():
+            return
+        self._adapter_version = adapter.version
+        self._recorder.begin(episode, adapter.version)
+        self._running = EpisodeRun(
+            self._motion,
+            self._policy,
+            adapter,
+            self._recorder,
+            episode=episode,
+            max_steps=self._task.max_steps,
+            discount=self._discount,
+            rng=np.random.default_rng((self._seed, episode)),
+        )
+        record = self._running.run()
+        self._recorder.end(record)
+        self.session.close_episode(record.complete)
+
+    def _home(self) -> None:
+        """The arm retreats before anyone reaches in; when it cannot, an operator is asked by a STOP."""
+        try:
+            if retreat(self._motion, np.array(self._task.home)):
+                self.session.homed()
+        except RobotFault as fault:
+            self.session.observe(self._guard.stop(AUTHOR, str(fault)))
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything the page shows (`console/web/types.d.ts`), JSON-able; `revision` rises when any of it changed."""
+        with self._lock:
+            shown = self._look()
+            if shown != self._shown:
+                self._shown = shown
+                self._revision += 1
+            return {"revision": self._revision, **shown}
+
+    def _look(self) -> dict[str, Any]:
+        listed = self.session.listed
+        if listed != self._listed:
+            self._rows, self._listed = self._labels.episodes(), listed
+        now, view = self.session.now, self._view
+        learner = view.learner()
+        return {
+            "state": now.state.value,
+            "why": now.why,
+            "task": self._task.name,
+            "title": self._task.title,
+            "method": self._method,
+            "run": view.run,
+            "pace": view.pace,
+            "episode": now.episode,
+            "episodes_planned": self.session.planned,
+            "step": self._running.steps if self._running else 0,
+            "max_steps": self._task.max_steps,
+            "adapter_version": self._adapter_version,
+            "auto_label": view.auto_label,
+            "awaiting_label": self.session.awaiting_label,
+            "safety": _safety(self._motion.port.safety),
+            "verdicts": {verdict.value: self._motion.totals[verdict] for verdict in Verdict},
+            "learner": None if learner is None else dict(learner),
+            "base_success": view.base_success,
+            "base_trials": view.base_trials,
+            "curve": [[r.episode, int(r.label is LabelValue.SUCCESS)] for r in self._rows if _counts(r)],
+            "episodes": [_row(row) for row in self._rows],
+            "cameras": list(view.cameras),
+            "allowed": self.session.allowed(),
+        }
+
+
+def _counts(row: EpisodeSummary) -> bool:
+    return row.label in (LabelValue.SUCCESS, LabelValue.FAILURE)
+
+
+def _row(row: EpisodeSummary) -> dict[str, Any]:
+    return {
+        "episode": row.episode,
+        "label": row.label.value if row.label else None,
+        "author": row.author,
+        "adapter_version": row.adapter_version,
+        "steps": row.steps,
+        "ended_by": row.ended_by,
+        "revision": row.revision,
+    }
+
+
+def _safety(safety: SafetyState) -> dict[str, Any]:
+    causes = [
+        {"id": c.id, "kind": c.kind, "level": c.level.name, "detail": c.detail, "clears": c.clears}
+        for c in safety.causes
+    ]
+    return {"level": safety.level.name, "epoch": safety.epoch, "causes": causes}
+
+
+def _check_actions(policy: FrozenPolicy, motion: Motion) -> None:
+    """The policy's chunks must be what the robot takes, and as often."""
+    spec, robot = policy.spec, motion.port.spec
+    if canonical_hash(asdict(spec.action_space)) != canonical_hash(asdict(robot.action_space)):
+        ours, theirs = spec.action_space, robot.action_space
+        raise SpecMismatch(f"policy {spec.policy_id} gives {ours}, robot {robot.name} takes {theirs}")
+    if abs(spec.step_s * robot.control_hz - 1.0) > 1e-6:
+        rate = f"every {spec.step_s} s, robot {robot.name} at {robot.control_hz} Hz"
+        raise SpecMismatch(f"policy {spec.policy_id} gives an action {rate}")

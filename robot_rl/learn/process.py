@@ -1,0 +1,121 @@
+"""The learner as a process of its own: reads a run's episodes and labels, writes its checkpoints and adapter versions.
+
+It talks to nobody. Episodes come from the store's directory, labels from the label log; versions and the status file
+go into the run's directory, each written whole or not at all. Two ways to go on (DESIGN decision 6):
+
+- ordered (lockstep): one labelled episode after the other, each with its whole budget, so that a version depends on
+  the episodes before it and on nothing else;
+- otherwise (real time): whatever is labelled by now is taken in together.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Any
+
+from robot_rl.adapters.files import write_weights
+from robot_rl.config import TaskConfig
+from robot_rl.learn.checkpoint import resume, save_checkpoint
+from robot_rl.learn.learner import Learner
+from robot_rl.policy.flow import FlowPolicy
+from robot_rl.policy.torch_flow import TorchFlow
+from robot_rl.store.episode import read_transitions
+from robot_rl.store.files import write_json
+from robot_rl.store.labels import LabelEvent, LabelLog
+from robot_rl.store.run import RunDirectory
+from robot_rl.store.training import TrainingSet, training_set
+from robot_rl.types import LabelValue, Transition
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.02
+"""Between two looks at the label log."""
+SLICE = 20
+"""Updates between two status reports."""
+
+
+class LearnerService:
+    """One run's learner. `step` takes in what is new and works it off; `serve` does so until it is told to stop."""
+
+    def __init__(self, run: RunDirectory, task: TaskConfig, *, ordered: bool) -> None:
+        """Goes on from the newest verified checkpoint. Raises `SpecMismatch` if that is of another run."""
+        info = run.read_info()
+        policy = FlowPolicy.load(run.policy)
+        self.run, self._ordered = run, ordered
+        self.learner = Learner(
+            policy.spec, info.method, task.method(info.method), TorchFlow.from_policy(policy), info.seed
+        )
+        self._labels = LabelLog(run.labels)
+        self._busy_s = 0.0
+        for complaint in resume(run.checkpoints, self.learner, self._read):
+            log.warning("a checkpoint was not used: %s", complaint)
+        self._report(self._labels.watermark())
+
+    def serve(self, stopping: threading.Event) -> None:
+        """Until `stopping` is set; it is looked at between two slices of updates."""
+        while not stopping.is_set():
+            if not self.step(stopping):
+                stopping.wait(POLL_S)
+
+    def step(self, stopping: threading.Event | None = None) -> bool:
+        """Take in new episodes, do what updates are owed, publish a version; False if there was nothing new."""
+        labels = self._labels.current()
+        watermark = self._labels.watermark()
+        chosen = training_set(self.run, labels)
+        taken = set(self.learner.consumed)
+        new = [episode for episode, _ in chosen.labelled if episode not in taken]
+        if not new:
+            return False
+        for episode in new[:1] if self._ordered else new:
+            self.learner.add_episode(self._read(episode))
+        self.learner.set_labels(_values(labels, chosen))
+        started = time.monotonic()
+        while self.learner.owed and not (stopping is not None and stopping.is_set()):
+            if self._labels.watermark() != watermark:  # a correction counts from the next batch on
+                labels = self._labels.current()
+                watermark = self._labels.watermark()
+                self.learner.set_labels(_values(labels, training_set(self.run, labels)))
+            self.learner.learn(min(SLICE, self.learner.owed))
+            self._report(watermark, time.monotonic() - started)
+        self._busy_s += time.monotonic() - started
+        if not self.learner.owed:
+            self._publish(watermark)
+        return True
+
+    def close(self) -> None:
+        self._labels.close()
+
+    def _publish(self, watermark: int) -> None:
+        """The checkpoint first: an adapter version that the robot has used can always be gone on from."""
+        save_checkpoint(self.run.checkpoints, self.learner, watermark)
+        manifest = {**self.learner.manifest(), "label_watermark": watermark}
+        write_weights(self.run.adapters, self.learner.version, self.learner.actor_arrays(), manifest)
+        self._report(watermark)
+
+    def _report(self, watermark: int, running_s: float = 0.0) -> None:
+        """The newest status; wanted UTD is the setting's, reached is what the chunks since the warm-up's end got."""
+        learner = self.learner
+        chunks = learner.manifest()["chunks"]
+        status: dict[str, Any] = {
+            "alive": True,
+            "updates": learner.updates,
+            "version": learner.version,
+            "chunks": chunks,
+            "utd_wanted": learner.config.utd,
+            "utd_reached": learner.updates / chunks if chunks and not learner.warming_up else 0.0,
+            "seconds": round(self._busy_s + running_s, 3),
+            "losses": learner.losses,
+            "refused": {str(episode): reason for episode, reason in learner.refused.items()},
+            "label_watermark": watermark,
+        }
+        write_json(self.run.learner_json, status)
+
+    def _read(self, episode: int) -> list[Transition]:
+        return read_transitions(self.run.episode(episode))
+
+
+def _values(labels: dict[int, LabelEvent], chosen: TrainingSet) -> dict[int, LabelValue]:
+    """Episode -> label as training has it: those that are left out count as discarded."""
+    return {episode: labels[episode].label.value for episode, _ in chosen.labelled}

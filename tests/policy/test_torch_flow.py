@@ -1,0 +1,28 @@
+import numpy as np
+import pytest
+import torch
+
+from robot_rl.policy.flow import FlowPolicy
+from robot_rl.policy.torch_flow import TorchFlow
+from robot_rl.types import Context
+
+
+@pytest.mark.parametrize("through_bottleneck", [False, True])
+def test_torch_and_numpy_decode_the_same_chunks(policy: FlowPolicy, through_bottleneck: bool) -> None:
+    rng = np.random.default_rng(0)
+    features = rng.standard_normal((256, policy.spec.features)).astype(np.float32)
+    noise = rng.standard_normal((256, 8, 4)).astype(np.float32)
+    z = rng.standard_normal((256, 16)).astype(np.float32) if through_bottleneck else None
+    expected = policy.decode(Context(features), noise, z)
+    latent = None if z is None else torch.from_numpy(z)
+    chunks = TorchFlow.from_policy(policy).decode(torch.from_numpy(features), torch.from_numpy(noise), latent)
+    np.testing.assert_allclose(chunks.numpy(), expected, atol=1e-5)
+    assert not np.array_equal(expected, policy.decode(Context(features), -noise, z))
+
+
+def test_no_gradient_passes_and_the_noise_is_only_read(policy: FlowPolicy) -> None:
+    noise = torch.randn(4, 8, 4, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    kept = noise.detach().clone()
+    chunks = TorchFlow.from_policy(policy).decode(torch.zeros(4, policy.spec.features), noise)
+    assert not chunks.requires_grad
+    assert torch.equal(noise, kept)
