@@ -11,7 +11,7 @@ from robot_rl.policy.demonstrations import Demonstrations
 from robot_rl.types import Array, Observation
 from sim_twin.expert import Expert
 from sim_twin.lid_opening import LidOpeningTwin
-from sim_twin.starts import Split
+from robot_rl.twins import Split
 
 AFTER_SUCCESS = 8
 """Control steps still recorded once the lid is open, so that a clone does not learn to stop short of it."""

@@ -18,7 +18,7 @@ from robot_rl.errors import ConfigError, nearest
 from robot_rl.types import Array
 from sim_twin.cameras import SceneRenderer
 from sim_twin.lid_opening import ACTION_SPACE, CONTROL_HZ, LidOpeningTwin
-from sim_twin.starts import Split
+from robot_rl.twins import Split
 
 
 class LidOpeningEnv(gymnasium.Env[dict[str, Array], Array]):

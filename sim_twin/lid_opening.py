@@ -14,7 +14,8 @@ from robot_rl.types import ActionSpace, Array, Observation, RobotSpec
 from sim_twin.config import SceneConfig, parse_scene
 from sim_twin.kinematics import CartesianArm
 from sim_twin.scene import ARM_JOINTS, READY, build_scene
-from sim_twin.starts import Split, Start, draw_start
+from robot_rl.twins import Split
+from sim_twin.starts import Start, draw_start
 
 CONTROL_HZ = 20.0
 STEP_M = 0.012
@@ -140,7 +141,7 @@ class LidOpeningTwin:
         mujoco.mj_forward(self.model, self.data)
         self._observation = self._read()
 
-    def draw(self, split: Split, seed: int, episode: int) -> Start:
+    def draw(self, split: int, seed: int, episode: int) -> Start:
         """A start of this task's distribution."""
         return draw_start(split, seed, episode, self.scene.starts, self.world)
 

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass
 
 import numpy as np
 
+from robot_rl.twins import Split
 from sim_twin.config import StartsConfig, WorldConfig
-
-
-class Split(enum.IntEnum):
-    """What a start is for; streams of different splits never meet."""
-
-    DEMONSTRATIONS = 0
-    TRAIN = 1
-    SELECT = 2
-    EVALUATE = 3
 
 
 @dataclass(frozen=True)
@@ -32,7 +23,7 @@ class Start:
     seed: int
 
 
-def draw_start(split: Split, seed: int, episode: int, starts: StartsConfig, world: WorldConfig) -> Start:
+def draw_start(split: int, seed: int, episode: int, starts: StartsConfig, world: WorldConfig) -> Start:
     """The start of `episode` of stream (split, seed)."""
     rng = np.random.default_rng(np.random.SeedSequence((int(split), seed, episode)))
     return Start(

@@ -45,7 +45,7 @@ class Actor:
     """Runs the session's episodes until it is FINISHED.
 
     Everything an episode draws at random comes from (`seed`, its number), so an episode that is run again after a
-    restart is the same. Raises `SpecMismatch` when policy and robot do not speak of the same actions.
+    restart is the same. `explore` lets adapters sample, for learning; else they give their mode. Raises `SpecMismatch` when policy and robot do not speak of the same actions.
     """
 
     def __init__(
@@ -61,10 +61,13 @@ class Actor:
         guard: GuardControls,
         view: RunView,
         twin: Twin | None = None,
+        *,
+        explore: bool = True,
     ) -> None:
         _check_actions(policy, motion)
         self.session = motion.session
         self._task, self._method, self._seed = task, method, seed
+        self._explore = explore
         self._discount = task.method(method).gamma
         self._motion, self._policy, self._adapters = motion, policy, adapters
         self._recorder, self._labels, self._guard, self._view, self._twin = recorder, labels, guard, view, twin
@@ -113,6 +116,7 @@ class Actor:
             max_steps=self._task.max_steps,
             discount=self._discount,
             rng=np.random.default_rng((self._seed, episode)),
+            explore=self._explore,
         )
         record = self._running.run()
         self._recorder.end(record)

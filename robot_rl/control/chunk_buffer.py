@@ -33,7 +33,8 @@ class ChunkBuffer:
     @property
     def executed(self) -> Array:
         """[T, A] SI float64: rows that were sent as they were sent, then rows as planned (or still, after a cut)."""
-        return self._rows.copy()
+        rows: Array = self._rows.copy()
+        return rows
 
     def sent(self, row: Array) -> None:
         """The due action was carried out as `row` [A], after the filter. Raises `BadAction` if none is due."""

@@ -1,0 +1,96 @@
+"""Evaluation in the twin: the frozen policy and an adapter on the same starts, none of which was trained on.
+
+The same actor, guard and session as in a run, in lockstep, with the automatic operator; nothing is recorded. An
+adapter is judged by its mode (no exploration noise), the frozen policy as it is: with w ~ N(0, I).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from robot_rl.adapters.acting import BaseAdapter
+from robot_rl.adapters.layout import SteeringLayout
+from robot_rl.clock import SteppedClock
+from robot_rl.config import TaskConfig
+from robot_rl.control.actor import Actor, RunView
+from robot_rl.control.motion import Motion
+from robot_rl.control.operator import AutoOperator
+from robot_rl.control.session import Session
+from robot_rl.protocols import Adapter, FrozenPolicy
+from robot_rl.recording import Scratch
+from robot_rl.results import Rate
+from robot_rl.safety.guard import Guard
+from robot_rl.safety.limits import Limits
+from robot_rl.twins import Cell, Split, load_twin
+from robot_rl.types import LabelValue
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """An adapter source that always gives the same version."""
+
+    adapter: Adapter
+
+    def next(self, episode: int) -> Adapter:
+        return self.adapter
+
+
+def frozen(policy: FrozenPolicy) -> BaseAdapter:
+    """The policy as it is, its full noise drawn from N(0, I)."""
+    return BaseAdapter(SteeringLayout.plain(policy.spec))
+
+
+def evaluate(
+    task: TaskConfig,
+    method: str,
+    policy: FrozenPolicy,
+    adapter: Adapter,
+    *,
+    trials: int,
+    seed: int,
+    split: Split = Split.EVALUATE,
+    world: str = "twin",
+    progress: Progress = lambda done: None,
+) -> Rate:
+    """Success of `adapter` on `policy` in `trials` episodes of stream (split, seed)."""
+    return Rate(sum(outcomes(task, method, policy, adapter, trials, seed, split, world, progress)), trials)
+
+
+def outcomes(
+    task: TaskConfig,
+    method: str,
+    policy: FrozenPolicy,
+    adapter: Adapter,
+    trials: int,
+    seed: int,
+    split: Split = Split.EVALUATE,
+    world: str = "twin",
+    progress: Progress = lambda done: None,
+) -> list[int]:
+    """0 or 1 per trial, in the order of the starts: two adapters' lists can be compared pair by pair."""
+    clock, scratch = SteppedClock(), Scratch()
+    twin = load_twin(task, world, clock)
+    guard = Guard(twin, Limits.of(task.limits, twin.spec.action_space), task.guard, clock)
+    session = Session(guard, scratch, guard.safety, first=1, planned=trials)
+    cell = Cell(twin, seed, split)
+    operator = AutoOperator(session, guard, scratch, cell, clock)
+    done = 0
+
+    def pump() -> None:
+        nonlocal done
+        operator.poll()
+        if len(scratch.labels) != done:
+            done = len(scratch.labels)
+            progress(done)
+
+    motion = Motion(guard, session, clock, pump)
+    view = RunView(run="evaluation", pace="lockstep", auto_label=True)
+    source: Any = Fixed(adapter)
+    Actor(
+        task, method, seed, motion, policy, source, scratch, scratch, guard, view, cell, explore=adapter.version == 0
+    ).run()
+    return [int(scratch.labels[trial].label.value is LabelValue.SUCCESS) for trial in range(1, trials + 1)]

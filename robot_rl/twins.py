@@ -1,0 +1,91 @@
+"""Twins by name: a task file says "module:factory", and this is the one place that loads it.
+
+The service does not know its twin's package; it knows what a twin can do, which is this protocol.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Protocol
+
+from robot_rl.clock import Clock
+from robot_rl.config import TaskConfig
+from robot_rl.control.ports import Truth
+from robot_rl.errors import ConfigError, SpecMismatch
+from robot_rl.protocols import Robot
+from robot_rl.types import Array
+
+
+class Split(IntEnum):
+    """What an episode's start is for; the streams of different splits never meet."""
+
+    DEMONSTRATIONS = 0
+    TRAIN = 1
+    SELECT = 2
+    EVALUATE = 3
+
+
+class TwinRobot(Robot, Protocol):
+    """A simulated robot in front of its task."""
+
+    is_twin: bool
+
+    @property
+    def joint_positions(self) -> Array:
+        """[nq]: all that pictures depend on."""
+        ...
+
+    def draw(self, split: int, seed: int, episode: int) -> Any:
+        """A start of the task's distribution; the same three numbers give the same start."""
+        ...
+
+    def reset(self, start: Any) -> None:
+        """Everything anew, the arm included."""
+        ...
+
+    def reset_objects(self, start: Any) -> None:
+        """The objects put back; the arm stays where it is."""
+        ...
+
+    def truth(self) -> Truth: ...
+
+
+def load_twin(task: TaskConfig, world: str, clock: Clock) -> TwinRobot:
+    """The twin that `task` names, in one of its worlds. Raises `ConfigError` if it cannot be loaded."""
+    module, _, factory = task.twin.partition(":")
+    try:
+        make = getattr(importlib.import_module(module), factory)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"task {task.name!r} names the twin {task.twin!r}: {error}; expected MODULE:FACTORY of an installed "
+            "package (pip install 'robot-rl[twin]')"
+        ) from error
+    twin: TwinRobot = make(task, world, clock)
+    if not getattr(twin, "is_twin", False):
+        raise SpecMismatch(f"{task.twin} is not a twin: it has no `is_twin`")
+    return twin
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A twin at work on one stream of starts: what the actor and the automatic operator see of it."""
+
+    twin: TwinRobot
+    seed: int
+    split: Split = Split.TRAIN
+    whole: bool = True
+    """Reset the arm too (lockstep): an episode then depends on its number and its adapter alone."""
+    is_twin: bool = True
+
+    def reset(self, episode: int) -> None:
+        """Make the scene ready for `episode`."""
+        start = self.twin.draw(self.split, self.seed, episode)
+        if self.whole:
+            self.twin.reset(start)
+        else:
+            self.twin.reset_objects(start)
+
+    def truth(self) -> Truth:
+        return self.twin.truth()

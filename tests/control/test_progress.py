@@ -1,0 +1,44 @@
+"""The table of what is legal when, in full: every gate with every phase."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from robot_rl.control.progress import COMMANDS, Gate, Phase, Progress, State
+
+LEGAL = {
+    State.DISARMED: {"arm", "stop"},
+    State.PAUSED: {"run", "stop"},
+    State.RUNNING: {"pause", "stop"},
+    State.HOMING: {"pause", "stop"},
+    State.AWAIT_LABEL: {"label", "stop"},
+    State.AWAIT_RESET: {"reset_done", "stop"},
+    State.STOPPED: {"clear", "stop"},
+    State.FAULT: {"clear", "stop"},
+    State.FINISHED: {"stop"},
+}
+
+
+@pytest.mark.parametrize(("gate", "phase"), list(product(Gate, Phase)))
+def test_what_is_legal_and_why_not(gate: Gate, phase: Phase) -> None:
+    progress = Progress(gate, phase, 1, "")
+    expected = LEGAL[progress.state] | (
+        {"end", "label"} if phase is Phase.EPISODE and gate in (Gate.OPEN, Gate.PAUSED) else set()
+    )
+    for name in set(COMMANDS) - {"undo"}:
+        refusal = progress.refusal(name)
+        assert (refusal is None) == (name in expected), (name, refusal)
+        assert refusal is None or refusal
+
+
+def test_the_state_is_the_gate_unless_that_is_open() -> None:
+    assert Progress(Gate.PAUSED, Phase.LABEL, 1, "").state is State.PAUSED
+    assert {Progress(Gate.OPEN, phase, 1, "").state for phase in Phase} == {
+        State.RUNNING,
+        State.HOMING,
+        State.AWAIT_LABEL,
+        State.AWAIT_RESET,
+        State.FINISHED,
+    }
