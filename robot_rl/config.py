@@ -59,7 +59,7 @@ class PolicyConfig(Section):
 
     checkpoint: str
     """File name beside the task file, or a path: safetensors with its manifest."""
-    demonstrations: int = 300
+    demonstrations: int = 600
     horizon: int = 8
     """T, steps per chunk."""
     hidden: int = 256
@@ -71,10 +71,10 @@ class PolicyConfig(Section):
     kl_weight: float = 1e-4
     ode_steps: int = 8
     """Euler steps from noise to chunk."""
-    train_steps: int = 6000
-    bottleneck_steps: int = 3000
+    train_steps: int = 2000
+    bottleneck_steps: int = 1000
     batch: int = 512
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     seed: int = 0
 
 

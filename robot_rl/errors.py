@@ -61,6 +61,10 @@ class RobotFault(RobotRLError):
     """The robot or its driver reports an error; latched until an operator clears it."""
 
 
+class ProcessEnded(RobotRLError):
+    """A process that the run cannot do without has ended; carries its last words."""
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """The words for a mistyped name: `; did you mean 'usr'? valid: dsrl-na, usr`."""
     names = sorted(valid)

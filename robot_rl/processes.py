@@ -7,10 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+from robot_rl.errors import ProcessEnded
 
 PR_SET_PDEATHSIG = 1
 GRACE_S = 5.0
@@ -26,6 +28,20 @@ def end_with_parent() -> None:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
+RESTARTS = 3
+"""Times a child that may be restarted is; then its end ends the run."""
+
+
+@dataclass
+class Child:
+    """One process, and how it was started."""
+
+    arguments: list[str]
+    restart: bool
+    process: subprocess.Popen[bytes]
+    restarts: int = 0
+
+
 class Children:
     """The processes of one run, by name; `stop` ends them in the reverse order of their start."""
 
@@ -33,30 +49,32 @@ class Children:
         """Their output goes to `logs`/NAME.log."""
         self._logs = logs
         self._logs.mkdir(parents=True, exist_ok=True)
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._lock = threading.Lock()
+        self._children: dict[str, Child] = {}
 
-    def start(self, name: str, module: str, arguments: Sequence[str], environment: dict[str, str] | None = None) -> int:
-        """Run `python -m module arguments`; returns its process id."""
-        with (self._logs / f"{name}.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                env={**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", **(environment or {})},
-            )  # fmt: skip
-        with self._lock:
-            self._processes[name] = process
-        return process.pid
+    def start(self, name: str, module: str, arguments: Sequence[str], *, restart: bool = True) -> None:
+        """Run `python -m module arguments`; `restart` it when it ends by itself."""
+        command = [sys.executable, "-m", module, *arguments]
+        self._children[name] = Child(command, restart, self._spawn(name, command))
 
     @property
     def pids(self) -> dict[str, int]:
-        """Name -> process id, of all that were started."""
-        return {name: process.pid for name, process in self._processes.items()}
+        """Name -> process id."""
+        return {name: child.process.pid for name, child in self._children.items()}
 
-    def ended(self) -> dict[str, int]:
-        """Name -> exit status, of those that are not running any more."""
-        polled = {name: process.poll() for name, process in self._processes.items()}
-        return {name: status for name, status in polled.items() if status is not None}
+    def alive(self, name: str) -> bool:
+        """Whether `name` was started and runs."""
+        return name in self._children and self._children[name].process.poll() is None
+
+    def tend(self) -> None:
+        """Restart what ended and may be restarted. Raises `ProcessEnded` for what may not, or ends again and again."""
+        for name, child in self._children.items():
+            status = child.process.poll()
+            if status is None:
+                continue
+            if not child.restart or child.restarts == RESTARTS:
+                raise ProcessEnded(f"{name} ended with status {status}; its last words:\n{self.log_tail(name)}")
+            child.restarts += 1
+            child.process = self._spawn(name, child.arguments)
 
     def log_tail(self, name: str, lines: int = 12) -> str:
         """The end of a child's output."""
@@ -65,8 +83,7 @@ class Children:
 
     def stop(self) -> None:
         """End all of them: SIGTERM in reverse order, a grace period, then SIGKILL."""
-        with self._lock:
-            running = [process for process in reversed(self._processes.values()) if process.poll() is None]
+        running = [child.process for child in reversed(self._children.values()) if child.process.poll() is None]
         for process in running:
             process.terminate()
         deadline = time.monotonic() + GRACE_S
@@ -76,3 +93,14 @@ class Children:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+    def _spawn(self, name: str, command: list[str]) -> subprocess.Popen[bytes]:
+        with (self._logs / f"{name}.log").open("ab") as log:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"},
+                start_new_session=True,  # Ctrl-C reaches the parent alone, which ends its children in order
+            )

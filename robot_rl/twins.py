@@ -31,6 +31,8 @@ class TwinRobot(Robot, Protocol):
     """A simulated robot in front of its task."""
 
     is_twin: bool
+    camera_process: str
+    """Module whose process draws what its cameras see (`sim_twin.camera_process`)."""
 
     @property
     def joint_positions(self) -> Array:

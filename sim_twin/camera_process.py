@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,7 +56,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rate", type=float, default=10.0, help="Hz at most, all cameras (default: %(default)s)")
     arguments = parser.parse_args(argv)
     end_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; it ends us
     os.nice(NICE)
     task = load_task(arguments.task)
     scene = parse_scene(task.scene)

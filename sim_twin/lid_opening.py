@@ -55,6 +55,7 @@ class LidOpeningTwin:
     """A `Robot` that also resets its scene and knows the truth; `is_twin` lets an `AutoOperator` work it."""
 
     is_twin = True
+    camera_process = "sim_twin.camera_process"
 
     def __init__(
         self, task: TaskConfig, world: str = "twin", clock: Clock | None = None, *, whole: bool = False

@@ -104,7 +104,7 @@ class SteeringAdapter:
 
 
 def gate(chunks: int, horizon: int) -> float:
-    """eps = min(chunks / H, 1): the chance of applying the residual after `chunks` executed chunks; H = 0 is 1."""
+    """The chance eps = min(chunks / H, 1) of applying the residual after `chunks` executed chunks; H = 0 is 1."""
     return 1.0 if horizon <= 0 else min(chunks / horizon, 1.0)
 
 

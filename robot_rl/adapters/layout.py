@@ -88,18 +88,20 @@ class SteeringLayout:
     def normalise(self, chunks: Array) -> Array:
         """Chunks [B, T, A] in SI units -> [B, T*A] float32, [-1, 1] over the action space."""
         flat = chunks.reshape(len(chunks), -1).astype(np.float32)
-        return (flat - self.action_mid) / self.action_half
+        normalised: Array = (flat - self.action_mid) / self.action_half
+        return normalised
 
 
 def _noise_map(shape: tuple[int, ...], layout: str) -> Array:
     """[N, W] float32, entries 0 and 1."""
     if not shape:
         raise SpecMismatch("this policy takes no noise, so it cannot be steered by noise; expected a noise shape")
-    entries = np.eye(math.prod(shape), dtype=np.float32)
+    entries: Array = np.eye(math.prod(shape), dtype=np.float32)
     if layout == "full":
         return entries
     steps, width = math.prod(shape[:-1]), shape[-1]
-    return entries.reshape(steps, width, -1).sum(0)
+    tied: Array = entries.reshape(steps, width, -1).sum(0)
+    return tied
 
 
 def _residual_map(spec: PolicySpec, config: MethodConfig) -> Array:

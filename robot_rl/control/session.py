@@ -171,8 +171,8 @@ class Session:
         if not self._is_past(label.episode):
             self._refuse("label", now.refusal("label") or f"the present episode is {now.episode}, got {label.episode}")
         if expected is None:
-            why = f"episode {label.episode} is past: a correction says which label it corrects (expected_revision)"
-            self._refuse("label", why)
+            why = now.refusal("label") or f"the present episode is {now.episode}"
+            self._refuse("label", f"{why}, and a correction names the revision that it corrects (expected_revision)")
         return _stored(self._store(label, expected))
 
     def _undo(self, args: Mapping[str, Any], author: str) -> dict[str, Any]:
@@ -268,7 +268,7 @@ class Session:
 
     def _done(self, why: str) -> None:
         """Nothing more is wanted of this episode."""
-        self._set(phase=Phase.FINISHED if self._full() else Phase.RESET, why=why)
+        self._set(phase=Phase.FINISHED if self._full() else Phase.RESET, asks=False, why=why)
 
     def _full(self) -> bool:
         """As many episodes as planned are labelled."""

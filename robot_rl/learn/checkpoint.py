@@ -6,13 +6,12 @@ verifies is used, so a kill during a write costs that version and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from robot_rl.adapters.files import numbers, read_weights, remove_weights, write_weights
 from robot_rl.errors import IntegrityError
 from robot_rl.learn.learner import Learner
-from robot_rl.types import Transition
 
 KEPT = 3
 """Newest checkpoints that stay; every adapter version stays in `adapters/`."""
@@ -26,10 +25,11 @@ def save_checkpoint(directory: Path, learner: Learner, label_watermark: int) -> 
         remove_weights(directory, number)
 
 
-def resume(directory: Path, learner: Learner, read_episode: Callable[[int], Sequence[Transition]]) -> list[str]:
+def resume(directory: Path, learner: Learner, take: Callable[[int], None]) -> list[str]:
     """Bring a new learner to the newest checkpoint that verifies; returns what was wrong with newer ones, if any.
 
-    Without a usable one the learner stays new. Raises `SpecMismatch` for a checkpoint of another policy or method.
+    `take` gives the learner one episode, by adding it or by refusing it. Without a usable checkpoint the learner stays
+    new. Raises `SpecMismatch` for a checkpoint of another policy or method.
     """
     complaints = []
     for number in reversed(numbers(directory)):
@@ -39,7 +39,7 @@ def resume(directory: Path, learner: Learner, read_episode: Callable[[int], Sequ
             complaints.append(str(error))
             continue
         for episode in manifest["consumed"]:
-            learner.add_episode(read_episode(episode))
+            take(episode)
         learner.restore(arrays, manifest)
         break
     return complaints

@@ -11,7 +11,7 @@ Same episodes, labels, seed and machine: bit for bit the same adapter, also acro
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,7 @@ MANIFEST_FORMAT = 1
 POOL_SEED = 7_919
 
 
-METHODS = {"usr": USR, "dsrl-na": DSRLNA}
+METHODS: dict[str, Callable[[Steering, MethodConfig, torch.Generator], Method]] = {"usr": USR, "dsrl-na": DSRLNA}
 
 
 class Learner:
@@ -45,7 +45,7 @@ class Learner:
             raise ConfigError(f"no method {method!r}{nearest(method, METHODS)}")
         self.spec, self.method_name, self.config, self.seed = spec, method, config, seed
         self.layout = SteeringLayout(spec, config)
-        self.replay = Replay(self.layout, config)
+        self.replay = Replay(self.layout, config, self._pool)
         self.updates = 0
         self.refused: dict[int, str] = {}
         """Episode -> why it is not trained on."""
@@ -53,7 +53,7 @@ class Learner:
         """Means over the newest call of `learn`."""
         self._steering = Steering(self.layout, config, decoder)
         self._generator = torch.Generator().manual_seed(seed)
-        self._method: Method = METHODS[method](self._steering, config, self._generator)
+        self._method = METHODS[method](self._steering, config, self._generator)
         self._consumed: list[int] = []
 
     @property
@@ -80,11 +80,19 @@ class Learner:
 
     def add_episode(self, transitions: Sequence[Transition]) -> None:
         """Take one whole episode; bad data is refused with a reason in `refused`, and learning goes on without it."""
+        if not transitions:
+            raise SpecMismatch("expected an episode of at least one chunk, got none; `refuse` it by its number")
         episode = transitions[0].episode
         try:
-            self.replay.add_episode(transitions, self._pool(transitions))
+            self.replay.add_episode(transitions)
         except RobotRLError as error:
-            self.refused[episode] = str(error)
+            self.refuse(episode, str(error))
+        else:
+            self._consumed.append(episode)
+
+    def refuse(self, episode: int, reason: str) -> None:
+        """Count `episode` as consumed without training on it, so that whoever waits for its version goes on."""
+        self.refused[episode] = reason
         self._consumed.append(episode)
 
     def set_labels(self, labels: Mapping[int, LabelValue]) -> None:
@@ -137,18 +145,21 @@ class Learner:
             for name, tensor in module.state().items()
         }
         arrays["generator"] = self._generator.get_state().numpy()
-        return arrays, {**self.manifest(), "consumed": self._consumed, "losses": self.losses}
+        refused = {str(episode): reason for episode, reason in self.refused.items()}
+        return arrays, {**self.manifest(), "consumed": self._consumed, "refused": refused, "losses": self.losses}
 
     def restore(self, arrays: Mapping[str, Array], manifest: Mapping[str, Any]) -> None:
         """Continue from a checkpoint; the episodes it consumed must have been added in its order before.
 
-        Raises `SpecMismatch` when it is of another policy, method or setting, or of other episodes.
+        An episode that has become unreadable since is in `refused`, and learning goes on without it. Raises
+        `SpecMismatch` when the checkpoint is of another policy, method or setting, or of other episodes.
         """
         mine = self.manifest()
         for key in ("format", "spec_hash", "method", "config", "seed"):
             if manifest[key] != mine[key]:
                 raise SpecMismatch(f"checkpoint {key}: expected {mine[key]!r}, got {manifest[key]!r}; start a new run")
-        if manifest["consumed"] != self._consumed or manifest["chunks"] != mine["chunks"]:
+        lost = set(self.refused) - {int(episode) for episode in manifest["refused"]}
+        if manifest["consumed"] != self._consumed or (manifest["chunks"] != mine["chunks"] and not lost):
             raise SpecMismatch(
                 f"checkpoint of episodes {manifest['consumed']} ({manifest['chunks']} chunks): the replay has "
                 f"{self._consumed} ({mine['chunks']} chunks); was an episode removed from the run directory?"
@@ -165,20 +176,18 @@ class Learner:
         self.updates = manifest["updates"]
         self.losses = dict(manifest["losses"])
 
-    def _pool(self, transitions: Sequence[Transition]) -> tuple[Array, Array] | None:
-        """K pairs (noise steer [n, K, N], normalised chunk [n, K, T*A]) per chunk: those stored with it, or decoded now.
+    def _pool(self, transitions: Sequence[Transition]) -> tuple[Array, Array]:
+        """K pairs (noise steer [n, K, N], normalised chunk [n, K, T*A]) per chunk: stored with it, or decoded now.
 
         Drawn from a generator of the episode's own, so that a replay rebuilt after a restart is the same.
         """
-        pairs = self.config.pool
-        if not pairs:
-            return None
-        n = len(transitions)
-        if all(t.pool_noise is not None and len(t.pool_noise) >= pairs for t in transitions):
-            stored = [(t.pool_noise[:pairs], t.pool_chunks[:pairs]) for t in transitions]  # type: ignore[index]
-            noise = self.layout.noise_steer(np.concatenate([noise for noise, _ in stored]))
-            chunks = self.layout.normalise(np.concatenate([chunks for _, chunks in stored]))
-            return noise.reshape(n, pairs, -1), chunks.reshape(n, pairs, -1)
+        n, pairs = len(transitions), self.config.pool
+        stored = [(t.pool_noise, t.pool_chunks) for t in transitions]
+        noises = [noise[:pairs] for noise, _ in stored if noise is not None and len(noise) >= pairs]
+        chunks = [chunk[:pairs] for _, chunk in stored if chunk is not None and len(chunk) >= pairs]
+        if len(noises) == len(chunks) == n:
+            steer = self.layout.noise_steer(np.concatenate(noises))
+            return steer.reshape(n, pairs, -1), self.layout.normalise(np.concatenate(chunks)).reshape(n, pairs, -1)
         generator = torch.Generator().manual_seed(POOL_SEED + self.seed * 1_000_003 + transitions[0].episode)
         features = torch.from_numpy(np.stack([t.features for t in transitions]).astype(np.float32))
         draw = self._steering.draw_noise(n * pairs, generator)

@@ -1,12 +1,13 @@
 """Ensembles of multilayer perceptrons that are evaluated and trained as one.
 
-E members share every matrix product (`baddbmm`), and all parameters of a network lie in one flat tensor: one fused Adam
+E members share every matrix product (`bmm`), and all parameters of a network lie in one flat tensor: one fused Adam
 step trains it, one `lerp_` moves its target. Hidden layers are linear, layer norm, ReLU; the norm has no gain or
 bias of its own (the next layer's weights absorb them), which saves two passes over the activations.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -24,7 +25,7 @@ class Ensemble:
         self, sizes: Sequence[int], members: int, *, layer_norm: bool, learning_rate: float, generator: torch.Generator
     ) -> None:
         self.sizes, self.members, self.layer_norm = tuple(sizes), members, layer_norm
-        self.flat = torch.cat([_initial(i, o, members, generator) for i, o in zip(sizes, sizes[1:])])
+        self.flat = torch.cat([_initial(i, o, members, generator) for i, o in itertools.pairwise(sizes)])
         """[P] every parameter, per layer the weights [E, I, O] and then the biases [E, 1, O]."""
         self._parameters = [part.requires_grad_() for part in self._views(self.flat)]
         self._frozen = self._views(self.flat)
@@ -41,7 +42,7 @@ class Ensemble:
 
     def layers(self) -> list[tuple[Tensor, Tensor]]:
         """(weight [E, I, O], bias [E, 1, O]) per layer; writing into them changes the network."""
-        return list(zip(self._frozen[0::2], self._frozen[1::2]))
+        return list(zip(self._frozen[0::2], self._frozen[1::2], strict=True))
 
     def state(self) -> dict[str, Tensor]:
         """Everything that training continues from, for a checkpoint."""
@@ -53,12 +54,10 @@ class Ensemble:
 
     def _views(self, flat: Tensor) -> list[Tensor]:
         shapes = [
-            shape
-            for i, o in zip(self.sizes, self.sizes[1:])
-            for shape in ((self.members, i, o), (self.members, 1, o))
+            shape for i, o in itertools.pairwise(self.sizes) for shape in ((self.members, i, o), (self.members, 1, o))
         ]
         parts = flat.detach().split([math.prod(shape) for shape in shapes])
-        return [part.view(shape) for part, shape in zip(parts, shapes)]
+        return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 class Target:
@@ -109,12 +108,12 @@ def forward(x: Tensor, parameters: Sequence[Tensor], members: int, layer_norm: b
     if x.dim() == 2:
         x = x.expand(members, -1, -1)
     *hidden, weight, bias = parameters
-    for inner, offset in zip(hidden[0::2], hidden[1::2]):
-        x = torch.baddbmm(offset, x, inner)
+    for inner, offset in zip(hidden[0::2], hidden[1::2], strict=True):
+        x = torch.bmm(x, inner).add_(offset)
         if layer_norm:
             x = F.layer_norm(x, x.shape[-1:], eps=NORM_EPSILON)
         x = F.relu(x)
-    return torch.baddbmm(bias, x, weight)
+    return torch.bmm(x, weight).add_(bias)
 
 
 def _initial(inputs: int, outputs: int, members: int, generator: torch.Generator) -> Tensor:

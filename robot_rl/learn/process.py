@@ -17,6 +17,7 @@ from typing import Any
 
 from robot_rl.adapters.files import write_weights
 from robot_rl.config import TaskConfig
+from robot_rl.errors import SpecMismatch, StoreError
 from robot_rl.learn.checkpoint import resume, save_checkpoint
 from robot_rl.learn.learner import Learner
 from robot_rl.policy.flow import FlowPolicy
@@ -26,7 +27,7 @@ from robot_rl.store.files import write_json
 from robot_rl.store.labels import LabelEvent, LabelLog
 from robot_rl.store.run import RunDirectory
 from robot_rl.store.training import TrainingSet, training_set
-from robot_rl.types import LabelValue, Transition
+from robot_rl.types import LabelValue
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class LearnerService:
         )
         self._labels = LabelLog(run.labels)
         self._busy_s = 0.0
-        for complaint in resume(run.checkpoints, self.learner, self._read):
+        for complaint in resume(run.checkpoints, self.learner, self._take):
             log.warning("a checkpoint was not used: %s", complaint)
         self._report(self._labels.watermark())
 
@@ -69,7 +70,7 @@ class LearnerService:
         if not new:
             return False
         for episode in new[:1] if self._ordered else new:
-            self.learner.add_episode(self._read(episode))
+            self._take(episode)
         self.learner.set_labels(_values(labels, chosen))
         started = time.monotonic()
         while self.learner.owed and not (stopping is not None and stopping.is_set()):
@@ -112,8 +113,14 @@ class LearnerService:
         }
         write_json(self.run.learner_json, status)
 
-    def _read(self, episode: int) -> list[Transition]:
-        return read_transitions(self.run.episode(episode))
+    def _take(self, episode: int) -> None:
+        """Give the learner one episode; a damaged one is refused, and the process lives on."""
+        try:
+            self.learner.add_episode(read_transitions(self.run.episode(episode)))
+        except (StoreError, SpecMismatch) as error:
+            self.learner.refuse(episode, str(error))
+        if episode in self.learner.refused:
+            log.warning("episode %d is not trained on: %s", episode, self.learner.refused[episode])
 
 
 def _values(labels: dict[int, LabelEvent], chosen: TrainingSet) -> dict[int, LabelValue]:

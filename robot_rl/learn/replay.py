@@ -8,7 +8,7 @@ cut off by its time limit, did not succeed, and the method bootstraps time-outs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.config import MethodConfig
-from robot_rl.errors import BadAction, BadObservation, SpecMismatch
+from robot_rl.errors import BadAction, BadObservation, RobotRLError, SpecMismatch
 from robot_rl.types import Array, LabelValue, Transition
 
 
@@ -45,11 +45,16 @@ class Batch:
     """[D, B, T*A] normalised: what those decode to."""
 
 
+Pool = Callable[[Sequence[Transition]], tuple[Array, Array]]
+"""An episode's n chunks -> noise steer [n, K, N] and the normalised chunks [n, K, T*A] that it decodes to."""
+
+
 class Replay:
     """Every chunk of every episode added so far; never forgets (a run has some thousands)."""
 
-    def __init__(self, layout: SteeringLayout, config: MethodConfig) -> None:
-        self._layout, self._config = layout, config
+    def __init__(self, layout: SteeringLayout, config: MethodConfig, pool: Pool) -> None:
+        """`pool` is asked once per episode, if the method distils from a pool."""
+        self._layout, self._config, self._make_pool = layout, config, pool
         features, chunk, steer = layout.spec.features, layout.chunk_size, layout.size
         self._widths = [features, features, chunk, steer, 1, 1]
         self._rows = torch.empty(0, sum(self._widths))
@@ -76,10 +81,9 @@ class Replay:
         """In the order in which they were added."""
         return list(self._spans)
 
-    def add_episode(self, transitions: Sequence[Transition], pool: tuple[Array, Array] | None = None) -> None:
+    def add_episode(self, transitions: Sequence[Transition]) -> None:
         """Append one whole episode; it is drawn from once it has a label (`set_labels`).
 
-        `pool`: noise steer [n, K, N] and normalised chunks [n, K, T*A], where the method distils from a pool.
         Raises `BadObservation` or `BadAction` for numbers that are not finite, `SpecMismatch` for wrong sizes; the
         episode is named, and nothing of it is kept.
         """
@@ -88,9 +92,7 @@ class Replay:
         if episode in self._spans:
             raise SpecMismatch(f"episode {episode} is already in the replay; each is added once")
         if self._config.pool:
-            if pool is None:
-                raise SpecMismatch(f"episode {episode}: expected a pool of {self._config.pool} pairs per chunk, got none")
-            pairs = np.concatenate(pool, -1).astype(np.float32)
+            pairs = np.concatenate(self._make_pool(transitions), -1).astype(np.float32)
             _require_finite(pairs, BadAction, episode, "pool")
             self._pool = torch.cat([self._pool, torch.from_numpy(pairs.reshape(-1, pairs.shape[-1]))])
         self._rows = torch.cat([self._rows, torch.from_numpy(rows)])
@@ -119,9 +121,7 @@ class Replay:
         features, next_features, executed, steer, discount, _ = parts
         reward, done = self._outcome.index_select(0, index).unbind(1)
         pool_steer, pool_chunks = self._draw_pool(index, generator)
-        return Batch(
-            features, next_features, executed, steer, reward, discount[:, 0], done, pool_steer, pool_chunks
-        )
+        return Batch(features, next_features, executed, steer, reward, discount[:, 0], done, pool_steer, pool_chunks)
 
     def _draw_pool(self, index: Tensor, generator: torch.Generator) -> tuple[Tensor | None, Tensor | None]:
         pairs, draws = self._config.pool, self._config.distill_steps
@@ -136,26 +136,31 @@ class Replay:
         """[n, width] float32."""
         if not transitions:
             raise SpecMismatch("expected an episode of at least one chunk, got none; discard it")
-        episode = transitions[0].episode
-        features = np.stack([t.features for t in transitions])
-        next_features = np.stack([t.next_features for t in transitions])
-        executed = self._layout.normalise(np.stack([t.executed_chunk for t in transitions]))
-        steer = np.stack([t.steer for t in transitions])
-        flags = np.array([[t.discount, float(t.truncated)] for t in transitions])
-        for name, part in (("features", features), ("next features", next_features)):
-            _require_finite(part, BadObservation, episode, name)
-        for name, part in (("executed chunk", executed), ("steer", steer), ("discount", flags)):
-            _require_finite(part, BadAction, episode, name)
-        rows = np.concatenate([features, next_features, executed, steer, flags], axis=1).astype(np.float32)
-        if rows.shape[1] != sum(self._widths):
-            raise SpecMismatch(
-                f"episode {episode}: expected rows of {self._widths} (features, next features, chunk, steer, "
-                f"discount, truncated), got {rows.shape[1]} entries; was it recorded with another method or policy?"
-            )
-        return rows
+        episode, spec = transitions[0].episode, self._layout.spec
+
+        def gather(name: str, arrays: list[Array], shape: tuple[int, ...], error: type[RobotRLError]) -> Array:
+            wrong = next((array.shape for array in arrays if array.shape != shape), None)
+            if wrong is not None:
+                raise SpecMismatch(
+                    f"episode {episode}: expected {name} {list(shape)}, got {list(wrong)}; "
+                    "was it recorded with another method or policy?"
+                )
+            stacked = np.stack(arrays)
+            _require_finite(stacked, error, episode, name)
+            return stacked
+
+        features = gather("features", [t.features for t in transitions], (spec.features,), BadObservation)
+        following = gather("next features", [t.next_features for t in transitions], (spec.features,), BadObservation)
+        chunk = (spec.horizon, spec.action_space.size)
+        executed = gather("executed chunk", [t.executed_chunk for t in transitions], chunk, BadAction)
+        steer = gather("steer", [t.steer for t in transitions], (self._layout.size,), BadAction)
+        numbers = [np.array([t.discount, float(t.truncated)]) for t in transitions]
+        flags = gather("discount and truncation", numbers, (2,), BadAction)
+        parts = [features, following, self._layout.normalise(executed), steer, flags]
+        return np.concatenate(parts, axis=1).astype(np.float32)
 
 
-def _require_finite(part: Array, error: type[Exception], episode: int, name: str) -> None:
+def _require_finite(part: Array, error: type[RobotRLError], episode: int, name: str) -> None:
     bad = np.flatnonzero(~np.isfinite(part).all(axis=tuple(range(1, part.ndim))))
     if bad.size:
         raise error(f"episode {episode}, chunk {bad[0]}: {name} must be finite, got NaN or inf; it is not trained on")

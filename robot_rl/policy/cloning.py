@@ -1,11 +1,13 @@
 """Behaviour cloning of a flow policy, and of the bottleneck beside it.
 
-First the flow: with chunk a, noise w ~ N(0, I), k ~ U[0, 1] and x = (1 - k) a + k w, the velocity v(x, k, c) is
-regressed on w - a (ZPRL equation 1), together with the embedding c. Noise and chunk are paired at random, so that no
-noise belongs to one way of doing the task before training.
+First the flow: with chunk a, noise w ~ N(0, I), k ~ U[0, 1] and x = (1 - k) a + k w, a network estimates a from
+(x, k, c), together with the embedding c. This is the regression of v = (x - a^) / k on w - a (ZPRL equation 1) with
+weight k^2: the same optimum, but the network need not pass the noise through. Chunks are scaled to unit spread first,
+so that two ways of doing the task lie further apart than the noise is wide. Noise and chunk are paired at random, so
+that no noise belongs to one way of doing the task before training.
 
 Then the variational bottleneck, on the finished flow: z ~ N(mu(c), sigma(c)), c^ = g(z), with the flow's own loss
-under c^ and KL(N(mu, sigma) || N(0, I)) (ZPRL equation 5). Embedding and velocity are frozen by then, which is the
+under c^ and KL(N(mu, sigma) || N(0, I)) (ZPRL equation 5). Embedding and flow are frozen by then, which is the
 paper's stopped gradient.
 """
 
@@ -43,6 +45,8 @@ EMA = 0.999
 """Decay of the averaged weights, which are the ones that are kept."""
 SMALLEST_SPREAD = 5e-3
 """m (or of a sine): a feature that hardly varies in the demonstrations is not blown up."""
+SMALLEST_CHUNK_SPREAD = 0.05
+"""Of the action's half range: an entry that hardly varies is not blown up either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +86,15 @@ def clone(
     mean, scale = raw.mean(axis=0), np.maximum(raw.std(axis=0), SMALLEST_SPREAD)
     mid, half = action_scale(action_space)
     features = torch.from_numpy(((raw - mean) / scale).astype(np.float32))
-    targets = torch.from_numpy(np.clip((chunks - mid) / half, -1.0, 1.0).reshape(len(chunks), -1))
+    normal = np.clip((chunks - mid) / half, -1.0, 1.0)
+    chunk_mean, chunk_scale = normal.mean(axis=(0, 1)), np.maximum(normal.std(axis=(0, 1)), SMALLEST_CHUNK_SPREAD)
+    targets = torch.from_numpy(((normal - chunk_mean) / chunk_scale).reshape(len(chunks), -1))
     with _one_thread(config.seed):
         flow, flow_loss = _train_flow(config, features, targets, progress)
         bottleneck, bottleneck_loss, kl = _train_bottleneck(config, flow, features, targets, progress)
     weights = {"features.mean": mean.astype(np.float32), "features.scale": scale.astype(np.float32)}
-    for name, net in (("embed", flow.embed), ("velocity", flow.velocity)):
+    weights |= {"chunk.mean": np.tile(chunk_mean, config.horizon), "chunk.scale": np.tile(chunk_scale, config.horizon)}
+    for name, net in (("embed", flow.embed), ("chunk", flow.chunk)):
         weights |= _arrays(name, net)
     for name, net in (("bottleneck", bottleneck.encode), ("reconstruct", bottleneck.reconstruct)):
         weights |= _arrays(name, net)
@@ -106,23 +113,23 @@ def clone(
 
 
 class Flow(nn.Module):
-    """The embedding of the features and the velocity it conditions."""
+    """The embedding of the features and the estimate of the chunk that it conditions."""
 
     def __init__(self, config: PolicyConfig, action_size: int) -> None:
         """`action_size`: T * A."""
         super().__init__()
         self.embed = _mlp(FEATURES, config, config.embedding)
-        self.velocity = _mlp(action_size + TIME_FEATURES + config.embedding, config, action_size)
+        self.chunk = _mlp(action_size + TIME_FEATURES + config.embedding, config, action_size)
         self.register_buffer("frequencies", torch.from_numpy(TIME_FREQUENCIES.astype(np.float32)))
 
     def loss(self, c: Tensor, chunk: Tensor) -> Tensor:
-        """Equation 1 for conditions [B, E] and normalised chunks [B, T * A]; k is stratified over the batch."""
+        """Equation 1 weighted by k^2, for conditions [B, E] and chunks [B, T * A]; k is stratified over the batch."""
         noise = torch.randn_like(chunk)
         k = ((torch.arange(len(chunk)) + torch.rand(len(chunk))) / len(chunk))[:, None]
         phase = k * self.get_buffer("frequencies")
         x = torch.lerp(chunk, noise, k)
-        velocity = self.velocity(torch.cat([x, phase.sin(), phase.cos(), c], dim=1))
-        return nn.functional.mse_loss(velocity, noise - chunk)
+        estimate = self.chunk(torch.cat([x, phase.sin(), phase.cos(), c], dim=1))
+        return nn.functional.mse_loss(estimate, chunk)
 
 
 class Bottleneck(nn.Module):
@@ -186,7 +193,7 @@ def _fit(
     Returns the averaged network and the means of the reported numbers over the last tenth of the steps.
     """
     averaged = copy.deepcopy(net)
-    optimiser = torch.optim.AdamW(net.parameters(), lr=config.learning_rate, weight_decay=1e-4, fused=True)
+    optimiser = torch.optim.AdamW(net.parameters(), lr=config.learning_rate, weight_decay=0.1, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     tail: list[Tensor] = []
     for step in range(1, steps + 1):

@@ -1,8 +1,9 @@
 """A flow policy at work: numpy only, so that it runs where the robot is.
 
 Noise becomes a chunk along dx/dk = v(x, k, c), from k = 1 (noise) to k = 0 (chunk), in Euler steps (ZPRL section III-B,
-equation 2, after Lipman et al., "Flow matching for generative modeling"). The condition c is an embedding of the
-features; or, when a latent z is given, its reconstruction c^ = g(z) from the variational bottleneck
+equation 2, after Lipman et al., "Flow matching for generative modeling"). The network estimates the clean chunk a^
+from (x, k, c), and v = (x - a^) / k: it need not learn to pass the noise through. The condition c is an embedding
+of the features; or, when a latent z is given, its reconstruction c^ = g(z) from the variational bottleneck
 z ~ N(mu(c), sigma(c)) (ZPRL section IV-A). All networks are MLPs with GELU; `robot_rl.policy.cloning` makes them.
 """
 
@@ -27,7 +28,7 @@ Layers = Sequence[tuple[Array, Array]]
 """Weight [in, out] and bias [out] of each layer."""
 
 TIME_FREQUENCIES = 0.5 * np.pi * 2.0 ** np.arange(6)
-"""rad per unit of flow time k; the velocity sees sine and cosine of each."""
+"""rad per unit of flow time k; the network sees sine and cosine of each."""
 TIME_FEATURES = 2 * len(TIME_FREQUENCIES)
 LOG_STD = (-6.0, 2.0)
 """Range of the bottleneck's log sigma."""
@@ -46,11 +47,11 @@ class FlowPolicy:
         self.weights = weights
         self.ode_steps = ode_steps
         self._mean, self._scale = weights["features.mean"], weights["features.scale"]
-        self._embed, self._velocity = layers_of(weights, "embed"), layers_of(weights, "velocity")
+        self._embed, self._chunk = layers_of(weights, "embed"), layers_of(weights, "chunk")
         self._bottleneck, self._reconstruct = layers_of(weights, "bottleneck"), layers_of(weights, "reconstruct")
         self._mid, self._half = action_scale(spec.action_space)
         # The first layer is linear in (x, time, c): its share of the time is known now, that of c once per chunk.
-        first, bias = self._velocity[0]
+        first, bias = self._chunk[0]
         size = spec.horizon * spec.action_space.size
         self._from_x, from_time, self._from_c = np.split(first, [size, size + TIME_FEATURES])
         self._time = time_features(flow_times(ode_steps)) @ from_time + bias
@@ -85,9 +86,10 @@ class FlowPolicy:
         else:
             c = mlp(self._reconstruct, _expect("latent", latent, (batch, self.spec.latent or 0)))
         condition = c @ self._from_c
-        for time in self._time:
+        for left, time in zip(range(self.ode_steps, 0, -1), self._time, strict=True):
             hidden = gelu(x @ self._from_x + (condition + time))
-            x -= mlp(self._velocity[1:], hidden) / np.float32(self.ode_steps)
+            x += (mlp(self._chunk[1:], hidden) - x) / np.float32(left)  # an Euler step of 1 / ode_steps along -v
+        x = x * self.weights["chunk.scale"] + self.weights["chunk.mean"]
         chunks: Array = self._mid + self._half * np.clip(x, -1.0, 1.0).reshape(batch, *self.spec.noise_shape)
         return chunks
 

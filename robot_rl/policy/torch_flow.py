@@ -18,13 +18,14 @@ class TorchFlow:
     def __init__(self, policy: FlowPolicy) -> None:
         self.spec = policy.spec
         self._steps = policy.ode_steps
-        self._embed, self._velocity, self._reconstruct = (
+        self._embed, self._chunk, self._reconstruct = (
             [(torch.from_numpy(weight), torch.from_numpy(bias)) for weight, bias in layers_of(policy.weights, name)]
-            for name in ("embed", "velocity", "reconstruct")
+            for name in ("embed", "chunk", "reconstruct")
         )
         self._mid, self._half = (torch.from_numpy(part) for part in action_scale(self.spec.action_space))
+        self._mean, self._scale = (torch.from_numpy(policy.weights[f"chunk.{part}"]) for part in ("mean", "scale"))
         size = self.spec.horizon * self.spec.action_space.size
-        first, bias = self._velocity[0]
+        first, bias = self._chunk[0]
         self._from_x, from_time, self._from_c = first.split([size, TIME_FEATURES, len(first) - size - TIME_FEATURES])
         self._time = torch.from_numpy(time_features(flow_times(self._steps))) @ from_time + bias
 
@@ -39,9 +40,10 @@ class TorchFlow:
         c = _mlp(self._embed, features) if latent is None else _mlp(self._reconstruct, latent)
         condition = c @ self._from_c
         x = noise.flatten(1)
-        for time in self._time:
+        for left, time in zip(range(self._steps, 0, -1), self._time, strict=True):
             hidden = _gelu(torch.addmm(condition + time, x, self._from_x))
-            x = x - _mlp(self._velocity[1:], hidden) / self._steps
+            x = x + (_mlp(self._chunk[1:], hidden) - x) / left
+        x = x * self._scale + self._mean
         return self._mid + self._half * x.clamp(-1.0, 1.0).view_as(noise)
 
 

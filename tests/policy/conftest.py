@@ -21,7 +21,14 @@ SPACE = ActionSpace(
     high=(0.012, 0.012, 0.012, 0.08),
 )
 CONFIG = PolicyConfig(
-    checkpoint="flow.safetensors", hidden=128, layers=2, embedding=32, train_steps=2000, bottleneck_steps=800, batch=256
+    checkpoint="flow.safetensors",
+    hidden=128,
+    layers=2,
+    embedding=32,
+    train_steps=1500,
+    bottleneck_steps=800,
+    batch=256,
+    learning_rate=2e-3,
 )
 EAR = 0.05
 """m: half the distance between the ears."""

@@ -59,8 +59,8 @@ def test_the_bottleneck_leaves_the_flow_alone(demonstrations: Demonstrations, tm
     clone(demonstrations, longer, SPACE, other)
     short, long = FlowPolicy.load(one).weights, FlowPolicy.load(other).weights
     same = {name for name in short if np.array_equal(short[name], long[name])}
-    assert {name.split(".")[0] for name in same} == {"features", "embed", "velocity"}
-    assert all(name in same for name in short if name.split(".")[0] in ("embed", "velocity"))
+    assert {name.split(".")[0] for name in same} == {"features", "embed", "chunk"}
+    assert all(name in same for name in short if name.split(".")[0] in ("embed", "chunk"))
 
 
 def test_progress_is_told_of_both_stages_to_their_end(demonstrations: Demonstrations, tmp_path: Path) -> None:

@@ -48,11 +48,13 @@ def at_home(policy: FlowPolicy, batch: int) -> Context:
 
 
 @pytest.mark.parametrize("through_bottleneck", [False, True])
-def test_noise_reaches_both_ears(policy: FlowPolicy, through_bottleneck: bool) -> None:
-    context = at_home(policy, 512)
-    chunks = policy.decode(context, normal(512), context.z if through_bottleneck else None)
-    across = chunks[:, :, 1].sum(axis=1)
-    assert min(np.mean(across > EAR / 2), np.mean(across < -EAR / 2)) > 0.05
+def test_noise_chooses_between_both_ears(policy: FlowPolicy, through_bottleneck: bool) -> None:
+    bins = np.random.default_rng(4).uniform([0.45, -0.05, 0.0, -0.1], [0.62, 0.05, 0.0, 0.1], (32, 4))
+    context = policy.encode([observe(HOME, bin_pose) for bin_pose in np.repeat(bins, 32, axis=0)])
+    chunks = policy.decode(context, normal(1024), context.z if through_bottleneck else None)
+    across = (HOME[1] + chunks[:, :, 1].sum(axis=1)).reshape(32, 32) - bins[:, 1:2]  # from the bin's middle
+    assert min(np.mean(across > EAR / 2), np.mean(across < -EAR / 2)) > 0.15
+    assert np.mean(np.abs(across) < EAR / 4) < 0.15
 
 
 def test_a_chunk_moves_smoothly_with_its_noise(policy: FlowPolicy) -> None:

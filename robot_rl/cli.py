@@ -1,0 +1,140 @@
+"""`robot-rl <verb>`: the commands of a person; each prints its results as a table and leaves them as files."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Literal, Optional
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from robot_rl import __version__
+from robot_rl.config import load_task, task_names, task_path
+from robot_rl.errors import ConfigError, RobotRLError, nearest
+from robot_rl.results import Rate, write_json_results
+
+app = typer.Typer(
+    name="robot-rl",
+    help="Make a frozen robot policy succeed: a small adapter learns online from one 0/1 per episode.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+console = Console(highlight=False)
+
+RunOption = Annotated[Path, typer.Argument(help="a run's directory", show_default=False)]
+
+
+def progress_bar() -> Progress:
+    """The one look of long work."""
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"), console=console,
+    )  # fmt: skip
+
+
+@app.command()
+def run(
+    task: Annotated[str, typer.Argument(help="a task's name, or the path of a .yaml file")] = "lid_opening",
+    method: Annotated[str, typer.Option(help="usr or dsrl-na (those the task has settings for)")] = "usr",
+    episodes: Annotated[Optional[int], typer.Option(help="labelled episodes  [default: the task's]", min=1)] = None,
+    seed: Annotated[int, typer.Option(help="of starts, noise and learner", min=0)] = 0,
+    label: Annotated[str, typer.Option(help="auto: the twin's truth labels; human: you do, on the page")] = "auto",
+    pace: Annotated[str, typer.Option(help="lockstep (fast, reproducible), real-time, or auto: as --label needs")] = "auto",
+    policy: Annotated[
+        Optional[str], typer.Option(help="endpoint of a policy server, tcp://HOST:PORT  [default: in this process]")
+    ] = None,
+    out: Annotated[Optional[Path], typer.Option(help="the run's directory  [default: runs/TASK-METHOD-SEED-TIME]")] = None,
+    resume: Annotated[Optional[Path], typer.Option(help="go on with this run; its own settings count")] = None,
+    no_console: Annotated[bool, typer.Option("--no-console", help="no operator's page")] = False,
+    port: Annotated[int, typer.Option(help="TCP port of the page; another one if it is taken", min=0, max=65535)] = 8000,
+    trials: Annotated[
+        int, typer.Option(help="evaluation trials of policy and adapter at the end, 0 for none", min=0)
+    ] = 100,
+) -> None:
+    """Run a task: the frozen policy acts, the adapter learns from one label per episode."""
+    from robot_rl.running import RunRequest, run_task
+
+    choose("--label", label, ("auto", "human"))
+    choose("--pace", pace, ("auto", "lockstep", "real-time"))
+    run_task(
+        RunRequest(
+            task=task, method=method, episodes=episodes, seed=seed, label=label, pace=pace, policy=policy, out=out,
+            resume=resume, console_port=None if no_console else port, trials=trials,
+        ),
+        console,
+    )  # fmt: skip
+
+
+@app.command("eval")
+def evaluate_run(
+    run: RunOption,
+    trials: Annotated[int, typer.Option(help="episodes of each, on the same starts", min=1)] = 100,
+    seed: Annotated[int, typer.Option(help="of the evaluation starts", min=0)] = 0,
+    version: Annotated[Optional[int], typer.Option(help="adapter version  [default: the newest]", min=1)] = None,
+    world: Annotated[str, typer.Option(help="the task's world: twin, or real (its perturbed copy)")] = "twin",
+) -> None:
+    """Evaluate a run's frozen policy and its adapter on starts that were never trained on; ends with a line of JSON."""
+    from robot_rl.running import evaluate_and_show
+
+    evaluate_and_show(run, trials=trials, seed=seed, version=version, world=world, console=console)
+
+
+@app.command()
+def demos(
+    task: Annotated[str, typer.Argument(help="a task's name, or the path of a .yaml file")] = "lid_opening",
+    out: Annotated[Path, typer.Option(help="file to write (.npz)")] = Path("demos.npz"),
+    count: Annotated[Optional[int], typer.Option(help="demonstrations  [default: the task's]", min=1)] = None,
+    seed: Annotated[int, typer.Option(help="of starts and of the expert's imperfections", min=0)] = 0,
+) -> None:
+    """Record the task's scripted expert in the twin."""
+    from robot_rl.running import record_demonstrations
+
+    record_demonstrations(load_task(task), out, count, seed, console)
+
+
+@app.command()
+def pretrain(
+    task: Annotated[str, typer.Argument(help="a task's name, or the path of a .yaml file")] = "lid_opening",
+    demonstrations: Annotated[Optional[Path], typer.Option(help="what `demos` wrote  [default: recorded now]")] = None,
+    out: Annotated[Optional[Path], typer.Option(help="checkpoint to write  [default: the task's own]")] = None,
+) -> None:
+    """Clone the frozen flow policy, with its bottleneck, from demonstrations (about two minutes on one core)."""
+    from robot_rl.running import clone_policy
+
+    clone_policy(task, demonstrations, out, console)
+
+
+@app.command()
+def tasks() -> None:
+    """The tasks that ship with the package."""
+    table = Table("task", "title", "methods", "episodes")
+    for name in task_names():
+        config = load_task(name)
+        table.add_row(name, config.title, ", ".join(config.methods), str(config.protocol.episodes))
+    console.print(table)
+
+
+def choose(option: str, value: str, valid: tuple[str, ...]) -> None:
+    """Raises `ConfigError` naming the nearest valid value."""
+    if value not in valid:
+        raise ConfigError(f"{option}: {value!r} is not a choice{nearest(value, valid)}")
+
+
+def main() -> None:
+    """The entry point: what goes wrong on purpose is one line, without a traceback."""
+    try:
+        app()
+    except RobotRLError as error:
+        console.print(f"[red]error:[/red] {error}", soft_wrap=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""Composition (a), lockstep: one command against the fast twin.
+
+In this process: twin, guard, control loop, session, store. Beside it: the learner, and if a page is wanted the console
+and the process that draws the cameras. The simulated clock waits for everyone, so that the same seed gives the same
+run, bit for bit; wall time decides only how fast it goes.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from robot_rl.adapter_source import LockstepAdapters, await_version
+from robot_rl.clock import SteppedClock
+from robot_rl.control.actor import Actor, RunView
+from robot_rl.control.motion import Motion
+from robot_rl.control.operator import AutoOperator
+from robot_rl.control.session import Session
+from robot_rl.errors import ConfigError
+from robot_rl.operator_page import OperatorPage
+from robot_rl.plan import RunPlan, learner_status
+from robot_rl.processes import Children
+from robot_rl.recording import StoreRecorder
+from robot_rl.safety.guard import Guard
+from robot_rl.safety.limits import Limits
+from robot_rl.services.frames import StatePublisher
+from robot_rl.services.guard import operator_handlers
+from robot_rl.services.session import Served, session_handlers
+from robot_rl.store.store import Store
+from robot_rl.twins import Cell, load_twin
+
+Watch = Callable[[Actor], None]
+
+
+def run_lockstep(plan: RunPlan, watch: Watch, announce: Callable[[str], None]) -> None:
+    """Run `plan` to its last episode. `watch(actor)` is called every control step, `announce(url)` when a page is up."""
+    if not plan.auto_label:
+        raise ConfigError("in lockstep the twin outruns a person: --label human needs --pace real-time")
+    run, task = plan.run, plan.task
+    clock = SteppedClock()
+    twin = load_twin(task, "twin", clock)
+    cell = Cell(twin, plan.info.seed)
+    guard = Guard(twin, Limits.of(task.limits, twin.spec.action_space), task.guard, clock, run.guard_json)
+    with ExitStack() as stack:
+        store = Store(run)
+        stack.callback(store.close)
+        children = Children(run.path / "logs")
+        stack.callback(children.stop)
+        first = max(run.closed_episodes(), default=0) + 1
+        session = Session(guard, store, guard.safety, first=first, planned=plan.episodes)
+        operator = AutoOperator(session, guard, store, cell, clock)
+        adapters = LockstepAdapters(run, plan.policy.spec, plan.method)
+        view = RunView(
+            run=run.path.name,
+            pace="lockstep",
+            auto_label=True,
+            base_success=plan.base_success,
+            base_trials=plan.base_trials,
+            cameras=list(task.scene.get("cameras", {})),
+            learner=lambda: learner_status(run, alive=children.alive("learner")),
+        )
+
+        def pump() -> None:
+            children.tend()
+            operator.poll()
+            show()
+            watch(actor)
+
+        actor = Actor(
+            task,
+            plan.info.method,
+            plan.info.seed,
+            Motion(guard, session, clock, pump),
+            plan.policy,
+            adapters,
+            StoreRecorder(store, plan.info, plan.policy.spec.policy_id),
+            store,
+            guard,
+            view,
+            cell,
+        )
+        children.start("learner", "robot_rl.learn", [str(run.path), "--ordered"])
+        show = _nothing
+        if plan.console_port is not None:
+            sockets = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="robot_rl-")))
+            ends = {name: f"ipc://{sockets}/{name}" for name in ("actor", "guard", "states", "frames")}
+            states = StatePublisher(ends["states"])
+            stack.callback(states.close)
+
+            def command(name: str, args: Mapping[str, Any], author: str) -> Mapping[str, Any]:
+                return session.command(name, args, author, clock.now_ns())
+
+            stack.enter_context(Served(ends["actor"], session_handlers(actor.snapshot, command)))
+            stack.enter_context(Served(ends["guard"], operator_handlers(guard)))
+            page = OperatorPage(
+                children, plan.console_port, actor=ends["actor"], guard=ends["guard"], frames=ends["frames"]
+            )
+            page.start_cameras(twin.camera_process, run.task_yaml, states=ends["states"], frames=ends["frames"])
+
+            def show() -> None:
+                states.offer(twin.joint_positions)
+                if url := page.news():
+                    announce(url)
+
+        actor.run()
+        await_version(run, plan.policy.spec, pump=lambda: (children.tend(), watch(actor)))
+
+
+def _nothing() -> None:
+    """Without a page there is nothing to show."""

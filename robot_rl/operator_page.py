@@ -1,0 +1,48 @@
+"""The operator's page and the twin's cameras, as processes beside a run."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+from robot_rl.processes import Children
+
+ANNOUNCEMENT = "operator's page: "
+"""What the console prints before its address."""
+LOOPBACK = "127.0.0.1"
+
+
+def free_or_any(port: int) -> int:
+    """`port`, or 0 (the system chooses) if something else listens there."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return 0
+    return port
+
+
+class OperatorPage:
+    """Starts both processes; `url` is there as soon as the console has said it."""
+
+    def __init__(self, children: Children, port: int, *, actor: str, guard: str, frames: str) -> None:
+        self._children = children
+        self._told = False
+        arguments = ["--actor", actor, "--guard", guard, "--frames", frames, "--port", str(free_or_any(port))]
+        children.start("console", "robot_rl.console", arguments)
+
+    def start_cameras(self, module: str, task_yaml: Path, *, states: str, frames: str) -> None:
+        """The process that draws what a twin's cameras see; `module` is the twin's own."""
+        arguments = ["--task", str(task_yaml), "--states", states, "--frames", frames]
+        self._children.start("cameras", module, arguments)
+
+    def news(self) -> str | None:
+        """The page's address, once."""
+        if self._told:
+            return None
+        for line in self._children.log_tail("console").splitlines():
+            if line.startswith(ANNOUNCEMENT):
+                self._told = True
+                return line.removeprefix(ANNOUNCEMENT)
+        return None

@@ -1,0 +1,111 @@
+"""A run before it moves: its directory, task, policy and settings, made new or taken up again."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from robot_rl import __version__
+from robot_rl.config import MethodConfig, TaskConfig, load_task, task_path
+from robot_rl.errors import ConfigError, IntegrityError, SpecMismatch
+from robot_rl.policy.flow import FlowPolicy
+from robot_rl.policy.remote import RemotePolicy
+from robot_rl.protocols import FrozenPolicy
+from robot_rl.store.files import read_json
+from robot_rl.store.run import RunDirectory, RunInfo
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """Everything a composition needs to wire a run."""
+
+    run: RunDirectory
+    info: RunInfo
+    task: TaskConfig
+    policy: FrozenPolicy
+    episodes: int
+    """Labelled episodes that the run is to have in the end."""
+    auto_label: bool
+    console_port: int | None
+    """TCP port of the operator's page, 0 for a free one, None for no page."""
+    base_success: float | None = None
+    base_trials: int | None = None
+    """The frozen policy's rate in the twin, measured before the run."""
+
+    @property
+    def method(self) -> MethodConfig:
+        """The adapter's settings."""
+        return self.task.method(self.info.method)
+
+
+def checkpoint_path(task: TaskConfig, task_file: Path) -> Path:
+    """Where the frozen policy of `task` is: beside its file, or wherever it says."""
+    path = Path(task.policy.checkpoint)
+    return path if path.is_absolute() else task_file.parent / path
+
+
+def load_policy(task: TaskConfig, task_file: Path) -> FlowPolicy:
+    """The task's own frozen policy. Raises `IntegrityError`, saying how to make it."""
+    path = checkpoint_path(task, task_file)
+    if not path.exists():
+        raise IntegrityError(f"no frozen policy at {path}: make it with `robot-rl pretrain {task.name}`")
+    return FlowPolicy.load(path)
+
+
+def new_run(
+    path: Path, task_name: str, method: str, seed: int, arguments: Mapping[str, Any]
+) -> tuple[RunDirectory, RunInfo]:
+    """Make a run's directory, with its own copies of the task file and the frozen policy."""
+    task_file = task_path(task_name)
+    task = load_task(task_name)
+    task.method(method)
+    policy = load_policy(task, task_file)
+    info = RunInfo(
+        task=task.name, method=method, seed=seed, spec_hash=policy.spec.hash, code_version=__version__, arguments=arguments
+    )
+    source = checkpoint_path(task, task_file)
+    path.mkdir(parents=True, exist_ok=True)
+    if not (path / "run.json").exists():
+        shutil.copyfile(task_file, path / "task.yaml")
+        for suffix in (".safetensors", ".json"):
+            shutil.copyfile(source.with_suffix(suffix), RunDirectory(path).policy.with_suffix(suffix))
+    return RunDirectory.create(path, info), info
+
+
+def open_run(path: Path) -> tuple[RunDirectory, RunInfo, TaskConfig, FlowPolicy]:
+    """A run as it was begun. Raises `StoreError`, or `SpecMismatch` if its policy is not the one it began with."""
+    run = RunDirectory.open(path)
+    info = run.read_info()
+    policy = FlowPolicy.load(run.policy)
+    if policy.spec.hash != info.spec_hash:
+        raise SpecMismatch(
+            f"{run.path}: the run began with the policy of spec {info.spec_hash[:12]}, {run.policy.name} is "
+            f"{policy.spec.hash[:12]} ({policy.spec.policy_id}); put the file back"
+        )
+    return run, info, load_task(run.task_yaml), policy
+
+
+def connect_policy(endpoint: str | None, local: FlowPolicy) -> FrozenPolicy:
+    """The policy that acts: the run's own, or a server's. The learner decodes with the run's copy, so they must agree."""
+    if endpoint is None:
+        return local
+    if not endpoint.startswith(("tcp://", "ipc://")):
+        raise ConfigError(f"--policy: expected tcp://HOST:PORT or ipc://PATH of a policy server, got {endpoint!r}")
+    remote = RemotePolicy(endpoint)
+    if remote.spec.hash != local.spec.hash:
+        raise SpecMismatch(
+            f"the server at {endpoint} has policy {remote.spec.policy_id} (spec {remote.spec.hash[:12]}), the run has "
+            f"{local.spec.policy_id} ({local.spec.hash[:12]}); start the server with the run's checkpoint"
+        )
+    return remote
+
+
+def learner_status(run: RunDirectory, *, alive: bool) -> dict[str, Any] | None:
+    """The learner's newest word on itself, or None before its first."""
+    try:
+        return {**read_json(run.learner_json), "alive": alive}
+    except (OSError, IntegrityError):
+        return None
