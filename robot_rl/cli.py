@@ -31,12 +31,6 @@ console = Console(highlight=False)
 RunOption = Annotated[Path, typer.Argument(help="a run's directory", show_default=False)]
 
 
-def progress_bar() -> Progress:
-    """The one look of long work."""
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        TextColumn("{task.fields[note]}"), console=console,
-    )  # fmt: skip
 
 
 @app.command()

@@ -139,6 +139,8 @@ class TaskConfig(Section):
     title: str
     twin: str
     """The twin, as "module:factory"."""
+    demonstrator: str
+    """Who records demonstrations in the twin, as "module:function"."""
     scene: dict[str, Any]
     """The twin's own section."""
     max_steps: int

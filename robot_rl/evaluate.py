@@ -71,7 +71,10 @@ def outcomes(
     world: str = "twin",
     progress: Progress = lambda done: None,
 ) -> list[int]:
-    """0 or 1 per trial, in the order of the starts: two adapters' lists can be compared pair by pair."""
+    """0 or 1 per trial, in the order of the starts: two adapters' lists can be compared pair by pair.
+
+    A trial that ended as a fault (chunk after chunk refused by the filter) has no label and counts as 0.
+    """
     clock, scratch = SteppedClock(), Scratch()
     twin = load_twin(task, world, clock)
     guard = Guard(twin, Limits.of(task.limits, twin.spec.action_space), task.guard, clock)
@@ -93,4 +96,5 @@ def outcomes(
     Actor(
         task, method, seed, motion, policy, source, scratch, scratch, guard, view, cell, explore=adapter.version == 0
     ).run()
-    return [int(scratch.labels[trial].label.value is LabelValue.SUCCESS) for trial in range(1, trials + 1)]
+    won = {episode for episode, event in scratch.labels.items() if event.label.value is LabelValue.SUCCESS}
+    return [int(trial in won) for trial in range(1, trials + 1)]

@@ -10,7 +10,7 @@ from typing import Any
 
 from robot_rl import __version__
 from robot_rl.config import MethodConfig, TaskConfig, load_task, task_path
-from robot_rl.errors import ConfigError, IntegrityError, SpecMismatch
+from robot_rl.errors import ConfigError, IntegrityError, SpecMismatch, StoreError
 from robot_rl.policy.flow import FlowPolicy
 from robot_rl.policy.remote import RemotePolicy
 from robot_rl.protocols import FrozenPolicy
@@ -107,5 +107,5 @@ def learner_status(run: RunDirectory, *, alive: bool) -> dict[str, Any] | None:
     """The learner's newest word on itself, or None before its first."""
     try:
         return {**read_json(run.learner_json), "alive": alive}
-    except (OSError, IntegrityError):
+    except StoreError:
         return None

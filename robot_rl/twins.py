@@ -54,17 +54,21 @@ class TwinRobot(Robot, Protocol):
     def truth(self) -> Truth: ...
 
 
+def load_object(name: str) -> Any:
+    """What "module:name" names. Raises `ConfigError` if it cannot be imported."""
+    module, _, attribute = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            f"the task names {name!r}: {error}; expected MODULE:NAME of an installed package (pip install "
+            "'robot-rl[twin]' for the twin that comes with it)"
+        ) from error
+
+
 def load_twin(task: TaskConfig, world: str, clock: Clock) -> TwinRobot:
     """The twin that `task` names, in one of its worlds. Raises `ConfigError` if it cannot be loaded."""
-    module, _, factory = task.twin.partition(":")
-    try:
-        make = getattr(importlib.import_module(module), factory)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(
-            f"task {task.name!r} names the twin {task.twin!r}: {error}; expected MODULE:FACTORY of an installed "
-            "package (pip install 'robot-rl[twin]')"
-        ) from error
-    twin: TwinRobot = make(task, world, clock)
+    twin: TwinRobot = load_object(task.twin)(task, world, clock)
     if not getattr(twin, "is_twin", False):
         raise SpecMismatch(f"{task.twin} is not a twin: it has no `is_twin`")
     return twin

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from robot_rl.config import TaskConfig
 from robot_rl.policy.demonstrations import Demonstrations
 from robot_rl.types import Array, Observation
 from sim_twin.expert import Expert
@@ -17,8 +18,9 @@ AFTER_SUCCESS = 8
 """Control steps still recorded once the lid is open, so that a clone does not learn to stop short of it."""
 
 
-def collect(twin: LidOpeningTwin, count: int, seed: int, max_steps: int, progress: Callable[[int], None]) -> Demonstrations:
-    """`count` successful demonstrations; failed ones are recorded anew from the next start. `progress(done)`."""
+def demonstrate(task: TaskConfig, count: int, seed: int, progress: Callable[[int], None]) -> Demonstrations:
+    """`count` successful demonstrations on a whole bin; failed ones are recorded anew from the next start."""
+    twin = LidOpeningTwin(task, whole=True)
     kept: list[tuple[list[Observation], list[Array]]] = []
     attempt = 0
     while len(kept) < count:
@@ -27,7 +29,7 @@ def collect(twin: LidOpeningTwin, count: int, seed: int, max_steps: int, progres
         expert = Expert(twin.scene, twin.scene.expert, np.random.default_rng(start.seed))
         attempt += 1
         observations, actions, after = [], [], AFTER_SUCCESS
-        for _ in range(max_steps):
+        for _ in range(task.max_steps):
             observations.append(twin.observe())
             actions.append(expert.act(observations[-1]))
             twin.apply(actions[-1])

@@ -80,7 +80,7 @@ class SteeringLayout:
         Raises `SpecMismatch` for noise that this layout cannot express.
         """
         flat = noise.reshape(len(noise), -1).astype(np.float32)
-        steer = flat[:, : self.noise_size] / np.float32(self.noise_bound)
+        steer: Array = flat[:, : self.noise_size] / np.float32(self.noise_bound)
         if not np.allclose(steer @ self.noise_map, flat, atol=1e-5):
             raise SpecMismatch("the noise differs from step to step, but the layout ties it; use noise_layout: full")
         return steer

@@ -45,7 +45,8 @@ class Actor:
     """Runs the session's episodes until it is FINISHED.
 
     Everything an episode draws at random comes from (`seed`, its number), so an episode that is run again after a
-    restart is the same. `explore` lets adapters sample, for learning; else they give their mode. Raises `SpecMismatch` when policy and robot do not speak of the same actions.
+    restart is the same. `explore` lets adapters sample, for learning; else they give their mode. Raises `SpecMismatch`
+    when policy and robot do not speak of the same actions.
     """
 
     def __init__(

@@ -103,7 +103,7 @@ def reduce(q: Tensor, config: MethodConfig) -> Tensor:
 
 
 def td_target(reward: Tensor, discount: Tensor, done: Tensor, value: Tensor, config: MethodConfig) -> Tensor:
-    """TD target y = r + gamma (1 - d) V(s'), all [B]; clipped to [0, 1], where 0/1 returns lie, if the method says so."""
+    """TD target y = r + gamma (1 - d) V(s'), all [B]; clipped to [0, 1], where 0/1 returns lie, as a setting."""
     y = torch.addcmul(reward, discount * (1 - done), value)
     return y.clamp(0, 1) if config.clip_targets else y
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -24,7 +26,12 @@ def recorder() -> MemoryRecorder:
 
 
 def run_episode(
-    cell: Cell, recorder: MemoryRecorder, policy: PointPolicy | None = None, *, seed: int = 0, max_steps: int = MAX_STEPS
+    cell: Cell,
+    recorder: MemoryRecorder,
+    policy: PointPolicy | None = None,
+    *,
+    seed: int = 0,
+    max_steps: int = MAX_STEPS,
 ) -> EpisodeRecord:
     cell.start_episode()
     return EpisodeRun(
@@ -49,8 +56,8 @@ def check_chain(cell: Cell, recorder: MemoryRecorder) -> None:
     transitions = recorder.transitions
     assert [t.index for t in transitions] == list(range(len(transitions)))
     np.testing.assert_array_equal(sent_rows(transitions), cell.robot.applied)
-    for one, following in zip(transitions, transitions[1:], strict=False):
-        assert not (one.terminal or one.truncated)
+    for one, following in pairwise(transitions):
+        assert (one.terminal, one.truncated) == (False, False)
         np.testing.assert_array_equal(one.next_features, following.features)
         assert one.next_z is not None
         assert following.z is not None
@@ -120,12 +127,16 @@ def test_ended_by_the_operator_after_any_step(
 def test_a_pause_holds_and_goes_on_where_it_was(cell: Cell, recorder: MemoryRecorder, when: int) -> None:
     held_at: list[Array] = []
 
+    def pause() -> None:
+        held_at.append(cell.robot.xyz.copy())
+        cell.press("pause")
+
     def resume() -> None:
         held_at.append(cell.robot.xyz.copy())
         assert cell.session.state is State.PAUSED
         cell.press("run")
 
-    cell.at[when] = lambda: (held_at.append(cell.robot.xyz.copy()), cell.press("pause"))
+    cell.at[when] = pause
     cell.at[when + 5] = resume
     record = run_episode(cell, recorder)
     check_chain(cell, recorder)
@@ -194,7 +205,7 @@ def test_a_robot_fault_ends_the_episode_as_fault(cell: Cell, recorder: MemoryRec
     assert cell.session.state is State.FAULT
     assert "joint 4" in cell.session.now.why
     assert len(recorder.transitions) == 1
-    assert not (recorder.transitions[0].terminal or recorder.transitions[0].truncated)
+    assert (recorder.transitions[0].terminal, recorder.transitions[0].truncated) == (False, False)
 
 
 def test_a_rejected_chunk_moves_nothing_and_another_is_planned(cell: Cell, recorder: MemoryRecorder) -> None:
@@ -288,9 +299,7 @@ def test_an_operator_can_end_it_while_the_policy_is_silent(cell: Cell, recorder:
     assert cell.robot.held <= 12 + LAST_LOOKS
 
 
-def test_an_operator_who_falls_silent_holds_the_robot_and_loses_nothing(
-    cell: Cell, recorder: MemoryRecorder
-) -> None:
+def test_an_operator_who_falls_silent_holds_the_robot_and_loses_nothing(cell: Cell, recorder: MemoryRecorder) -> None:
     def silence() -> None:
         cell.renew = False
 

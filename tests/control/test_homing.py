@@ -25,7 +25,8 @@ def cell() -> Cell:
 
 
 def path(cell: Cell) -> Array:
-    return START + np.cumsum([row[:3] for row in cell.robot.applied], axis=0)
+    xyz: Array = START + np.cumsum([row[:3] for row in cell.robot.applied], axis=0)
+    return xyz
 
 
 def test_goes_back_then_up_then_home(cell: Cell) -> None:
@@ -63,7 +64,7 @@ def test_a_robot_that_follows_late_settles_too(cell: Cell, late: int, monkeypatc
 def test_an_arm_that_is_caught_gives_up_with_a_fault(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
     apply = cell.robot.apply
     monkeypatch.setattr(cell.robot, "apply", lambda target: apply(np.array([0, 0, 0, target[3]])))
-    with pytest.raises(RobotFault, match="within 0.003 m of home"):
+    with pytest.raises(RobotFault, match=r"within 0\.003 m of home"):
         retreat(cell.motion, np.array(HOME))
     assert len(cell.robot.applied) < 400
 

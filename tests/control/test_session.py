@@ -23,7 +23,7 @@ def to_label(cell: Cell) -> None:
     cell.session.end_episode("timeout", "time limit")
     close(cell)
     cell.session.homed()
-    assert cell.session.state is State.AWAIT_LABEL
+    assert state(cell) is State.AWAIT_LABEL
 
 
 def close(cell: Cell, complete: bool = True) -> None:
@@ -31,29 +31,36 @@ def close(cell: Cell, complete: bool = True) -> None:
     cell.session.close_episode(complete)
 
 
+def state(cell: Cell) -> State:
+    return cell.session.state
+
+
 def labels(cell: Cell) -> list[tuple[int, str]]:
     return [(event.label.episode, event.label.value.value) for event in cell.book.log]
 
 
 def test_the_whole_round(cell: Cell) -> None:
-    session, seen = cell.session, [cell.session.state]
+    session = cell.session
+    session_states = [session.state.value]
 
-    def note() -> None:
-        seen.append(session.state)
+    def note(done: object) -> None:
+        session_states.append(session.state.value)
 
-    cell.press("arm"), note()
-    cell.press("run"), note()
+    note(cell.press("arm"))
+    note(cell.press("run"))
     for episode in (1, 2, 3):
         assert session.begin_episode()
-        session.end_episode("timeout", ""), note()
+        session.end_episode("timeout", "")
+        note("episode over")
         close(cell)
-        session.homed(), note()
+        session.homed()
+        note("arm back")
         assert session.awaiting_label == episode
-        cell.label(episode, "success", f"e{episode}"), note()
+        note(cell.label(episode, "success", f"e{episode}"))
         if episode < 3:
-            cell.press("reset_done"), note()
+            note(cell.press("reset_done"))
     cycle = ["RUNNING", "HOMING", "AWAIT_LABEL", "AWAIT_RESET"]
-    assert [s.value for s in seen] == ["DISARMED", "PAUSED", *cycle, *cycle, *cycle[:3], "FINISHED"]
+    assert session_states == ["DISARMED", "PAUSED", *cycle, *cycle, *cycle[:3], "FINISHED"]
     assert labels(cell) == [(1, "success"), (2, "success"), (3, "success")]
 
 
@@ -66,7 +73,7 @@ def test_discarded_and_cut_off_episodes_do_not_count(cell: Cell) -> None:
         cell.session.end_episode("fault", "three rejected")
         close(cell, complete=False)
         cell.session.homed()
-        assert cell.session.state is State.AWAIT_RESET, "nobody is asked about an episode that is not trained on"
+        assert state(cell) is State.AWAIT_RESET, "nobody is asked about an episode that is not trained on"
         assert cell.session.episode == episode
     assert labels(cell) == [(1, "discard")]
 
@@ -83,7 +90,7 @@ def test_a_label_while_running_ends_the_episode_and_is_stored_when_it_is_closed(
     close(cell)
     assert labels(cell) == [(1, value)]
     cell.session.homed()
-    assert cell.session.state is State.AWAIT_RESET, "one press labels once"
+    assert state(cell) is State.AWAIT_RESET, "one press labels once"
 
 
 def test_a_label_pressed_again_while_running_or_homing_does_nothing_more(cell: Cell) -> None:
@@ -110,7 +117,7 @@ def test_a_label_that_the_store_refuses_is_asked_for_again(cell: Cell, monkeypat
         broken.setattr(cell.book, "add_label", full)
         cell.session.close_episode(True)
     cell.session.homed()
-    assert cell.session.state is State.AWAIT_LABEL
+    assert state(cell) is State.AWAIT_LABEL
     assert "disk full" in cell.session.now.why
     cell.label(1, "success", "e1")
     assert labels(cell) == [(1, "success")]
@@ -125,7 +132,7 @@ def test_a_late_key_cannot_label_the_next_episode(cell: Cell) -> None:
     for episode in (1, 3, 0):
         with pytest.raises(IllegalTransition, match="RUNNING"):
             cell.label(episode, "success", f"late{episode}")
-    assert cell.session.state is State.RUNNING
+    assert state(cell) is State.RUNNING
     assert labels(cell) == [(1, "failure")]
 
 
@@ -188,9 +195,9 @@ def test_correcting_the_last_label_to_discard_leaves_the_run_finished() -> None:
     cell = Cell(planned=1)
     to_label(cell)
     revision = cell.label(1, "success", "e1")["label_revision"]
-    assert cell.session.state is State.FINISHED
+    assert state(cell) is State.FINISHED
     cell.label(1, "discard", "c1", expected_revision=revision)
-    assert cell.session.state is State.FINISHED
+    assert state(cell) is State.FINISHED
 
 
 @pytest.mark.parametrize("phase", ["ready", "episode", "homing", "label", "reset"])
@@ -198,7 +205,8 @@ def test_a_stop_latches_and_clearing_lands_in_paused(cell: Cell, phase: str) -> 
     if phase in ("label", "reset"):
         to_label(cell)
     elif phase == "ready":
-        cell.press("arm"), cell.press("run")
+        cell.press("arm")
+        cell.press("run")
     else:
         cell.start_episode()
     if phase == "homing":
@@ -208,7 +216,7 @@ def test_a_stop_latches_and_clearing_lands_in_paused(cell: Cell, phase: str) -> 
         cell.label(1, "success", "e1")
     before = cell.session.state
     cell.press("stop")
-    assert cell.session.state is State.STOPPED
+    assert state(cell) is State.STOPPED
     for name in ("arm", "run", "pause", "end", "reset_done"):
         with pytest.raises(IllegalTransition, match="clear the cause first"):
             cell.press(name)
@@ -216,11 +224,11 @@ def test_a_stop_latches_and_clearing_lands_in_paused(cell: Cell, phase: str) -> 
     cell.press("stop")
     with pytest.raises(IllegalTransition):
         cell.press("clear", cause_id=stale)
-    assert cell.session.state is State.STOPPED
+    assert state(cell) is State.STOPPED
     cell.press("clear", cause_id=cell.causes()[0])
-    assert cell.session.state is State.PAUSED
+    assert state(cell) is State.PAUSED
     cell.press("run")
-    assert cell.session.state is (State.HOMING if phase == "episode" else before)
+    assert state(cell) is (State.HOMING if phase == "episode" else before)
     assert cell.session.now.asks == (phase not in ("episode", "reset")), "only a stopped episode is not labelled"
 
 
@@ -229,13 +237,13 @@ def test_two_causes_are_both_to_be_cleared(cell: Cell) -> None:
     cell.robot.fault = RuntimeError("cable")
     cell.motion.hold()
     cell.press("stop")
-    assert cell.session.state is State.FAULT
+    assert state(cell) is State.FAULT
     fault, stop = cell.causes()
     cell.robot.fault = None
     cell.press("clear", cause_id=fault)
-    assert cell.session.state is State.STOPPED
+    assert state(cell) is State.STOPPED
     cell.press("clear", cause_id=stop)
-    assert cell.session.state is State.PAUSED
+    assert state(cell) is State.PAUSED
 
 
 def test_what_is_latched_at_the_start_shows_at_once(cell: Cell) -> None:
@@ -251,11 +259,11 @@ def test_older_words_of_the_guard_change_nothing(cell: Cell) -> None:
     cell.press("stop")
     latched = cell.guard.safety
     cell.session.observe(earlier)
-    assert cell.session.state is State.STOPPED
+    assert state(cell) is State.STOPPED
     cell.press("clear", cause_id=cell.causes()[0])
     cell.press("run")
     cell.session.observe(latched)
-    assert cell.session.state is State.HOMING
+    assert state(cell) is State.HOMING
 
 
 def test_a_hold_of_the_guard_is_no_stop(cell: Cell) -> None:

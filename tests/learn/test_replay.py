@@ -1,0 +1,170 @@
+"""Replay: labels are folded in when sampling, and bad data is refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from robot_rl.adapters.layout import SteeringLayout
+from robot_rl.config import MethodConfig
+from robot_rl.errors import BadAction, BadObservation, RobotRLError, SpecMismatch
+from robot_rl.learn.replay import Batch, Replay
+from robot_rl.types import Array, LabelValue, Transition
+from tests.learn.bandit import SPEC, A, F, T, chunks
+
+PAIRS = 4
+N = T * A
+SUCCESS, FAILURE, DISCARD = LabelValue.SUCCESS, LabelValue.FAILURE, LabelValue.DISCARD
+
+
+def pool_of_indices(transitions: Sequence[Transition]) -> tuple[Array, Array]:
+    """Pairs that carry the state's first feature, so that a test sees where a pair came from."""
+    first = np.array([t.features[0] for t in transitions], np.float32)
+    return np.tile(first[:, None, None], (1, PAIRS, N)), np.tile(first[:, None, None], (1, PAIRS, T * A))
+
+
+def replay(**settings: Any) -> Replay:
+    config = MethodConfig(pool=PAIRS, distill_steps=2, **settings)
+    return Replay(SteeringLayout(SPEC, config), config, pool_of_indices)
+
+
+def sample(buffer: Replay, size: int = 400) -> Batch:
+    return buffer.sample(size, torch.Generator().manual_seed(0))
+
+
+def outcomes(batch: Batch, transition: Transition) -> set[tuple[float, float]]:
+    """(reward, done) of every draw of `transition`."""
+    drawn = (batch.features == torch.from_numpy(transition.features)).all(1)
+    assert drawn.any()
+    return set(zip(batch.reward[drawn].tolist(), batch.done[drawn].tolist(), strict=True))
+
+
+def test_only_the_last_chunk_of_a_success_earns() -> None:
+    buffer, won, lost = replay(), chunks(1, 3, N), chunks(2, 3, N)
+    buffer.add_episode(won)
+    buffer.add_episode(lost)
+    buffer.set_labels({1: SUCCESS, 2: FAILURE})
+    batch = sample(buffer)
+    assert [outcomes(batch, t) for t in won] == [{(0, 0)}, {(0, 0)}, {(1, 1)}]
+    assert [outcomes(batch, t) for t in lost] == [{(0, 0)}, {(0, 0)}, {(0, 1)}]
+
+
+def test_a_corrected_label_counts_from_the_next_batch_on() -> None:
+    buffer, episode = replay(), chunks(1, 2, N)
+    buffer.add_episode(episode)
+    buffer.set_labels({1: SUCCESS})
+    assert outcomes(sample(buffer), episode[-1]) == {(1, 1)}
+    buffer.set_labels({1: FAILURE})
+    assert outcomes(sample(buffer), episode[-1]) == {(0, 1)}
+
+
+@pytest.mark.parametrize(
+    ("truncated", "timeouts_terminal", "label", "done"),
+    [
+        (True, False, FAILURE, 0.0),
+        (True, True, FAILURE, 1.0),
+        (True, False, SUCCESS, 1.0),
+        (False, False, FAILURE, 1.0),
+        (False, True, FAILURE, 1.0),
+    ],
+)
+def test_a_time_out_is_terminal_only_as_a_setting(
+    truncated: bool, timeouts_terminal: bool, label: LabelValue, done: float
+) -> None:
+    buffer, episode = replay(timeouts_terminal=timeouts_terminal), chunks(1, 2, N, truncated=truncated)
+    buffer.add_episode(episode)
+    buffer.set_labels({1: label})
+    assert outcomes(sample(buffer), episode[-1]) == {(float(label is SUCCESS), done)}
+
+
+@pytest.mark.parametrize("labels", [{1: SUCCESS, 2: DISCARD}, {1: SUCCESS}])
+def test_discarded_and_unlabelled_episodes_are_never_drawn(labels: dict[int, LabelValue]) -> None:
+    buffer, other = replay(), chunks(2, 3, N)
+    buffer.add_episode(chunks(1, 3, N))
+    buffer.add_episode(other)
+    buffer.set_labels(labels)
+    assert buffer.sampleable == 3 and len(buffer) == 6
+    with pytest.raises(AssertionError):
+        outcomes(sample(buffer), other[0])
+    buffer.set_labels({1: SUCCESS, 2: FAILURE})
+    assert outcomes(sample(buffer), other[0]) == {(0, 0)}
+
+
+def test_a_batch_holds_what_was_recorded() -> None:
+    buffer, episode = replay(), chunks(1, 1, N)
+    buffer.add_episode(episode)
+    buffer.set_labels({1: SUCCESS})
+    batch, only = sample(buffer, 5), episode[0]
+    assert batch.features.shape == (5, F) and batch.executed.shape == (5, T * A)
+    assert np.array_equal(batch.next_features[0], only.next_features)
+    assert np.array_equal(batch.steer[0], only.steer)
+    assert batch.discount[0] == np.float32(0.97)
+    executed = only.executed_chunk.reshape(-1) / 0.01
+    executed[3::4] = (only.executed_chunk[:, 3] - 0.04) / 0.04
+    assert np.allclose(batch.executed[0], executed, atol=1e-5)
+
+
+def test_pool_pairs_are_those_of_their_state() -> None:
+    buffer = replay()
+    for number in (1, 2):
+        buffer.add_episode(chunks(number, 3, N))
+    buffer.set_labels({1: SUCCESS, 2: FAILURE})
+    batch = sample(buffer)
+    assert batch.pool_steer is not None and batch.pool_chunks is not None
+    assert batch.pool_steer.shape == (2, 400, N) and batch.pool_chunks.shape == (2, 400, T * A)
+    assert torch.equal(batch.pool_steer[1, :, 0], batch.features[:, 0])
+    assert torch.equal(batch.pool_chunks[0, :, 0], batch.features[:, 0])
+
+
+def damaged(field: str, value: Array | float) -> list[Transition]:
+    first, second = chunks(7, 2, N)
+    return [first, replace(second, **{field: value})]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "error"),
+    [
+        ("features", np.full(F, np.nan, np.float32), BadObservation),
+        ("next_features", np.full(F, np.inf, np.float32), BadObservation),
+        ("executed_chunk", np.full((T, A), np.nan, np.float32), BadAction),
+        ("steer", np.full(N, np.nan, np.float32), BadAction),
+        ("discount", float("nan"), BadAction),
+        ("features", np.zeros(F + 1, np.float32), SpecMismatch),
+        ("executed_chunk", np.zeros((T + 1, A), np.float32), SpecMismatch),
+        ("steer", np.zeros(N + 1, np.float32), SpecMismatch),
+    ],
+)
+def test_bad_numbers_and_sizes_are_refused_by_episode(
+    field: str, value: Array | float, error: type[RobotRLError]
+) -> None:
+    buffer = replay()
+    buffer.add_episode(chunks(1, 2, N))
+    with pytest.raises(error, match="episode 7"):
+        buffer.add_episode(damaged(field, value))
+    assert len(buffer) == 2 and buffer.episodes == [1]
+
+
+def test_a_pool_with_a_nan_is_refused() -> None:
+    config = MethodConfig(pool=PAIRS)
+
+    def bad(transitions: Sequence[Transition]) -> tuple[Array, Array]:
+        noise, decoded = pool_of_indices(transitions)
+        decoded[-1, -1, -1] = np.nan
+        return noise, decoded
+
+    buffer = Replay(SteeringLayout(SPEC, config), config, bad)
+    with pytest.raises(BadAction, match="episode 7, chunk 1: pool"):
+        buffer.add_episode(chunks(7, 2, N))
+    assert len(buffer) == 0
+
+
+def test_an_episode_is_added_once() -> None:
+    buffer = replay()
+    buffer.add_episode(chunks(1, 2, N))
+    with pytest.raises(SpecMismatch, match="already"):
+        buffer.add_episode(chunks(1, 2, N))
