@@ -12,14 +12,18 @@ ANNOUNCEMENT = "operator's page: "
 LOOPBACK = "127.0.0.1"
 
 
-def free_or_any(port: int) -> int:
-    """`port`, or 0 (the system chooses) if something else listens there."""
+def free_port(wanted: int) -> int:
+    """`wanted`, or one that the system chooses if that is 0 or something else listens there.
+
+    A number, never 0: a console that is started again has the address of the one before.
+    """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((LOOPBACK, port))
+            probe.bind((LOOPBACK, wanted))
         except OSError:
-            return 0
+            probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
     return port
 
 
@@ -29,7 +33,7 @@ class OperatorPage:
     def __init__(self, children: Children, port: int, *, actor: str, guard: str, frames: str) -> None:
         self._children = children
         self._told = False
-        arguments = ["--actor", actor, "--guard", guard, "--frames", frames, "--port", str(free_or_any(port))]
+        arguments = ["--actor", actor, "--guard", guard, "--frames", frames, "--port", str(free_port(port))]
         children.start("console", "robot_rl.console", arguments)
 
     def start_cameras(self, module: str, task_yaml: Path, *, states: str, frames: str) -> None:

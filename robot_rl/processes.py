@@ -15,16 +15,21 @@ from pathlib import Path
 from robot_rl.errors import ProcessEnded
 
 PR_SET_PDEATHSIG = 1
+PARENT = "ROBOT_RL_PARENT"
+"""Environment variable with the id of the process that started this one, for `end_with_parent`."""
 GRACE_S = 5.0
 """How long a child may take to end in order before it is killed."""
 
 
 def end_with_parent() -> None:
-    """Be sent SIGTERM when the parent dies, kill -9 included (Linux); elsewhere the parent's own clean-up must do."""
+    """Be sent SIGTERM when the parent dies, kill -9 included (Linux); elsewhere the parent's own clean-up must do.
+
+    One that `Children` started and whose parent has died before this call is sent it now.
+    """
     if sys.platform == "linux":
-        parent = os.getppid()
+        parent = int(os.environ.get(PARENT, os.getppid()))
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it died in between
+        if os.getppid() != parent:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -68,13 +73,18 @@ class Children:
     def tend(self) -> None:
         """Restart what ended and may be restarted. Raises `ProcessEnded` for what may not, or ends again and again."""
         for name, child in self._children.items():
-            status = child.process.poll()
-            if status is None:
+            words = self.last_words(name)
+            if words is None:
                 continue
             if not child.restart or child.restarts == RESTARTS:
-                raise ProcessEnded(f"{name} ended with status {status}; its last words:\n{self.log_tail(name)}")
+                raise ProcessEnded(words)
             child.restarts += 1
             child.process = self._spawn(name, child.arguments)
+
+    def last_words(self, name: str) -> str | None:
+        """How `name` ended, with the end of its output; None while it runs or if it was never started."""
+        status = self._children[name].process.poll() if name in self._children else None
+        return None if status is None else f"{name} ended with status {status}; its last words:\n{self.log_tail(name)}"
 
     def log_tail(self, name: str, lines: int = 12) -> str:
         """The end of a child's output."""
@@ -101,6 +111,6 @@ class Children:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"},
+                env={**os.environ, PARENT: str(os.getpid()), "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"},
                 start_new_session=True,  # Ctrl-C reaches the parent alone, which ends its children in order
             )

@@ -104,13 +104,23 @@ class LidOpeningTwin:
         lead = goal - self._true_tcp()
         self._goal = goal + np.clip(lead, -LEAD_M, LEAD_M) - lead
         self._width = float(target[3])
+        self._driven = True
         self._move()
 
     def hold(self) -> None:
-        """One control period at the measured pose; commands still under way are dropped."""
-        self._goal = self._true_tcp()
+        """One control period of holding; commands still under way are dropped.
+
+        The first one brakes: the motors follow the measured joints, so that their damping takes the speed out without a
+        bounce. The next ones stay where that ended.
+        """
         self._queue.clear()
-        self._move()
+        for _ in range(INTERPOLATION):
+            if self._driven:
+                self.data.ctrl[self._motors] = self.data.qpos[self._joints]
+            mujoco.mj_step(self.model, self.data, nstep=self._substeps)
+        self._driven = False
+        self._goal = self._true_tcp()
+        self._end_period()
 
     def close(self) -> None:
         """Nothing to release."""
@@ -127,6 +137,7 @@ class LidOpeningTwin:
         self._width = GRIPPER_MAX / 2
         self.data.qpos[self._fingers] = self._width / 2
         self.data.ctrl[self._hand_motor] = self._hand_control()
+        self._driven = False
         self._queue: deque[tuple[Array, float]] = deque()
         self.reset_objects(start)
 
@@ -185,6 +196,9 @@ class LidOpeningTwin:
         for part in range(1, INTERPOLATION + 1):
             self.data.ctrl[self._motors] = before + (after - before) * (part / INTERPOLATION)
             mujoco.mj_step(self.model, self.data, nstep=self._substeps)
+        self._end_period()
+
+    def _end_period(self) -> None:
         if isinstance(self.clock, SteppedClock):
             self.clock.advance(round(SECOND / CONTROL_HZ))
         self._observation = self._read()

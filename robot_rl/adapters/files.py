@@ -21,7 +21,7 @@ from robot_rl.types import Array
 
 def write_weights(directory: Path, number: int, arrays: Mapping[str, Array], manifest: Mapping[str, Any]) -> Path:
     """Write `directory`/000012.safetensors, then 000012.json; returns the latter's path."""
-    body = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+    body = save({name: np.array(array, order="C") for name, array in arrays.items()})
     weights, path = _paths(directory, number)
     atomic_write(weights, body)
     described = {**manifest, "sha256": hashlib.sha256(body).hexdigest()}

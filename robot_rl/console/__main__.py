@@ -13,6 +13,7 @@ from robot_rl.console.port import OperatorPort
 from robot_rl.console.security import authorities, bind_loopback
 from robot_rl.console.service import ServicePort
 from robot_rl.errors import RobotRLError
+from robot_rl.processes import end_with_parent
 
 
 def make_server(port: OperatorPort, hosts: frozenset[str]) -> uvicorn.Server:
@@ -45,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RobotRLError as error:
         print(f"console: {error}", file=sys.stderr)
         return 2
+    end_with_parent()
     number = listener.getsockname()[1]
     port = ServicePort(arguments.actor, arguments.guard, arguments.frames)
     print(f"operator's page: http://localhost:{number}/", flush=True)

@@ -81,17 +81,14 @@ class Actor:
         self._rows: Sequence[EpisodeSummary] = ()
 
     def run(self) -> None:
-        """Until the last planned episode is labelled. Whatever ends it otherwise, the robot is left inactive."""
-        try:
-            while (state := self.session.state) is not State.FINISHED:
-                if state is State.RUNNING:
-                    self._episode()
-                elif state is State.HOMING:
-                    self._home()
-                else:
-                    self._motion.idle()
-        finally:
-            self._motion.end()
+        """Until the last planned episode is labelled. The robot is left inactive, however this ends."""
+        while (state := self.session.state) is not State.FINISHED:
+            if state is State.RUNNING:
+                self._episode()
+            elif state is State.HOMING:
+                self._home()
+            else:
+                self._motion.idle()
 
     def _episode(self) -> None:
         """The session's present episode, from its adapter to the store; nothing if that is not there yet."""

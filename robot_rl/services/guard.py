@@ -35,13 +35,14 @@ def serve_guard(
     *,
     clock: Clock | None = None,
     calls: Mapping[str, Callable[[Header, list[Array]], Reply]] | None = None,
+    after_period: Callable[[], None] = lambda: None,
 ) -> None:
     """Run `guard` at its robot's control rate and answer on `endpoint`, until `stopping` is set.
 
     `calls` are further calls that touch the robot (a twin's reset): the control thread does them between two periods.
-    At the end the robot holds.
+    It also calls `after_period` (a twin shows itself to its cameras). At the end the robot holds.
     """
-    service = GuardService(guard, endpoint, clock or RealClock(), calls or {})
+    service = GuardService(guard, endpoint, clock or RealClock(), calls or {}, after_period)
     try:
         service.run(stopping)
     finally:
@@ -57,9 +58,11 @@ class GuardService:
         endpoint: str,
         clock: Clock,
         calls: Mapping[str, Callable[[Header, list[Array]], Reply]],
+        after_period: Callable[[], None],
     ) -> None:
         self._guard = guard
         self._clock = clock
+        self._after_period = after_period
         self._period_ns = round(SECOND / guard.spec.control_hz)
         self._observation = guard.observe()
         self._changed = threading.Condition()
@@ -67,8 +70,11 @@ class GuardService:
         self._holds: list[Later] = []
         self._work: deque[tuple[Later, Work]] = deque()
         self._crash: BaseException | None = None
+        self._hold_now = False
+        operator = operator_handlers(guard)
         at_once: dict[str, Handler] = {
-            **operator_handlers(guard),
+            **operator,
+            "stop": lambda header, arrays: self._stop(operator["stop"], header, arrays),
             "spec": lambda header, arrays: ({"spec": to_plain(guard.spec, [])}, ()),
             "observe": self._observe,
             "submit": self._submit,
@@ -123,14 +129,21 @@ class GuardService:
                 grace = self._period_ns // 2
                 later, command = waiting
                 self._rpc.answer(later, self._carry_out(command))
+            self._after_period()
 
     def _next_command(self, due: int, grace: int, stopping: threading.Event) -> tuple[Later, Command] | None:
-        """The command that waits at `due` or comes within `grace` ns after it; work comes first, at any time."""
+        """The command that waits at `due` or comes within `grace` ns after it; work comes first, at any time.
+
+        None when the period that begins now is one of holding.
+        """
         with self._changed:
             while not stopping.is_set():
                 while self._work:
                     later, work = self._work.popleft()
                     self._rpc.answer(later, _outcome(work))
+                if self._hold_now:
+                    self._hold_now = False
+                    return None
                 now = self._clock.now_ns()
                 if self._command is not None and now >= due:
                     waiting, self._command = self._command, None
@@ -176,6 +189,13 @@ class GuardService:
             self._command = later, command
             self._changed.notify()
         return later
+
+    def _stop(self, stop: Handler, header: Header, arrays: list[Array]) -> Reply | Later:
+        """A robot that waits for its next period brakes at once; a command that waits for it is refused then."""
+        with self._changed:
+            self._hold_now = True
+            self._changed.notify()
+        return stop(header, arrays)
 
     def _tick_hold(self, header: Header, arrays: list[Array]) -> Later:
         later = Later()

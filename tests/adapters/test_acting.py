@@ -55,7 +55,8 @@ def test_the_numpy_actor_is_the_torch_actor(layer_norm: bool) -> None:
 
 
 def test_both_kinds_are_adapters() -> None:
-    assert isinstance(learnt(), Adapter) and isinstance(BaseAdapter(SteeringLayout.plain(SPEC)), Adapter)
+    assert isinstance(learnt(), Adapter)
+    assert isinstance(BaseAdapter(SteeringLayout.plain(SPEC)), Adapter)
 
 
 def test_a_fresh_actor_starts_near_the_base_policy() -> None:
@@ -67,13 +68,16 @@ def test_a_fresh_actor_starts_near_the_base_policy() -> None:
 
 def test_the_mode_is_the_same_whatever_the_generator() -> None:
     first, second = (learnt().steer(CONTEXT, np.random.default_rng(i), explore=False) for i in (0, 1))
-    assert np.array_equal(first.steer, second.steer) and np.array_equal(first.residual, second.residual)
+    assert np.array_equal(first.steer, second.steer)
+    assert np.array_equal(first.residual, second.residual)
 
 
 def test_a_shut_gate_leaves_out_the_residual_and_says_so_in_the_steer() -> None:
     adapter = replace(learnt(), gate=0.0)
     steering = adapter.steer(CONTEXT, np.random.default_rng(0), explore=True)
-    assert not steering.residual.any() and not steering.steer[-1:].any() and steering.noise.any()
+    assert not steering.residual.any()
+    assert not steering.steer[-1:].any()
+    assert steering.noise.any()
     assert adapter.steer(CONTEXT, np.random.default_rng(0), explore=False).residual.any()
 
 
@@ -84,7 +88,9 @@ def test_the_gate_opens_as_often_as_it_says() -> None:
 
 
 def test_the_gate_does_not_change_what_else_is_drawn() -> None:
-    opened, shut = (replace(learnt(), gate=g).steer(CONTEXT, np.random.default_rng(4), explore=True) for g in (1.0, 0.0))
+    opened, shut = (
+        replace(learnt(), gate=g).steer(CONTEXT, np.random.default_rng(4), explore=True) for g in (1.0, 0.0)
+    )
     assert np.array_equal(opened.noise, shut.noise)
 
 
@@ -96,7 +102,8 @@ def test_the_gate_rises_linearly_to_one() -> None:
 def test_a_steering_of_zero_is_the_base_policy_exactly() -> None:
     layout = SteeringLayout(SPEC, WITH_RESIDUAL)
     noise, residual = layout.split(np.zeros((1, layout.size), np.float32))
-    assert not noise.any() and not residual.any()
+    assert not noise.any()
+    assert not residual.any()
     steering = BaseAdapter(layout).steer(CONTEXT, np.random.default_rng(0), explore=True)
     base, final = chunk_of(state(np.random.default_rng(0)), steering)
     assert np.array_equal(base, final)
@@ -106,7 +113,9 @@ def test_the_base_adapter_draws_standard_normal_noise_and_its_steer_names_it() -
     adapter, rng = BaseAdapter(SteeringLayout(SPEC, WITH_RESIDUAL)), np.random.default_rng(0)
     drawn = [adapter.steer(CONTEXT, rng, explore=True) for _ in range(500)]
     noise = np.stack([steering.noise for steering in drawn])
-    assert abs(noise.mean()) < 0.05 and abs(noise.std() - 1) < 0.05 and noise.shape == (500, T, A)
+    assert abs(noise.mean()) < 0.05
+    assert abs(noise.std() - 1) < 0.05
+    assert noise.shape == (500, T, A)
     assert np.allclose(drawn[0].steer[: T * A] * WITH_RESIDUAL.noise_bound, drawn[0].noise.ravel())
     assert not any(steering.residual.any() for steering in drawn)
 
@@ -143,7 +152,8 @@ def test_the_newest_version_that_verifies_is_used(tmp_path: Path) -> None:
         write(tmp_path, version, seed=version)
     (tmp_path / "000003.safetensors").write_bytes(b"cut short")
     newest = newest_verified(tmp_path, SPEC)
-    assert newest is not None and newest.version == 2
+    assert newest is not None
+    assert newest.version == 2
 
 
 def test_an_adapter_of_another_policy_is_refused(tmp_path: Path) -> None:
@@ -154,4 +164,5 @@ def test_an_adapter_of_another_policy_is_refused(tmp_path: Path) -> None:
 
 def test_a_residual_is_within_alpha() -> None:
     steering = learnt().steer(CONTEXT, np.random.default_rng(0), explore=True)
-    assert steering.residual.shape == (T, A) and np.abs(steering.residual).max() <= max(SMALL.residual_scale, default=0.002)
+    assert steering.residual.shape == (T, A)
+    assert np.abs(steering.residual).max() <= max(SMALL.residual_scale, default=0.002)

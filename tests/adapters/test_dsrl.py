@@ -9,7 +9,7 @@ from robot_rl.learn.learner import Learner
 from tests.learn.bandit import SMALL, SPEC, WITH_RESIDUAL, BimodalDecoder, run, success_rate
 
 
-@pytest.mark.parametrize("settings", [{}, {"noise_layout": "repeat"}, {"pool": 0}, {"bootstrap": "distilled"}])
+@pytest.mark.parametrize("settings", [{}, {"noise_layout": "repeat", "pool": 0, "bootstrap": "distilled"}])
 def test_it_chooses_the_mode(settings: dict[str, object]) -> None:
     learner = Learner(SPEC, "dsrl-na", SMALL.model_copy(update=settings), BimodalDecoder(), seed=1)
     before = success_rate(learner.adapter(), 0.0)

@@ -9,8 +9,13 @@ import pytest
 
 from robot_rl.adapters.files import numbers, read_weights, remove_weights, write_weights
 from robot_rl.errors import IntegrityError
+from robot_rl.types import Array
 
-ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array([1, 2], np.uint8)}
+ARRAYS: dict[str, Array] = {
+    "a": np.arange(6, dtype=np.float32).reshape(2, 3),
+    "b": np.array([1, 2], np.uint8),
+    "c": np.array(3.0, np.float32),
+}
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
@@ -18,7 +23,8 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     arrays, manifest = read_weights(tmp_path, 12)
     assert manifest["version"] == 12
     for name, array in ARRAYS.items():
-        assert np.array_equal(arrays[name], array) and arrays[name].dtype == array.dtype
+        assert np.array_equal(arrays[name], array)
+        assert (arrays[name].dtype, arrays[name].shape) == (array.dtype, array.shape)
 
 
 def test_a_transposed_view_keeps_its_values(tmp_path: Path) -> None:

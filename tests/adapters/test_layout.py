@@ -35,7 +35,8 @@ def test_split_has_the_policys_shapes_and_stays_within_the_bounds(
     steering = layout(horizon, noise_layout=noise, noise_bound=bound, residual_layout=residual, residual_scale=ALPHA)
     steer = np.random.default_rng(0).uniform(-1, 1, (5, steering.size)).astype(np.float32)
     w, added = steering.split(steer)
-    assert w.shape == (5, horizon, A) and added.shape == (5, horizon, A)
+    assert w.shape == (5, horizon, A)
+    assert added.shape == (5, horizon, A)
     assert w.dtype == added.dtype == np.float32
     assert np.abs(w).max() <= bound * 1.0001
     assert (np.abs(added) <= np.asarray(ALPHA) * 1.0001).all()
@@ -59,14 +60,14 @@ def test_a_constant_residual_is_alpha_in_every_step() -> None:
     steering = layout(residual_layout="constant", residual_scale=ALPHA)
     steer = np.zeros((1, steering.size), np.float32)
     steer[0, -2:] = [1.0, -0.5]
-    assert np.allclose(steering.split(steer)[1][0], [[0.001, 0, -0.001, 0]] * T)
+    assert np.allclose(steering.split(steer)[1][0], np.tile([0.001, 0, -0.001, 0], (T, 1)))
 
 
 def test_a_per_step_residual_moves_its_own_step_only() -> None:
     steering = layout(residual_layout="per_step", residual_scale=ALPHA)
     steer = np.zeros((1, steering.size), np.float32)
     steer[0, -1] = 1.0
-    assert np.allclose(steering.split(steer)[1][0], [[0, 0, 0, 0], [0, 0, 0.002, 0]])
+    assert np.allclose(steering.split(steer)[1][0], np.diag([0, 0.002])[:, [0, 0, 1, 0]])
 
 
 @pytest.mark.parametrize("noise_layout", ["full", "repeat"])
@@ -83,13 +84,17 @@ def test_noise_that_differs_from_step_to_step_has_no_repeated_steer() -> None:
 
 def test_normalise_maps_the_action_space_to_one() -> None:
     steering = layout()
-    low, high = (np.tile(np.array(bound, np.float32), (1, T, 1)) for bound in (SPEC.action_space.low, SPEC.action_space.high))
-    assert np.allclose(steering.normalise(low), -1) and np.allclose(steering.normalise(high), 1)
+    low, high = (
+        np.tile(np.array(bound, np.float32), (1, T, 1)) for bound in (SPEC.action_space.low, SPEC.action_space.high)
+    )
+    assert np.allclose(steering.normalise(low), -1)
+    assert np.allclose(steering.normalise(high), 1)
 
 
 def test_plain_is_untied_noise_without_bound_or_residual() -> None:
     steering = SteeringLayout.plain(SPEC)
-    assert steering.size == T * A and np.array_equal(steering.noise_map, np.eye(T * A))
+    assert steering.size == T * A
+    assert np.array_equal(steering.noise_map, np.eye(T * A))
 
 
 def test_a_residual_scale_of_the_wrong_length_names_the_actions() -> None:

@@ -20,12 +20,18 @@ HEIGHT = 0.001
 """m: an error that no noise can correct and the residual can."""
 
 
-def test_it_chooses_the_mode_and_corrects_the_height() -> None:
+@pytest.fixture(scope="module")
+def trained() -> Learner:
+    """After 60 episodes."""
     learner = Learner(SPEC, "usr", WITH_RESIDUAL, BimodalDecoder(), seed=1)
-    before = success_rate(learner.adapter(), HEIGHT)
     run(learner, 60, HEIGHT)
-    assert before < 0.1
-    assert success_rate(learner.adapter(), HEIGHT) > 0.8
+    return learner
+
+
+def test_it_chooses_the_mode_and_corrects_the_height(trained: Learner) -> None:
+    untrained = Learner(SPEC, "usr", WITH_RESIDUAL, BimodalDecoder(), seed=1)
+    assert success_rate(untrained.adapter(), HEIGHT) < 0.1
+    assert success_rate(trained.adapter(), HEIGHT) > 0.8
 
 
 class TiledDecoder:
@@ -67,7 +73,8 @@ def test_every_setting_learns_without_a_number_that_is_not_finite(horizon: int, 
     ]
     learner.add_episode(transitions)
     learner.set_labels({1: LabelValue.SUCCESS})
-    assert learner.learn(3) == 3 and not learner.refused
+    assert learner.learn(3) == 3
+    assert not learner.refused
     assert all(np.isfinite(value) for value in learner.losses.values())
 
 
@@ -87,11 +94,9 @@ def test_a_terminal_chunk_does_not_look_at_the_next_state(bootstrap: str) -> Non
     assert torch.equal(critic(1.0), critic(2.0))
 
 
-def test_the_combined_critic_follows_the_environment_critic() -> None:
+def test_the_combined_critic_follows_the_environment_critic(trained: Learner) -> None:
     """After learning they agree on steers drawn as in eq. 7."""
-    learner = Learner(SPEC, "usr", WITH_RESIDUAL, BimodalDecoder(), seed=3)
-    run(learner, 60, HEIGHT)
-    method, steering = learner._method, learner._steering
+    method, steering = trained._method, trained._steering
     generator = torch.Generator().manual_seed(0)
     features = torch.cat([torch.rand(400, 1, generator=generator) * 2 - 1, torch.ones(400, 1), torch.zeros(400, 1)], 1)
     steer = torch.cat([steering.draw_noise(400, generator), torch.rand(400, 1, generator=generator) * 2 - 1], 1)

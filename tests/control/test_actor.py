@@ -166,6 +166,8 @@ def test_what_the_store_holds_is_what_the_robot_got(tmp_path: Path) -> None:
             assert [t.terminal or t.truncated for t in transitions] == [False] * (len(transitions) - 1) + [True]
             assert {t.episode for t in transitions} == {episode}
             assert {t.discount for t in transitions} == {0.9}
+        noises = {t.noise.tobytes() for episode in (1, 2, 3) for t in run.transitions(episode)}
+        assert len(noises) == sum(len(run.transitions(episode)) for episode in (1, 2, 3)), "no episode repeats another"
 
 
 def test_the_same_seed_gives_the_same_run_and_waiting_changes_nothing(tmp_path: Path) -> None:

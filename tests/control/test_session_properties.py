@@ -245,4 +245,4 @@ class Operators(RuleBasedStateMachine):
 
 
 TestOperators = Operators.TestCase
-TestOperators.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+TestOperators.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)

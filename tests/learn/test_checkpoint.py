@@ -35,7 +35,9 @@ def resumed(directory: Path) -> tuple[Learner, list[str]]:
 def test_a_resumed_learner_goes_on_bit_for_bit(tmp_path: Path) -> None:
     whole = through(tmp_path, 4)
     subject, complaints = resumed(tmp_path)
-    assert not complaints and subject.version == 4 and same(weights(subject), weights(whole))
+    assert not complaints
+    assert subject.version == 4
+    assert same(weights(subject), weights(whole))
     feed(whole, 5, 6)
     feed(subject, 5, 6)
     assert same(weights(subject), weights(whole))
@@ -45,14 +47,18 @@ def test_a_damaged_newest_checkpoint_costs_only_itself(tmp_path: Path) -> None:
     whole = through(tmp_path, 4)
     (tmp_path / "000004.safetensors").write_bytes(b"cut short by a kill")
     subject, complaints = resumed(tmp_path)
-    assert subject.version == 3 and len(complaints) == 1 and "000004" in complaints[0]
+    assert subject.version == 3
+    assert len(complaints) == 1
+    assert "000004" in complaints[0]
     feed(subject, 4, 4)
     assert same(weights(subject), weights(whole))
 
 
 def test_without_a_checkpoint_the_learner_stays_new(tmp_path: Path) -> None:
     subject, complaints = resumed(tmp_path)
-    assert not complaints and subject.version == 0 and subject.updates == 0
+    assert not complaints
+    assert subject.version == 0
+    assert subject.updates == 0
 
 
 def test_only_the_newest_are_kept(tmp_path: Path) -> None:
@@ -64,5 +70,6 @@ def test_only_the_newest_are_kept(tmp_path: Path) -> None:
 def test_a_checkpoint_is_float32_and_knows_its_labels(tmp_path: Path) -> None:
     through(tmp_path, 2)
     arrays, manifest = read_weights(tmp_path, 2)
-    assert manifest["label_watermark"] == 2 and manifest["consumed"] == [1, 2]
+    assert manifest["label_watermark"] == 2
+    assert manifest["consumed"] == [1, 2]
     assert all(array.dtype in (np.float32, np.uint8) for array in arrays.values())

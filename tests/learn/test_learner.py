@@ -45,11 +45,16 @@ def same(first: dict[str, Array], second: dict[str, Array]) -> bool:
 def test_nothing_is_learnt_in_the_warm_up_and_its_chunks_are_paid_for_at_its_end() -> None:
     subject = learner()
     feed(subject, 1, 1)
-    assert subject.warming_up and subject.updates == 0 and isinstance(subject.adapter(), BaseAdapter)
+    assert subject.warming_up
+    assert subject.updates == 0
+    assert isinstance(subject.adapter(), BaseAdapter)
     feed(subject, 2, 2)
-    assert not subject.warming_up and subject.updates == 12 and isinstance(subject.adapter(), SteeringAdapter)
+    assert not subject.warming_up
+    assert subject.updates == 12
+    assert isinstance(subject.adapter(), SteeringAdapter)
     feed(subject, 3, 3)
-    assert subject.updates == 18 and subject.owed == 0
+    assert subject.updates == 18
+    assert subject.owed == 0
 
 
 def test_a_fraction_of_an_update_is_carried_over() -> None:
@@ -61,14 +66,16 @@ def test_a_fraction_of_an_update_is_carried_over() -> None:
 def test_an_episode_without_a_label_is_not_learnt_from() -> None:
     subject = learner(warmup_episodes=0)
     subject.add_episode(chunks(1, 3, subject.layout.size))
-    assert subject.owed == 0 and subject.learn(5) == 0
+    assert subject.owed == 0
+    assert subject.learn(5) == 0
 
 
 def test_losses_are_named_and_finite() -> None:
     subject = learner()
     feed(subject, 1, 3)
     expected = {"td_loss", "distill_loss", "q", "actor_value", "entropy", "temperature"}
-    assert subject.losses.keys() == expected and all(np.isfinite(v) for v in subject.losses.values())
+    assert subject.losses.keys() == expected
+    assert all(np.isfinite(v) for v in subject.losses.values())
 
 
 # --- determinism and continuation -----------------------------------------------------------------------------------
@@ -93,7 +100,9 @@ def test_a_restored_learner_goes_on_bit_for_bit(method: str, pool: int) -> None:
     for number in range(1, 4):
         resumed.add_episode(chunks(number, 3, resumed.layout.size))
     resumed.restore(arrays, manifest)
-    assert resumed.version == 3 and resumed.updates == broken.updates and resumed.losses == broken.losses
+    assert resumed.version == 3
+    assert resumed.updates == broken.updates
+    assert resumed.losses == broken.losses
     feed(resumed, 4, 6)
     assert same(weights(whole), weights(resumed))
 
@@ -134,7 +143,8 @@ def test_an_episode_that_has_become_unreadable_does_not_stop_a_resume() -> None:
     resumed.refuse(2, "sha256 differs")
     resumed.add_episode(chunks(3, 3, resumed.layout.size))
     resumed.restore(*subject.state())
-    assert resumed.version == 3 and resumed.updates == subject.updates
+    assert resumed.version == 3
+    assert resumed.updates == subject.updates
     assert np.array_equal(resumed.actor_arrays()["layer.0.weight"], subject.actor_arrays()["layer.0.weight"])
 
 
@@ -146,7 +156,9 @@ def test_a_bad_episode_is_refused_with_its_reason_and_learning_goes_on() -> None
     feed(subject, 1, 2)
     bad = chunks(3, 2, subject.layout.size)
     subject.add_episode([bad[0], replace(bad[1], features=np.full(F, np.nan, np.float32))])
-    assert "NaN" in subject.refused[3] and subject.version == 3 and len(subject.replay) == 6
+    assert "NaN" in subject.refused[3]
+    assert subject.version == 3
+    assert len(subject.replay) == 6
     feed(subject, 4, 4)
     assert all(np.isfinite(v) for v in subject.losses.values())
 
@@ -172,7 +184,8 @@ def test_a_stored_pool_is_used_instead_of_the_decoder() -> None:
 def test_a_made_pool_is_what_the_decoder_decodes_and_differs_by_episode() -> None:
     subject = learner(pool=5)
     steer, chunk = subject._pool(chunks(1, 2, subject.layout.size))
-    assert steer.shape == (2, 5, T * A) and chunk.shape == (2, 5, T * A)
+    assert steer.shape == (2, 5, T * A)
+    assert chunk.shape == (2, 5, T * A)
     side = np.sign(chunk.reshape(2, 5, T, A)[..., 0, 1])
     assert np.array_equal(side, np.sign(steer[..., 1]))
     assert not np.array_equal(steer, subject._pool(chunks(2, 2, subject.layout.size))[0])
@@ -187,7 +200,8 @@ def test_an_adapter_does_not_change_when_learning_goes_on() -> None:
     before = adapter.actor(features)[0].copy()
     feed(subject, 3, 4)
     assert np.array_equal(adapter.actor(features)[0], before)
-    assert adapter.version == 2 and subject.adapter().version == 4
+    assert adapter.version == 2
+    assert subject.adapter().version == 4
 
 
 def test_the_manifest_names_version_budget_and_episodes() -> None:
@@ -195,7 +209,9 @@ def test_the_manifest_names_version_budget_and_episodes() -> None:
     feed(subject, 1, 3)
     manifest = subject.manifest()
     assert (manifest["version"], manifest["through_episode"], manifest["chunks"], manifest["updates"]) == (3, 3, 9, 18)
-    assert manifest["spec_hash"] == SPEC.hash and manifest["method"] == "usr" and not manifest["warmup"]
+    assert manifest["spec_hash"] == SPEC.hash
+    assert manifest["method"] == "usr"
+    assert not manifest["warmup"]
 
 
 def test_a_mistyped_method_names_the_nearest() -> None:

@@ -22,7 +22,11 @@ def separate(stacked: Ensemble, member: int) -> nn.Sequential:
     for weight, bias in stacked.layers():
         linear = nn.Linear(weight.shape[1], weight.shape[2])
         linear.weight.data, linear.bias.data = weight[member].T.clone(), bias[member, 0].clone()
-        modules += [linear, *([nn.LayerNorm(weight.shape[2], elementwise_affine=False)] * stacked.layer_norm), nn.ReLU()]
+        modules += [
+            linear,
+            *([nn.LayerNorm(weight.shape[2], elementwise_affine=False)] * stacked.layer_norm),
+            nn.ReLU(),
+        ]
     return nn.Sequential(*modules[: -2 if stacked.layer_norm else -1])
 
 

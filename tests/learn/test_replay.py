@@ -88,7 +88,8 @@ def test_discarded_and_unlabelled_episodes_are_never_drawn(labels: dict[int, Lab
     buffer.add_episode(chunks(1, 3, N))
     buffer.add_episode(other)
     buffer.set_labels(labels)
-    assert buffer.sampleable == 3 and len(buffer) == 6
+    assert buffer.sampleable == 3
+    assert len(buffer) == 6
     with pytest.raises(AssertionError):
         outcomes(sample(buffer), other[0])
     buffer.set_labels({1: SUCCESS, 2: FAILURE})
@@ -100,7 +101,8 @@ def test_a_batch_holds_what_was_recorded() -> None:
     buffer.add_episode(episode)
     buffer.set_labels({1: SUCCESS})
     batch, only = sample(buffer, 5), episode[0]
-    assert batch.features.shape == (5, F) and batch.executed.shape == (5, T * A)
+    assert batch.features.shape == (5, F)
+    assert batch.executed.shape == (5, T * A)
     assert np.array_equal(batch.next_features[0], only.next_features)
     assert np.array_equal(batch.steer[0], only.steer)
     assert batch.discount[0] == np.float32(0.97)
@@ -115,8 +117,10 @@ def test_pool_pairs_are_those_of_their_state() -> None:
         buffer.add_episode(chunks(number, 3, N))
     buffer.set_labels({1: SUCCESS, 2: FAILURE})
     batch = sample(buffer)
-    assert batch.pool_steer is not None and batch.pool_chunks is not None
-    assert batch.pool_steer.shape == (2, 400, N) and batch.pool_chunks.shape == (2, 400, T * A)
+    assert batch.pool_steer is not None
+    assert batch.pool_chunks is not None
+    assert batch.pool_steer.shape == (2, 400, N)
+    assert batch.pool_chunks.shape == (2, 400, T * A)
     assert torch.equal(batch.pool_steer[1, :, 0], batch.features[:, 0])
     assert torch.equal(batch.pool_chunks[0, :, 0], batch.features[:, 0])
 
@@ -146,7 +150,8 @@ def test_bad_numbers_and_sizes_are_refused_by_episode(
     buffer.add_episode(chunks(1, 2, N))
     with pytest.raises(error, match="episode 7"):
         buffer.add_episode(damaged(field, value))
-    assert len(buffer) == 2 and buffer.episodes == [1]
+    assert len(buffer) == 2
+    assert buffer.episodes == [1]
 
 
 def test_a_pool_with_a_nan_is_refused() -> None:

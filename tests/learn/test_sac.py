@@ -33,7 +33,8 @@ def test_the_log_probability_is_that_of_the_squashed_gaussian() -> None:
 
 def test_the_actor_starts_at_mean_zero_and_unit_spread() -> None:
     mean, log_std = Actor(3, 4, CONFIG, generator()).distribution(torch.randn(20, 3, generator=generator()))
-    assert mean.abs().max() < 0.1 and log_std.abs().max() < 0.1
+    assert mean.abs().max() < 0.1
+    assert log_std.abs().max() < 0.1
 
 
 @pytest.mark.parametrize(("log_prob", "rises"), [(3.0, True), (-3.0, False)])

@@ -30,6 +30,7 @@ def test_drawn_noise_covers_the_actors_range_and_no_more() -> None:
     drawn = Steering(SteeringLayout(SPEC, config), config, BimodalDecoder()).draw_noise(
         4000, torch.Generator().manual_seed(0)
     )
-    assert drawn.min() == -1 and drawn.max() == 1
+    assert drawn.min() == -1
+    assert drawn.max() == 1
     assert abs(float((drawn.abs() < 1).float().mean()) - 0.866) < 0.01  # P(|w| < 1.5)
     assert abs(float((drawn * 1.5).abs().median()) - 0.6745) < 0.02  # N(0, 1) inside the bound

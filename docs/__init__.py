@@ -1,0 +1,1 @@
+"""Pictures of the documentation, and the commands that make them."""

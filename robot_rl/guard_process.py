@@ -1,0 +1,69 @@
+"""`python -m robot_rl.guard_process RUN`: the guard of a run and the twin behind it, as a process of their own.
+
+It ends with the run's process, however that ends; the robot holds first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+
+from robot_rl.clock import RealClock
+from robot_rl.config import load_task
+from robot_rl.errors import RobotRLError
+from robot_rl.processes import end_with_parent
+from robot_rl.remote_cell import cell_handlers
+from robot_rl.safety.guard import Guard
+from robot_rl.safety.limits import Limits
+from robot_rl.services.frames import StatePublisher
+from robot_rl.services.guard import serve_guard
+from robot_rl.store.run import RunDirectory
+from robot_rl.twins import Cell, load_twin
+
+
+def serve(run: RunDirectory, endpoint: str, states_endpoint: str, stopping: threading.Event) -> None:
+    """Until `stopping` is set. What was latched in the run's guard.json is latched from the start."""
+    task, clock = load_task(run.task_yaml), RealClock()
+    twin = load_twin(task, "twin", clock)
+    cell = Cell(twin, run.read_info().seed, whole=False)
+    guard = Guard(twin, Limits.of(task.limits, twin.spec.action_space), task.guard, clock, run.guard_json)
+    states = StatePublisher(states_endpoint)
+    try:
+        serve_guard(
+            guard,
+            endpoint,
+            stopping,
+            clock=clock,
+            calls=cell_handlers(cell),
+            after_period=lambda: states.offer(twin.joint_positions),
+        )
+    finally:
+        states.close()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; 2 for a run that cannot be used."""
+    parser = argparse.ArgumentParser(prog="python -m robot_rl.guard_process", description=__doc__)
+    parser.add_argument("run", help="the run's directory")
+    parser.add_argument("--endpoint", required=True, help="where to serve the guard, e.g. ipc:///run/guard")
+    parser.add_argument("--states", required=True, help="where to publish the twin's joint positions for its cameras")
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    stopping = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stopping.set())
+    end_with_parent()
+    try:
+        serve(RunDirectory.open(arguments.run), arguments.endpoint, arguments.states, stopping)
+    except RobotRLError as error:
+        print(f"guard: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

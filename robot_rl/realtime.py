@@ -1,0 +1,174 @@
+"""Composition (a), real time: the same run by the clock on the wall, a process for each part that may fail alone.
+
+This process is the actor: control loop and session. Its children are the guard with the twin behind it, the store, the
+learner, and if a page is wanted the console and the process that draws the cameras. All of them end with it, kill -9
+included. Learner, console and cameras are started again when they end; without guard or store the run ends, in order,
+and `--resume` goes on with it: what is labelled is on the disk, and a STOP stays latched.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from robot_rl.adapter_source import POLL_S, NewestAdapters
+from robot_rl.adapters.files import numbers
+from robot_rl.clock import RealClock
+from robot_rl.control.actor import Actor, RunView
+from robot_rl.control.motion import Motion
+from robot_rl.control.operator import AutoOperator
+from robot_rl.control.progress import State
+from robot_rl.control.session import Session
+from robot_rl.errors import ConfigError, DeadlineMissed, ProcessEnded
+from robot_rl.operator_page import OperatorPage
+from robot_rl.plan import RunPlan, learner_status
+from robot_rl.processes import Children
+from robot_rl.recording import StoreRecorder
+from robot_rl.remote_cell import RemoteCell
+from robot_rl.services.guard import GuardClient
+from robot_rl.services.session import Served, session_handlers
+from robot_rl.services.store import StoreClient
+from robot_rl.store.run import RunDirectory
+from robot_rl.store.training import labelled_episodes
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+START_S = 30.0
+"""How long a process may take until it answers for the first time."""
+GUARD_S = 2.0
+"""How long the guard may take to answer; the robot has been holding long before."""
+ENDS = ("store", "guard", "actor", "states", "frames")
+
+
+def run_realtime(plan: RunPlan, watch: Callable[[Actor], None], announce: Callable[[str], None]) -> None:
+    """Run `plan` to its last episode. `watch(actor)` is called every control step, `announce(url)` when a page is up.
+
+    Raises `ProcessEnded`, which says how to go on, when guard or store end, and `ConfigError` for a latched STOP or
+    FAULT without a page on which a person could clear it.
+    """
+    run, task, clock = plan.run, plan.task, RealClock()
+    with ExitStack() as stack:
+        sockets = stack.enter_context(tempfile.TemporaryDirectory(prefix="robot_rl-"))
+        ends = {name: f"ipc://{sockets}/{name}" for name in ENDS}
+        children = Children(run.path / "logs")
+        stack.callback(children.stop)
+        stack.enter_context(_resumable(children, run))
+        children.start("store", "robot_rl.store_process", [str(run.path), "--endpoint", ends["store"]], restart=False)
+        store = StoreClient(ends["store"])
+        stack.callback(store.close)
+        _answered(children, store.episodes)  # a second actor of the same run ends here: nothing has moved yet
+        guarding = [str(run.path), "--endpoint", ends["guard"], "--states", ends["states"]]
+        children.start("guard", "robot_rl.guard_process", guarding, restart=False)
+        children.start("learner", "robot_rl.learn", [str(run.path)])
+        guard = _answered(children, lambda: GuardClient(ends["guard"], GUARD_S, connect_timeout_s=1.0))
+        stack.callback(guard.close)
+
+        first = max(run.closed_episodes(), default=0) + 1
+        session = Session(guard, store, guard.safety, first=first, planned=plan.episodes)
+        cell = RemoteCell(guard)
+        operator = AutoOperator(session, guard, store, cell, clock) if plan.auto_label else None
+        page = None
+        if plan.console_port is not None:
+            page = OperatorPage(
+                children, plan.console_port, actor=ends["actor"], guard=ends["guard"], frames=ends["frames"]
+            )
+            page.start_cameras(cell.camera_process, run.task_yaml, states=ends["states"], frames=ends["frames"])
+        latch = LatchNotice(session, clearable=page is not None)
+
+        def pump() -> None:
+            children.tend()
+            if operator is not None:
+                operator.poll()
+            latch.look()
+            if page is not None and (url := page.news()):
+                announce(url)
+            watch(actor)
+
+        def command(name: str, args: Mapping[str, Any], author: str) -> Mapping[str, Any]:
+            return session.command(name, args, author, clock.now_ns())
+
+        actor = Actor(
+            task,
+            plan.info.method,
+            plan.info.seed,
+            Motion(guard, session, clock, pump),
+            plan.policy,
+            NewestAdapters(run, plan.policy.spec, plan.method),
+            StoreRecorder(store, plan.info, plan.policy.spec.policy_id),
+            store,
+            guard,
+            RunView(
+                run=run.path.name,
+                pace="real time",
+                auto_label=plan.auto_label,
+                base_success=plan.base_success,
+                base_trials=plan.base_trials,
+                cameras=list(task.scene.get("cameras", {})),
+                learner=lambda: learner_status(run, alive=children.alive("learner")),
+            ),
+            cell,
+        )
+        stack.enter_context(Served(ends["actor"], session_handlers(actor.snapshot, command)))
+        actor.run()
+        _await_learner(run, pump=lambda: (children.tend(), watch(actor)))
+
+
+class LatchNotice:
+    """Says on the terminal, once each time, that a STOP or a FAULT waits for a person."""
+
+    def __init__(self, session: Session, *, clearable: bool) -> None:
+        self._session, self._clearable = session, clearable
+        self._seen = State.DISARMED
+
+    def look(self) -> None:
+        """Raises `ConfigError` if there is no page to clear it on."""
+        now = self._session.now
+        before, self._seen = self._seen, now.state
+        if now.state is before or now.state not in (State.STOPPED, State.FAULT):
+            return
+        if not self._clearable:
+            raise ConfigError(
+                f"{now.state.value}: {now.why}. Only a person clears this, on the operator's page: resume the run "
+                "without --no-console"
+            )
+        log.warning("%s: %s. It waits for a person: clear it on the operator's page, then run", now.state.value, now.why)
+
+
+@contextmanager
+def _resumable(children: Children, run: RunDirectory) -> Iterator[None]:
+    """An end of guard or store is raised as `ProcessEnded`, with the way to go on."""
+    try:
+        yield
+    except (DeadlineMissed, ProcessEnded) as error:
+        words = [words for name in ("guard", "store") if (words := children.last_words(name))]
+        reason = "\n".join(words) or str(error)
+        raise ProcessEnded(
+            f"{reason}\nEvery label that was acknowledged is kept; go on with `robot-rl run --resume {run.path}`"
+        ) from error
+
+
+def _answered(children: Children, ask: Callable[[], T]) -> T:
+    """What `ask` returns as soon as the process that it asks is up. Raises `ProcessEnded`, or `DeadlineMissed`."""
+    deadline = time.monotonic() + START_S
+    while True:
+        try:
+            return ask()
+        except DeadlineMissed:
+            children.tend()
+            if time.monotonic() > deadline:
+                raise
+
+
+def _await_learner(run: RunDirectory, pump: Callable[[], object]) -> None:
+    """Until there is an adapter version that knows every labelled episode: the run's result."""
+    wanted = len(labelled_episodes(run))
+    while max(numbers(run.adapters), default=0) < wanted:
+        pump()
+        time.sleep(POLL_S)

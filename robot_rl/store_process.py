@@ -1,0 +1,61 @@
+"""`python -m robot_rl.store_process RUN`: the one process that writes a run's episodes and labels.
+
+It ends with the run's process, however that ends; an episode that is open then is set aside as incomplete.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+
+from robot_rl.errors import RobotRLError, StoreError
+from robot_rl.processes import GRACE_S, end_with_parent
+from robot_rl.services.store import serve_store
+from robot_rl.store.run import RunDirectory
+from robot_rl.store.store import Store
+
+RETRY_S = 0.1
+
+
+def open_store(run: RunDirectory, patience_s: float = GRACE_S) -> Store:
+    """The run's store. A process before this one that is just ending may still have it: tries for `patience_s`."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            return Store(run)
+        except StoreError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(RETRY_S)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; 2 for a run that cannot be used."""
+    parser = argparse.ArgumentParser(prog="python -m robot_rl.store_process", description=__doc__)
+    parser.add_argument("run", help="the run's directory")
+    parser.add_argument("--endpoint", required=True, help="where to serve the store, e.g. ipc:///run/store")
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    stopping = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stopping.set())
+    end_with_parent()
+    try:
+        store = open_store(RunDirectory.open(arguments.run))
+        try:
+            serve_store(store, arguments.endpoint, stopping)
+        finally:
+            store.close()
+    except RobotRLError as error:
+        print(f"store: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

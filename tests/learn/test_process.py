@@ -1,0 +1,297 @@
+"""The learner on a run's directory: real store, real labels, a real (tiny) flow policy, and its own process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from robot_rl.adapters.acting import BaseAdapter, SteeringAdapter, load_adapter, newest_verified
+from robot_rl.adapters.files import numbers, read_weights
+from robot_rl.adapters.layout import SteeringLayout
+from robot_rl.config import TASKS_DIR, MethodConfig, PolicyConfig, load_task
+from robot_rl.learn.process import LearnerService
+from robot_rl.policy.cloning import clone
+from robot_rl.policy.demonstrations import Demonstrations
+from robot_rl.policy.flow import FlowPolicy
+from robot_rl.store.episode import EndedBy, EpisodeHeader, EpisodeOutcome, EpisodeWriter
+from robot_rl.store.labels import LabelLog
+from robot_rl.store.run import RunDirectory, RunInfo
+from robot_rl.types import ActionSpace, Array, Label, LabelValue, Transition
+
+WARMUP = 2
+CHUNKS = 3
+UTD = 2
+METHOD = MethodConfig(warmup_episodes=WARMUP, hidden=16, batch=32, utd=UTD, pool=3)
+SPACE = ActionSpace(
+    "ee_delta", ("dx", "dy", "dz", "gripper"), ("m",) * 4, (-0.012, -0.012, -0.012, 0.0), (0.012, 0.012, 0.012, 0.08)
+)
+POLICY = PolicyConfig(
+    checkpoint="flow.safetensors", hidden=8, layers=1, embedding=4, latent=2, train_steps=2, bottleneck_steps=2, batch=8
+)
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A policy that has hardly seen its demonstrations: what it does is of no matter here."""
+    rng = np.random.default_rng(0)
+    steps = 40
+    demonstrations = Demonstrations(
+        np.concatenate([rng.normal(0.5, 0.1, (steps, 3)), np.tile([1.0, 0, 0, 0], (steps, 1))], 1),
+        rng.uniform(0, 0.08, steps),
+        rng.normal(0.5, 0.1, (steps, 4)),
+        np.concatenate([rng.uniform(-0.01, 0.01, (steps, 3)), np.full((steps, 1), 0.04)], 1),
+        np.repeat(np.arange(4), steps // 4),
+    )
+    path = tmp_path_factory.mktemp("policy") / "flow.safetensors"
+    clone(demonstrations, POLICY, SPACE, path)
+    return path
+
+
+def make_run(path: Path, policy: Path) -> RunDirectory:
+    task = yaml.safe_load((TASKS_DIR / "lid_opening.yaml").read_text())
+    task["methods"] = {"usr": METHOD.model_dump(mode="json")}
+    spec = FlowPolicy.load(policy).spec
+    run = RunDirectory.create(path, RunInfo("lid_opening", "usr", 3, spec.hash, "0.1.0"))
+    run.task_yaml.write_text(yaml.safe_dump(task))
+    run.policy.write_bytes(policy.read_bytes())
+    run.policy.with_suffix(".json").write_bytes(policy.with_suffix(".json").read_bytes())
+    return run
+
+
+def record(run: RunDirectory, episode: int, *, ended_by: EndedBy = "failure", **damage: Any) -> None:
+    """One closed episode of random chunks; `damage` replaces fields of its last one."""
+    spec = FlowPolicy.load(run.policy).spec
+    rng, size = np.random.default_rng(episode), SteeringLayout(spec, METHOD).size
+
+    def floats(*shape: int) -> Array:
+        return rng.standard_normal(shape).astype(np.float32)
+
+    header = EpisodeHeader(episode, "lid_opening", "usr", spec.policy_id, spec.hash, 0, 3, 0, "0.1.0")
+    writer = EpisodeWriter(run, header)
+    for index in range(CHUNKS):
+        last = index == CHUNKS - 1
+        transition = Transition(
+            episode=episode, index=index, features=floats(spec.features), next_features=floats(spec.features),
+            noise=floats(*spec.noise_shape), steer=floats(size), base_chunk=0.01 * floats(spec.horizon, 4),
+            executed_chunk=0.01 * floats(spec.horizon, 4), k_executed=8, discount=0.97, terminal=last, truncated=False,
+        )  # fmt: skip
+        writer.write_transition(replace(transition, **damage) if last else transition)
+    writer.close(EpisodeOutcome(ended_by, CHUNKS * 8, True, False, ended_by != "aborted", {"pass": CHUNKS * 8}))
+
+
+def label(run: RunDirectory, episode: int, value: LabelValue | None = None) -> None:
+    """By default success for odd episodes, failure for even ones."""
+    value = value or (LabelValue.SUCCESS if episode % 2 else LabelValue.FAILURE)
+    log = LabelLog(run.labels)
+    log.add(Label(f"{episode}-{time.monotonic_ns()}", episode, value, "test"))
+    log.close()
+
+
+@contextmanager
+def service(run: RunDirectory, *, ordered: bool = True) -> Iterator[LearnerService]:
+    made = LearnerService(run, load_task(run.task_yaml), ordered=ordered)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def run(tmp_path: Path, policy: Path) -> RunDirectory:
+    return make_run(tmp_path / "run", policy)
+
+
+def fill(run: RunDirectory, last: int) -> None:
+    for episode in range(1, last + 1):
+        record(run, episode)
+        label(run, episode)
+
+
+def weights(run: RunDirectory, version: int) -> dict[str, Array]:
+    return read_weights(run.adapters, version)[0]
+
+
+def same(first: dict[str, Array], second: dict[str, Array]) -> bool:
+    return first.keys() == second.keys() and all(np.array_equal(first[name], second[name]) for name in first)
+
+
+def status(run: RunDirectory) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(run.learner_json.read_bytes())
+    return loaded
+
+
+def test_in_order_every_labelled_episode_makes_a_version(run: RunDirectory) -> None:
+    fill(run, 4)
+    with service(run) as learner:
+        assert [learner.step() for _ in range(5)] == [True] * 4 + [False]
+    assert numbers(run.adapters) == [1, 2, 3, 4]
+    spec = FlowPolicy.load(run.policy).spec
+    assert isinstance(load_adapter(run.adapters, 1, spec), BaseAdapter)
+    assert isinstance(load_adapter(run.adapters, 3, spec), SteeringAdapter)
+    manifest = read_weights(run.adapters, 4)[1]
+    assert (manifest["through_episode"], manifest["updates"], manifest["label_watermark"]) == (4, 4 * CHUNKS * UTD, 4)
+    assert status(run)["utd_reached"] == UTD == status(run)["utd_wanted"]
+    assert status(run)["version"] == 4
+
+
+def test_otherwise_what_is_there_is_taken_together(run: RunDirectory) -> None:
+    fill(run, 4)
+    with service(run, ordered=False) as learner:
+        assert [learner.step(), learner.step()] == [True, False]
+    assert numbers(run.adapters) == [4]
+    newest = newest_verified(run.adapters, FlowPolicy.load(run.policy).spec)
+    assert newest is not None
+    assert newest.version == 4
+
+
+def test_unlabelled_discarded_and_faulty_episodes_are_left_out(run: RunDirectory) -> None:
+    fill(run, 2)
+    record(run, 3)
+    record(run, 4)
+    label(run, 4, LabelValue.DISCARD)
+    record(run, 5, ended_by="fault")
+    label(run, 5)
+    with service(run, ordered=False) as learner:
+        learner.step()
+        assert learner.learner.consumed == [1, 2]
+
+
+def test_a_second_life_makes_the_bits_that_one_life_makes(tmp_path: Path, policy: Path) -> None:
+    whole, broken = (make_run(tmp_path / name, policy) for name in ("whole", "broken"))
+    for run in (whole, broken):
+        fill(run, 5)
+    with service(whole) as learner:
+        while learner.step():
+            pass
+    with service(broken) as learner:
+        for _ in range(3):
+            learner.step()
+    with service(broken) as learner:
+        while learner.step():
+            pass
+    assert all(same(weights(whole, version), weights(broken, version)) for version in range(1, 6))
+
+
+def test_stopping_in_the_middle_of_a_budget_changes_nothing_later(tmp_path: Path, policy: Path) -> None:
+    whole, broken = (make_run(tmp_path / name, policy) for name in ("whole", "broken"))
+    stopping = threading.Event()
+    stopping.set()
+    for run in (whole, broken):
+        fill(run, 3)
+    with service(broken) as learner:
+        learner.step()
+        learner.step()
+        learner.step(stopping)
+        assert learner.learner.owed > 0
+    assert numbers(broken.adapters) == [1, 2]
+    for run in (whole, broken):
+        with service(run) as learner:
+            while learner.step():
+                pass
+    assert same(weights(whole, 3), weights(broken, 3))
+
+
+def test_a_corrected_label_is_seen_by_the_next_budget(tmp_path: Path, policy: Path) -> None:
+    first, second = (make_run(tmp_path / name, policy) for name in ("first", "second"))
+    for run in (first, second):
+        fill(run, 2)
+        with service(run) as learner:
+            while learner.step():
+                pass
+            if run is second:
+                label(run, 1, LabelValue.FAILURE)
+            record(run, 3)
+            label(run, 3)
+            learner.step()
+    assert same(weights(first, 2), weights(second, 2))
+    assert not same(weights(first, 3), weights(second, 3))
+    assert read_weights(second.adapters, 3)[1]["label_watermark"] == 4
+
+
+def test_bad_episodes_are_refused_and_the_rest_is_learnt(run: RunDirectory) -> None:
+    fill(run, 2)
+    features = FlowPolicy.load(run.policy).spec.features
+    record(run, 3, features=np.full(features, np.nan, np.float32))
+    label(run, 3)
+    record(run, 4)
+    label(run, 4)
+    damaged = run.episode(4) / "episode.mcap"
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    record(run, 5)
+    label(run, 5)
+    for _ in range(2):  # the second life meets them again
+        with service(run) as learner:
+            while learner.step():
+                pass
+            assert learner.learner.version == 5
+            assert learner.learner.updates == 3 * CHUNKS * UTD
+    assert status(run)["refused"].keys() == {"3", "4"}
+    assert "NaN" in status(run)["refused"]["3"]
+
+
+# --- as a process ---------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def process(run: RunDirectory) -> Iterator[subprocess.Popen[bytes]]:
+    started = subprocess.Popen(
+        [sys.executable, "-m", "robot_rl.learn", str(run.path), "--ordered"],
+        stderr=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    try:
+        yield started
+    finally:
+        started.kill()
+        started.communicate(timeout=10)
+
+
+def wait_for_version(run: RunDirectory, version: int, started: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 30
+    while version not in numbers(run.adapters):
+        assert started.poll() is None, "the learner ended"
+        assert time.monotonic() < deadline, f"version {version} did not come"
+        time.sleep(0.01)
+
+
+def test_a_kill_costs_nothing_and_a_signal_ends_it_in_order(tmp_path: Path, policy: Path) -> None:
+    whole, broken = (make_run(tmp_path / name, policy) for name in ("whole", "broken"))
+    fill(whole, 4)
+    with service(whole) as learner:
+        while learner.step():
+            pass
+    fill(broken, 3)
+    with process(broken) as first:
+        wait_for_version(broken, 2, first)
+        first.send_signal(signal.SIGKILL)
+        first.wait(10)
+    with process(broken) as second:
+        wait_for_version(broken, 3, second)
+        record(broken, 4)
+        label(broken, 4)
+        wait_for_version(broken, 4, second)
+        second.terminate()
+        assert second.wait(10) == 0
+    assert same(weights(whole, 4), weights(broken, 4))
+
+
+def test_what_is_no_run_is_said_in_one_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "robot_rl.learn", str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == 2
+    assert "is not a run" in ended.stderr
+    assert "Traceback" not in ended.stderr
