@@ -130,6 +130,8 @@ class ProtocolConfig(Section):
     """Seeds on which settings were chosen; disjoint from `seeds`."""
     trials: int
     """Evaluation trials per seed."""
+    baseline_trials: int = 100
+    """Trials of the frozen policy before a run, on starts kept for choosing: the page's dashed line."""
 
 
 class TaskConfig(Section):

@@ -31,8 +31,6 @@ from robot_rl.store.training import labelled_episodes
 from robot_rl.twins import Split, load_object
 from robot_rl.types import LabelValue
 
-BASELINE_TRIALS = 100
-"""Of the frozen policy, before a run, on starts kept for choosing: the page's dashed line."""
 REFRESH_S = 0.2
 
 
@@ -71,12 +69,13 @@ def run_task(request: RunRequest, console: Console) -> None:
         pace = "lockstep" if label == "auto" else "real-time"
     episodes = request.episodes or asked.get("episodes") or task.protocol.episodes
     console.print(f"[bold]{task.title}[/bold]: {info.method}, seed {info.seed}, {pace} pace, in {run.path}")
+    policy = connect_policy(request.policy or asked.get("policy"), local)
     base = baseline(run, task, info.method, local, console)
     plan = RunPlan(
         run=run,
         info=info,
         task=task,
-        policy=connect_policy(request.policy or asked.get("policy"), local),
+        policy=policy,
         episodes=int(episodes),
         auto_label=label == "auto",
         console_port=request.console_port,
@@ -125,10 +124,11 @@ def baseline(run: RunDirectory, task: TaskConfig, method: str, policy: FlowPolic
     if path.exists():
         known = read_json(path)
         return Rate(int(known["successes"]), int(known["trials"]))
+    trials = task.protocol.baseline_trials
     with progress_bar(console) as bar:
-        row = bar.add_task("the frozen policy alone", total=BASELINE_TRIALS, note="")
+        row = bar.add_task("the frozen policy alone", total=trials, note="")
         rate = evaluate(
-            task, method, policy, frozen(policy), trials=BASELINE_TRIALS, seed=0, split=Split.SELECT,
+            task, method, policy, frozen(policy), trials=trials, seed=0, split=Split.SELECT,
             progress=lambda done: bar.update(row, completed=done),
         )  # fmt: skip
     write_json_results(path, {"successes": rate.successes, "trials": rate.trials, "split": "select", "seed": 0})

@@ -1,6 +1,6 @@
 """A short real-time run in a process of its own, so that a test can kill it and its children.
 
-`python -m tests.realtime_run RUN EPISODES [--page]` composes and runs what `RealtimeRun` starts.
+`python -m tests.realtime_run RUN EPISODES [--page] [--human]` composes and runs what `RealtimeRun` starts.
 """
 
 from __future__ import annotations
@@ -14,18 +14,20 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import yaml
 
 from robot_rl.config import TASKS_DIR
 from robot_rl.control.actor import Actor
-from robot_rl.errors import RobotRLError
+from robot_rl.errors import DeadlineMissed, RobotRLError
 from robot_rl.plan import RunPlan, new_run, open_run
 from robot_rl.realtime import run_realtime
+from robot_rl.services.guard import GuardClient
 from robot_rl.store.labels import LabelLog
 from robot_rl.store.run import RunDirectory
 from robot_rl.types import LabelValue
+from robot_rl.wire.rpc import RpcClient
 
 ROOT = Path(__file__).parents[1]
 MODULES = {
@@ -54,11 +56,13 @@ def short_run(folder: Path, max_steps: int = 30) -> RunDirectory:
 class RealtimeRun:
     """The run's parent process, and what can be seen of it from outside."""
 
-    def __init__(self, run: RunDirectory, episodes: int, *, page: bool = False) -> None:
+    def __init__(self, run: RunDirectory, episodes: int, options: tuple[str, ...]) -> None:
         self.run = run
-        command = [sys.executable, "-m", "tests.realtime_run", str(run.path), str(episodes), *["--page"][: int(page)]]
+        command = [sys.executable, "-m", "tests.realtime_run", str(run.path), str(episodes), *options]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
 
     def finish(self, timeout_s: float) -> tuple[int, str]:
         """Exit status and output."""
@@ -84,20 +88,31 @@ class RealtimeRun:
     def kill(self, name: str) -> None:
         os.kill(self.pids()[name], signal.SIGKILL)
 
+    def connect(self) -> tuple[GuardClient, RpcClient]:
+        """The guard and the actor, as the page reaches them; only with a page."""
+        wait_for(lambda: "console" in self.pids(), "the page")
+        actor = RpcClient(self.endpoint("actor"))
+        wait_for(lambda: _answers(actor), "the actor")
+        return GuardClient(self.endpoint("guard"), timeout_s=5.0), actor
+
     def begun(self) -> bool:
         """Whether a first episode is or was under way."""
         return any(self.run.episodes.iterdir())
 
 
 @contextmanager
-def started(run: RunDirectory, episodes: int, *, page: bool = False) -> Iterator[RealtimeRun]:
-    """A run that is ended with the block, its children with it."""
-    realtime = RealtimeRun(run, episodes, page=page)
+def started(run: RunDirectory, episodes: int, *options: str) -> Iterator[RealtimeRun]:
+    """A run that is over at the end of the block, its children with it."""
+    realtime = RealtimeRun(run, episodes, options)
     try:
         yield realtime
     finally:
+        children = realtime.pids().values()
         realtime.process.kill()
-        realtime.process.communicate(timeout=10)
+        realtime.process.wait(10)
+        if realtime.process.stdout:
+            realtime.process.stdout.close()
+        wait_for(lambda: not any(alive(pid) for pid in children), "the children's end", 10)
 
 
 def wait_for(ask: Callable[[], T], what: str, timeout_s: float = 30.0) -> T:
@@ -126,6 +141,23 @@ def alive(pid: int) -> bool:
         return False
 
 
+def state(actor: RpcClient) -> str:
+    """What the page shows largest."""
+    return str(actor.call("snapshot", timeout_s=5.0)[0]["state"])
+
+
+def tell(actor: RpcClient, name: str, **args: object) -> None:
+    """A command of a person."""
+    actor.call("command", {"name": name, "args": args, "author": "test"}, timeout_s=5.0)
+
+
+def _answers(actor: RpcClient) -> bool:
+    try:
+        return bool(actor.call("snapshot", timeout_s=0.5))
+    except DeadlineMissed:
+        return False
+
+
 def _of_process(folder: Path) -> tuple[list[str], int]:
     """(arguments, parent) of a process; nothing of one that has just ended."""
     try:
@@ -140,10 +172,11 @@ def main() -> int:
     parser.add_argument("run", type=Path)
     parser.add_argument("episodes", type=int)
     parser.add_argument("--page", action="store_true")
+    parser.add_argument("--human", action="store_true")
     arguments = parser.parse_args()
     run, info, task, policy = open_run(arguments.run)
     port = 0 if arguments.page else None
-    plan = RunPlan(run, info, task, policy, arguments.episodes, auto_label=True, console_port=port)
+    plan = RunPlan(run, info, task, policy, arguments.episodes, auto_label=not arguments.human, console_port=port)
 
     def watch(actor: Actor) -> None: ...
 

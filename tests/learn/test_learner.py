@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from robot_rl.adapters.acting import BaseAdapter, SteeringAdapter
 from robot_rl.errors import ConfigError, SpecMismatch
@@ -68,6 +69,20 @@ def test_an_episode_without_a_label_is_not_learnt_from() -> None:
     subject.add_episode(chunks(1, 3, subject.layout.size))
     assert subject.owed == 0
     assert subject.learn(5) == 0
+
+
+@pytest.mark.parametrize(("method", "critic"), [("usr", "_environment"), ("dsrl-na", "_action")])
+@pytest.mark.parametrize("bootstrap", ["decode", "distilled"])
+def test_success_is_carried_back_to_earlier_chunks(method: str, critic: str, bootstrap: str) -> None:
+    subject = learner(method, warmup_episodes=0, batch=32, tau=0.05, bootstrap=bootstrap, learning_rate=3e-3)
+    first, last = chunks(1, 2, subject.layout.size)
+    subject.add_episode([replace(first, next_features=last.features), last])
+    subject.set_labels({1: SUCCESS})
+    subject.learn(250)
+    executed = subject.layout.normalise(first.executed_chunk[None])
+    state = torch.from_numpy(np.concatenate([first.features[None], executed], 1))
+    value = float(getattr(subject._method, critic)(state).mean())
+    assert 0.3 < value <= 1.05  # by its own reward it would be 0
 
 
 def test_losses_are_named_and_finite() -> None:

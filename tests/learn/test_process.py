@@ -222,6 +222,32 @@ def test_a_corrected_label_is_seen_by_the_next_budget(tmp_path: Path, policy: Pa
     assert read_weights(second.adapters, 3)[1]["label_watermark"] == 4
 
 
+def test_a_label_corrected_in_the_middle_of_a_budget_counts_from_there_on(
+    tmp_path: Path, policy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("robot_rl.learn.process.SLICE", 2)
+    untouched, corrected = (make_run(tmp_path / name, policy) for name in ("untouched", "corrected"))
+    for run in (untouched, corrected):
+        fill(run, 2)
+    with service(untouched) as learner:
+        learner.step()
+        learner.step()
+    with service(corrected) as learner:
+        learner.step()
+        learn, pending = learner.learner.learn, [1]
+
+        def learn_and_correct_once(updates: int | None = None) -> int:
+            done = learn(updates)
+            if pending:
+                label(corrected, pending.pop(), LabelValue.FAILURE)
+            return done
+
+        monkeypatch.setattr(learner.learner, "learn", learn_and_correct_once)
+        learner.step()
+    assert read_weights(corrected.adapters, 2)[1]["label_watermark"] == 3
+    assert not same(weights(untouched, 2), weights(corrected, 2))
+
+
 def test_bad_episodes_are_refused_and_the_rest_is_learnt(run: RunDirectory) -> None:
     fill(run, 2)
     features = FlowPolicy.load(run.policy).spec.features

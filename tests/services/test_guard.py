@@ -172,6 +172,18 @@ def test_after_an_acknowledged_stop_nothing_of_the_old_epoch_moves() -> None:
         assert client.submit(command(client)).verdict is Verdict.PASS
 
 
+def test_a_robot_that_waits_for_its_next_period_brakes_at_once() -> None:
+    robot = Point(spec=RobotSpec("slow", SPACE, 2.0, 0))
+    with guarded(robot) as client:
+        client.submit(command(client))
+        holds = robot.count("hold")
+        began = time.monotonic()
+        client.stop("test", "")
+        while robot.count("hold") == holds:
+            assert time.monotonic() < began + 0.25, "it waited for its next control period"
+            time.sleep(0.005)
+
+
 def test_a_newer_command_replaces_one_that_waits() -> None:
     robot = Point()
     with guarded(robot) as client:

@@ -1,0 +1,88 @@
+"""The command line as a person meets it: what is mistyped, what is printed, what is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.small_task import write_small_task
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", "TERM": "dumb"}
+
+
+def robot_rl(*arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    """Run `robot-rl` as a process."""
+    command = [sys.executable, "-m", "robot_rl.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=timeout, check=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (("run", "lid_openin"), "did you mean 'lid_opening'"),
+        (("run", "lid_opening", "--method", "usrr"), "did you mean 'usr'"),
+        (("run", "lid_opening", "--label", "humna"), "did you mean 'human'"),
+        (("run", "lid_opening", "--episods", "3"), "--episodes"),
+        (("runn",), "run"),
+        (("eval", "no/such/run"), "is not a run"),
+        (("run", "lid_opening", "--policy", "http://x"), "expected tcp://HOST:PORT"),
+    ],
+)
+def test_what_is_mistyped_is_answered_with_the_nearest_valid_name(
+    arguments: tuple[str, ...], hint: str, tmp_path: Path
+) -> None:
+    extra = ("--out", str(tmp_path / "run"), "--no-console") if arguments[0] == "run" else ()
+    done = robot_rl(*arguments, *extra)
+    assert done.returncode == 2
+    assert hint in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_help_says_units_and_defaults() -> None:
+    text = robot_rl("run", "--help").stdout
+    for part in ("--method", "[default: usr]", "--episodes", "--resume", "--label", "--policy", "TCP port"):
+        assert part in text
+
+
+def test_a_run_and_its_evaluation_leave_table_picture_and_json(tmp_path: Path) -> None:
+    task = write_small_task(tmp_path)
+    run = tmp_path / "run"
+    common = ("--no-console", "--trials", "0")
+    done = robot_rl("run", str(task), "--episodes", "4", "--out", str(run), *common)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (run / "results" / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert list((run / "results" / "tensorboard").iterdir())
+
+    evaluated = robot_rl("eval", str(run), "--trials", "5", "--seed", "3")
+    assert evaluated.returncode == 0, evaluated.stdout + evaluated.stderr
+    figures = json.loads(evaluated.stdout.strip().splitlines()[-1])
+    assert figures["trials"] == 5
+    assert figures["episodes"] == 4
+    for name in ("base_success", "success"):
+        assert figures[name] * 5 == pytest.approx(round(figures[name] * 5))
+    assert figures["base_interval"][0] <= figures["base_success"] <= figures["base_interval"][1]
+
+    again = robot_rl("run", str(task), "--out", str(run), *common)
+    assert again.returncode == 2
+    assert "resume it" in again.stdout
+
+    more = robot_rl("run", "--resume", str(run), "--episodes", "5", *common)
+    assert more.returncode == 0, more.stdout + more.stderr
+    assert len([path for path in (run / "episodes").iterdir() if path.name.isdigit()]) == 5
+
+
+def test_demonstrations_and_cloning_by_command(tmp_path: Path) -> None:
+    small = {"checkpoint": str(tmp_path / "clone.safetensors"), "demonstrations": 3, "hidden": 16, "layers": 1}
+    steps = {"embedding": 8, "latent": 2, "train_steps": 20, "bottleneck_steps": 10, "batch": 32}
+    task = write_small_task(tmp_path, policy=small | steps)
+    recorded = robot_rl("demos", str(task), "--out", str(tmp_path / "demos.npz"))
+    assert recorded.returncode == 0, recorded.stdout + recorded.stderr
+    cloned = robot_rl("pretrain", str(task), "--demonstrations", str(tmp_path / "demos.npz"))
+    assert cloned.returncode == 0, cloned.stdout + cloned.stderr
+    assert "flow-" in cloned.stdout
+    assert (tmp_path / "clone.safetensors").exists()

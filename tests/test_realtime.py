@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from robot_rl.adapters.files import numbers
+from robot_rl.clock import MS, SteppedClock
+from robot_rl.config import load_task
+from robot_rl.safety.latch import write_latch
+from robot_rl.safety.supervisor import Supervision, raised
+from robot_rl.services.guard import GuardClient
+from robot_rl.store.episode import read_messages
+from robot_rl.store.run import RunDirectory
+from robot_rl.twins import Split, load_twin
+from robot_rl.types import Array, SafetyLevel
+from tests.realtime_run import alive, labels, short_run, started, state, tell, wait_for
+
+EPISODES = 3
+PERIOD_MS = 50.0
+
+
+def periods_ms(run: RunDirectory, episode: int) -> Array:
+    """[n - 1] ms between the control steps of an episode."""
+    stamps = np.array([message.stamp_ns for message in read_messages(run.episode(episode), "/steps")])
+    gaps: Array = np.diff(stamps) / MS
+    return gaps
+
+
+@pytest.mark.timeout(60)
+def test_a_run_finishes_by_the_clock_on_the_wall(tmp_path: Path) -> None:
+    run = short_run(tmp_path)
+    with started(run, EPISODES) as realtime:
+        wait_for(realtime.begun, "the first episode")
+        children = realtime.pids()
+        status, output = realtime.finish(50)
+        assert status == 0, output
+        assert not [name for name, pid in children.items() if alive(pid)]
+    assert children.keys() == {"actor", "guard", "store", "learner"}
+    assert [event for event, _ in labels(run).values()] == [f"auto-{episode}" for episode in range(1, EPISODES + 1)]
+    assert numbers(run.adapters)[-1] == EPISODES
+    gaps = np.concatenate([periods_ms(run, episode) for episode in run.closed_episodes()])
+    late = gaps > PERIOD_MS + 10.0
+    print(f"control periods: median {np.median(gaps):.1f} ms, longest {gaps.max():.1f} ms, {late.sum()} of {len(late)} late")
+    assert abs(np.median(gaps) - PERIOD_MS) < 3.0
+    assert late.mean() < 0.1  # none on a machine of its own; tests share theirs
+
+
+@pytest.mark.timeout(60)
+def test_a_person_works_a_run_and_the_twin_puts_its_objects_back(tmp_path: Path) -> None:
+    run = short_run(tmp_path, max_steps=60)
+    starts = starts_of(run, 2)
+    assert not near(*starts)
+    with started(run, 2, "--page", "--human") as realtime:
+        guard, actor = realtime.connect()
+        assert state(actor) == "DISARMED"
+        tell(actor, "arm")
+        with heartbeat(guard):
+            tell(actor, "run")
+            wait_for(lambda: moves(guard), "motion")
+            assert near(bin_of(guard), starts[0])
+        wait_for(lambda: guard.state().level is SafetyLevel.HOLD, "a hold without the heartbeat", 2.0)
+        assert [cause.kind for cause in guard.safety.causes][0] == "operator_silent"
+        with heartbeat(guard):
+            tell(actor, "label", episode=1, value="success", event_id="first")
+            wait_for(lambda: state(actor) == "AWAIT_RESET", "the arm's return")
+            tell(actor, "reset_done")
+            wait_for(lambda: moves(guard), "motion")
+            assert near(bin_of(guard), starts[1])
+            wait_for(lambda: state(actor) == "AWAIT_LABEL", "the time limit and the way home")
+            tell(actor, "label", episode=2, value="failure", event_id="second")
+        guard.close()
+        actor.close()
+        status, output = realtime.finish(30)
+    assert status == 0, output
+    assert {episode: event for episode, (event, _) in labels(run).items()} == {1: "first", 2: "second"}
+
+
+@pytest.mark.timeout(60)
+def test_a_second_actor_of_the_same_run_is_refused(tmp_path: Path) -> None:
+    run = short_run(tmp_path)
+    with started(run, 100) as first:
+        wait_for(first.begun, "the first episode")
+        with started(run, 100) as second:
+            status, output = second.finish(30)
+        assert status == 2
+        assert "open in another process" in output
+        assert first.process.poll() is None
+
+
+@pytest.mark.timeout(60)
+def test_a_latched_stop_that_nobody_could_clear_ends_the_run(tmp_path: Path) -> None:
+    run = short_run(tmp_path)
+    write_latch(run.guard_json, raised(Supervision(), "operator_stop", "hand in the cell", 0), "a test")
+    with started(run, 1) as realtime:
+        status, output = realtime.finish(30)
+    assert status == 2
+    assert "hand in the cell" in output
+    assert "without --no-console" in output
+    assert "operator_stop" in json.dumps(json.loads(run.guard_json.read_text())["causes"])
+
+
+@contextmanager
+def heartbeat(guard: GuardClient) -> Iterator[None]:
+    """A page that is there: it renews the operator's deadline."""
+    gone = threading.Event()
+
+    def renew() -> None:
+        while not gone.wait(0.1):
+            guard.renew_operator()
+
+    page = threading.Thread(target=renew)
+    page.start()
+    try:
+        yield
+    finally:
+        gone.set()
+        page.join()
+
+
+def moves(guard: GuardClient) -> bool:
+    return bool(np.abs(guard.observe().dq).max() > 0.15)
+
+
+def bin_of(guard: GuardClient) -> Array:
+    """[2] m, as perceived."""
+    return guard.observe().extra["bin_pose"][:2]
+
+
+def starts_of(run: RunDirectory, episodes: int) -> list[Array]:
+    """[2] m each: where the bin is to be when the first episodes begin."""
+    twin = load_twin(load_task(run.task_yaml), "twin", SteppedClock())
+    starts = [twin.draw(Split.TRAIN, run.read_info().seed, episode) for episode in range(1, episodes + 1)]
+    return [np.array([start.x, start.y]) for start in starts]
+
+
+def near(a: Array, b: Array) -> bool:
+    """Within perception's noise, and before the arm has reached the bin."""
+    return bool(np.linalg.norm(a - b) < 0.01)
