@@ -1,7 +1,7 @@
 """`python -m benchmarks.lid_opening`: does the adapter learn to open the lid, and does it need what USR adds?
 
-For each task, method and seed of the task's protocol: train in lockstep, then evaluate adapter and frozen policy on the
-same starts, which were never trained on. Seeds, episodes and trials are the task file's; nothing is chosen here, and the
+For each task, method and seed of the task's protocol: train in lockstep, then evaluate adapter and frozen policy on
+the same starts, which were never trained on. Seeds, episodes and trials are the task file's; nothing is chosen here, and the
 newest adapter is the one that is judged. A cell (task, method, seed, code) that is done is not done again, and one that
 was interrupted goes on where it was; `--short` is a small one for CI, which shows that the benchmark runs, not how well
 the methods learn.
@@ -99,7 +99,9 @@ def _robot_rl(arguments: Sequence[str], folder: Path) -> str:
         [sys.executable, "-m", "robot_rl.cli", *arguments], capture_output=True, text=True, env=environment, check=False
     )
     if done.returncode:
-        raise ConfigError(f"{folder.name}: robot-rl {' '.join(arguments)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        raise ConfigError(
+            f"{folder.name}: robot-rl {' '.join(arguments)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+        )
     return done.stdout
 
 
@@ -144,19 +146,24 @@ def summarise(results: Mapping[Cell, Mapping[str, Any]]) -> dict[str, Any]:
             difference = np.array(rates["usr"]) - np.array(rates["dsrl-na"])
             error = stats.sem(difference)
             low = float(difference.mean() - stats.t.ppf(0.95, len(difference) - 1) * error)
-            summary |= {f"{task}_usr_minus_dsrl_na": float(difference.mean()), f"{task}_usr_minus_dsrl_na_lower_95": low}
+            summary |= {
+                f"{task}_usr_minus_dsrl_na": float(difference.mean()),
+                f"{task}_usr_minus_dsrl_na_lower_95": low,
+            }
     return summary
 
 
 def draw(results: Mapping[Cell, Mapping[str, Any]], path: Path) -> None:
-    """Training curves (moving averages, one thin line a seed, their mean thick) and evaluated ends, one panel a task."""
+    """Training curves (a thin moving average for each seed, their mean thick) and evaluated ends, a panel a task."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     tasks = list(dict.fromkeys(cell.task for cell in results))
-    figure, panels = pyplot.subplots(1, len(tasks), figsize=(6.4 * len(tasks), 4), dpi=130, layout="constrained", squeeze=False)
+    figure, panels = pyplot.subplots(
+        1, len(tasks), figsize=(6.4 * len(tasks), 4), dpi=130, layout="constrained", squeeze=False
+    )
     colours = {"usr": "#2f7f8c", "dsrl-na": "#d9a02c"}
     for panel, task in zip(panels[0], tasks, strict=True):
         for method in METHODS:
@@ -168,9 +175,13 @@ def draw(results: Mapping[Cell, Mapping[str, Any]], path: Path) -> None:
             for curve in curves:
                 panel.plot(np.arange(1, len(curve) + 1), curve, color=colours[method], lw=0.7, alpha=0.4)
             mean = np.mean([curve[:shortest] for curve in curves], axis=0)
-            panel.plot(np.arange(1, shortest + 1), mean, color=colours[method], lw=2.4, label=f"{method}, while training")
+            panel.plot(
+                np.arange(1, shortest + 1), mean, color=colours[method], lw=2.4, label=f"{method}, while training"
+            )
             ends = [results[cell]["success"] for cell in cells]
-            panel.scatter([shortest + 3] * len(ends), ends, color=colours[method], marker="D", s=22, label=f"{method}, evaluated")
+            panel.scatter(
+                [shortest + 3] * len(ends), ends, color=colours[method], marker="D", s=22, label=f"{method}, evaluated"
+            )
         base = np.mean([results[cell]["base_success"] for cell in results if cell.task == task])
         panel.axhline(base, color="#8a9096", ls="--", label=f"frozen policy {base:.2f}")
         panel.set(title=task, xlabel="episode", ylabel="success", ylim=(-0.03, 1.03))
@@ -222,7 +233,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             seeds = " ".join(f"{value:.2f}" for value in summary[f"{key}_seeds"])
             interval = "{:.2f} to {:.2f}".format(*summary[f"{key}_interval"])
             base = f"{summary[f'{task}_base']:.2f}"
-            table.add_row(task, method, base, f"{summary[f'{key}_mean']:.2f}", f"{summary[f'{key}_min']:.2f}", interval, seeds)
+            table.add_row(
+                task, method, base, f"{summary[f'{key}_mean']:.2f}", f"{summary[f'{key}_min']:.2f}", interval, seeds
+            )
     console.print(table)
     draw(results, arguments.out / "curves.png")
     write_json_results(arguments.out / "summary.json", summary)

@@ -9,7 +9,13 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync")
+QUIET = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 
 
 def take(url: str, out: Path, size: tuple[int, int], settle_s: float) -> None:
@@ -25,6 +31,7 @@ def take(url: str, out: Path, size: tuple[int, int], settle_s: float) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Take one picture."""
     parser = argparse.ArgumentParser(prog="python -m docs.page_picture", description=__doc__)
     parser.add_argument("url", help="address that `robot-rl run` prints")
     parser.add_argument("out", type=Path, help="file to write (.png)")

@@ -1,4 +1,4 @@
-"""Which adapter version acts in the next episode: exactly the one due (lockstep), or the newest verified (real time)."""
+"""Which adapter version acts in the next episode: the one due (lockstep), or the newest verified (real time)."""
 
 from __future__ import annotations
 

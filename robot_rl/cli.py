@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import time
 from pathlib import Path
-from typing import Annotated, Literal, Optional
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from robot_rl import __version__
-from robot_rl.config import load_task, task_names, task_path
+from robot_rl.config import load_task, task_names
 from robot_rl.errors import ConfigError, RobotRLError, nearest
-from robot_rl.results import Rate, write_json_results
 
 app = typer.Typer(
     name="robot-rl",
@@ -31,23 +26,27 @@ console = Console(highlight=False)
 RunOption = Annotated[Path, typer.Argument(help="a run's directory", show_default=False)]
 
 
-
-
 @app.command()
 def run(
     task: Annotated[str, typer.Argument(help="a task's name, or the path of a .yaml file")] = "lid_opening",
     method: Annotated[str, typer.Option(help="usr or dsrl-na (those the task has settings for)")] = "usr",
-    episodes: Annotated[Optional[int], typer.Option(help="labelled episodes  [default: the task's]", min=1)] = None,
+    episodes: Annotated[int | None, typer.Option(help="labelled episodes  [default: the task's]", min=1)] = None,
     seed: Annotated[int, typer.Option(help="of starts, noise and learner", min=0)] = 0,
     label: Annotated[str, typer.Option(help="auto: the twin's truth labels; human: you do, on the page")] = "auto",
-    pace: Annotated[str, typer.Option(help="lockstep (fast, reproducible), real-time, or auto: as --label needs")] = "auto",
+    pace: Annotated[
+        str, typer.Option(help="lockstep (fast, reproducible), real-time, or auto: as --label needs")
+    ] = "auto",
     policy: Annotated[
-        Optional[str], typer.Option(help="endpoint of a policy server, tcp://HOST:PORT  [default: in this process]")
+        str | None, typer.Option(help="endpoint of a policy server, tcp://HOST:PORT  [default: in this process]")
     ] = None,
-    out: Annotated[Optional[Path], typer.Option(help="the run's directory  [default: runs/TASK-METHOD-SEED-TIME]")] = None,
-    resume: Annotated[Optional[Path], typer.Option(help="go on with this run; its own settings count")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="the run's directory  [default: runs/TASK-METHOD-SEED-TIME]")
+    ] = None,
+    resume: Annotated[Path | None, typer.Option(help="go on with this run; its own settings count")] = None,
     no_console: Annotated[bool, typer.Option("--no-console", help="no operator's page")] = False,
-    port: Annotated[int, typer.Option(help="TCP port of the page; another one if it is taken", min=0, max=65535)] = 8000,
+    port: Annotated[
+        int, typer.Option(help="TCP port of the page; another one if it is taken", min=0, max=65535)
+    ] = 8000,
     trials: Annotated[
         int, typer.Option(help="evaluation trials of policy and adapter at the end, 0 for none", min=0)
     ] = 100,
@@ -71,7 +70,7 @@ def evaluate_run(
     run: RunOption,
     trials: Annotated[int, typer.Option(help="episodes of each, on the same starts", min=1)] = 100,
     seed: Annotated[int, typer.Option(help="of the evaluation starts", min=0)] = 0,
-    version: Annotated[Optional[int], typer.Option(help="adapter version  [default: the newest]", min=1)] = None,
+    version: Annotated[int | None, typer.Option(help="adapter version  [default: the newest]", min=1)] = None,
     world: Annotated[str, typer.Option(help="the task's world: twin, or real (its perturbed copy)")] = "twin",
 ) -> None:
     """Evaluate a run's frozen policy and its adapter on starts that were never trained on; ends with a line of JSON."""
@@ -84,7 +83,7 @@ def evaluate_run(
 def demos(
     task: Annotated[str, typer.Argument(help="a task's name, or the path of a .yaml file")] = "lid_opening",
     out: Annotated[Path, typer.Option(help="file to write (.npz)")] = Path("demos.npz"),
-    count: Annotated[Optional[int], typer.Option(help="demonstrations  [default: the task's]", min=1)] = None,
+    count: Annotated[int | None, typer.Option(help="demonstrations  [default: the task's]", min=1)] = None,
     seed: Annotated[int, typer.Option(help="of starts and of the expert's imperfections", min=0)] = 0,
 ) -> None:
     """Record the task's scripted expert in the twin."""
@@ -96,8 +95,8 @@ def demos(
 @app.command()
 def pretrain(
     task: Annotated[str, typer.Argument(help="a task's name, or the path of a .yaml file")] = "lid_opening",
-    demonstrations: Annotated[Optional[Path], typer.Option(help="what `demos` wrote  [default: recorded now]")] = None,
-    out: Annotated[Optional[Path], typer.Option(help="checkpoint to write  [default: the task's own]")] = None,
+    demonstrations: Annotated[Path | None, typer.Option(help="what `demos` wrote  [default: recorded now]")] = None,
+    out: Annotated[Path | None, typer.Option(help="checkpoint to write  [default: the task's own]")] = None,
 ) -> None:
     """Clone the frozen flow policy, with its bottleneck, from demonstrations (about two minutes on one core)."""
     from robot_rl.running import clone_policy

@@ -36,7 +36,7 @@ Watch = Callable[[Actor], None]
 
 
 def run_lockstep(plan: RunPlan, watch: Watch, announce: Callable[[str], None]) -> None:
-    """Run `plan` to its last episode. `watch(actor)` is called every control step, `announce(url)` when a page is up."""
+    """Run `plan` to its last episode. `watch(actor)` is called every control step, `announce(url)` for a page."""
     if not plan.auto_label:
         raise ConfigError("in lockstep the twin outruns a person: --label human needs --pace real-time")
     run, task = plan.run, plan.task
@@ -106,7 +106,12 @@ def run_lockstep(plan: RunPlan, watch: Watch, announce: Callable[[str], None]) -
                     announce(url)
 
         actor.run()
-        await_version(run, plan.policy.spec, pump=lambda: (children.tend(), watch(actor)))
+
+        def wait() -> None:
+            children.tend()
+            watch(actor)
+
+        await_version(run, plan.policy.spec, pump=wait)
 
 
 def _nothing() -> None:

@@ -64,7 +64,12 @@ def new_run(
     task.method(method)
     policy = load_policy(task, task_file)
     info = RunInfo(
-        task=task.name, method=method, seed=seed, spec_hash=policy.spec.hash, code_version=__version__, arguments=arguments
+        task=task.name,
+        method=method,
+        seed=seed,
+        spec_hash=policy.spec.hash,
+        code_version=__version__,
+        arguments=arguments,
     )
     source = checkpoint_path(task, task_file)
     path.mkdir(parents=True, exist_ok=True)
@@ -89,7 +94,7 @@ def open_run(path: Path) -> tuple[RunDirectory, RunInfo, TaskConfig, FlowPolicy]
 
 
 def connect_policy(endpoint: str | None, local: FlowPolicy) -> FrozenPolicy:
-    """The policy that acts: the run's own, or a server's. The learner decodes with the run's copy, so they must agree."""
+    """The policy that acts: the run's own, or a server's; the learner decodes with the run's, so they must agree."""
     if endpoint is None:
         return local
     if not endpoint.startswith(("tcp://", "ipc://")):

@@ -10,7 +10,17 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from robot_rl.types import Array, CommandResult, Command, Context, Observation, PolicySpec, RobotSpec, SafetyState, Steering
+from robot_rl.types import (
+    Array,
+    Command,
+    CommandResult,
+    Context,
+    Observation,
+    PolicySpec,
+    RobotSpec,
+    SafetyState,
+    Steering,
+)
 
 
 @runtime_checkable

@@ -13,7 +13,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any, TypeVar
 
 from robot_rl.adapter_source import POLL_S, NewestAdapters
@@ -138,7 +137,9 @@ class LatchNotice:
                 f"{now.state.value}: {now.why}. Only a person clears this, on the operator's page: resume the run "
                 "without --no-console"
             )
-        log.warning("%s: %s. It waits for a person: clear it on the operator's page, then run", now.state.value, now.why)
+        log.warning(
+            "%s: %s. It waits for a person: clear it on the operator's page, then run", now.state.value, now.why
+        )
 
 
 @contextmanager

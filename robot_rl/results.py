@@ -28,7 +28,7 @@ class Rate:
 
     @property
     def rate(self) -> float:
-        """successes / trials."""
+        """Successes / trials."""
         return self.successes / self.trials
 
     @property
@@ -69,7 +69,14 @@ def draw_curve(
     episodes = np.array([episode for episode, _ in curve])
     outcomes = np.array([value for _, value in curve])
     axes.scatter(episodes, outcomes, s=14, color=np.where(outcomes > 0, BLUE, AMBER), alpha=0.7, zorder=2)
-    axes.plot(episodes, moving_average(list(outcomes)), color=BLUE, lw=2.2, label=f"while training, mean of {WINDOW}", zorder=3)
+    axes.plot(
+        episodes,
+        moving_average(list(outcomes)),
+        color=BLUE,
+        lw=2.2,
+        label=f"while training, mean of {WINDOW}",
+        zorder=3,
+    )
     if warmup:
         axes.axvspan(0.5, warmup + 0.5, color=GREY, alpha=0.12, lw=0)
         axes.text(warmup / 2 + 0.5, 1.06, "warm-up", ha="center", va="center", color=GREY, fontsize=8)
@@ -80,7 +87,9 @@ def draw_curve(
         low, high = final.interval
         right = float(episodes.max()) + 2.5
         bars = [[final.rate - low], [high - final.rate]]
-        axes.errorbar([right], [final.rate], yerr=bars, fmt="D", color="black", capsize=4, label=f"evaluated {final}", zorder=4)
+        axes.errorbar(
+            [right], [final.rate], yerr=bars, fmt="D", color="black", capsize=4, label=f"evaluated {final}", zorder=4
+        )
     axes.set(xlabel="episode", ylabel="success", ylim=(-0.08, 1.12), title=title)
     axes.legend(loc="lower right", fontsize=8, framealpha=0.9)
     axes.spines[["top", "right"]].set_visible(False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,9 @@ def run_task(request: RunRequest, console: Console) -> None:
         compose(plan, watch, lambda url: console.print(f"the operator's page: [link]{url}[/link]"))
     console.print(f"{plan.episodes} episodes in {time.monotonic() - started:.0f} s")
     status = learner_status(run, alive=False) or {}
-    console.print(f"learner: {status.get('updates', 0)} updates, UTD {status.get('utd_reached', 0.0):.2f} of {plan.method.utd:g}")
+    console.print(
+        f"learner: {status.get('updates', 0)} updates, UTD {status.get('utd_reached', 0.0):.2f} of {plan.method.utd:g}"
+    )
     finish(run, request.trials, info.seed, console)
 
 
@@ -114,7 +116,8 @@ class Watch:
         recent = [value for _, value in shown["curve"][-20:]]
         rate = f"last {len(recent)}: {sum(recent) / len(recent):.0%}" if recent else ""
         learner = shown["learner"] or {}
-        note = f"{shown['state'].lower()}  {rate}  adapter v{shown['adapter_version']}  UTD {learner.get('utd_reached', 0):.1f}"
+        acting = f"adapter v{shown['adapter_version']}  UTD {learner.get('utd_reached', 0):.1f}"
+        note = f"{shown['state'].lower()}  {rate}  {acting}"
         self._bar.update(self._task, completed=len(shown["curve"]), note=note)
 
 
@@ -144,9 +147,7 @@ def finish(run: RunDirectory, trials: int, seed: int, console: Console) -> None:
         draw_results(run, None, None)
 
 
-def evaluate_and_show(
-    path: Path, *, trials: int, seed: int, version: int | None, world: str, console: Console
-) -> None:
+def evaluate_and_show(path: Path, *, trials: int, seed: int, version: int | None, world: str, console: Console) -> None:
     """`robot-rl eval`: table, files, and one last line of JSON."""
     run, info, task, policy = open_run(path)
     known = numbers(run.adapters)
@@ -208,7 +209,9 @@ def draw_results(run: RunDirectory, base: Rate | None, final: Rate | None) -> No
     write_tensorboard(run.results / "tensorboard", curve, scalars)
 
 
-def record_demonstrations(task: TaskConfig, out: Path, count: int | None, seed: int, console: Console) -> Demonstrations:
+def record_demonstrations(
+    task: TaskConfig, out: Path, count: int | None, seed: int, console: Console
+) -> Demonstrations:
     """`robot-rl demos`."""
     wanted = count or task.policy.demonstrations
     with progress_bar(console) as bar:
@@ -224,9 +227,9 @@ def record_demonstrations(task: TaskConfig, out: Path, count: int | None, seed: 
 
 def clone_policy(task_name: str, demonstrations: Path | None, out: Path | None, console: Console) -> None:
     """`robot-rl pretrain`."""
+    from robot_rl.clock import SteppedClock
     from robot_rl.policy.cloning import clone
     from robot_rl.twins import load_twin
-    from robot_rl.clock import SteppedClock
 
     task = load_task(task_name)
     target = out or checkpoint_path(task, task_path(task_name))
@@ -244,9 +247,8 @@ def clone_policy(task_name: str, demonstrations: Path | None, out: Path | None, 
             bar.update(rows[stage], completed=step, note=f"loss {loss:.4f}")
 
         report = clone(recorded, task.policy, robot.action_space, target, show, step_s=1 / robot.control_hz)
-    console.print(
-        f"{report.policy_id}: {report.parameters} parameters, flow loss {report.flow_loss:.4f}, {report.seconds:.0f} s, in {target}"
-    )
+    made = f"{report.policy_id}: {report.parameters} parameters, flow loss {report.flow_loss:.4f}"
+    console.print(f"{made}, {report.seconds:.0f} s, in {target}")
 
 
 def progress_bar(console: Console) -> Progress:

@@ -9,10 +9,10 @@ import numpy as np
 
 from robot_rl.config import TaskConfig
 from robot_rl.policy.demonstrations import Demonstrations
+from robot_rl.twins import Split
 from robot_rl.types import Array, Observation
 from sim_twin.expert import Expert
 from sim_twin.lid_opening import LidOpeningTwin
-from robot_rl.twins import Split
 
 AFTER_SUCCESS = 8
 """Control steps still recorded once the lid is open, so that a clone does not learn to stop short of it."""

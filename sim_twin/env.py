@@ -15,10 +15,10 @@ from gymnasium import spaces
 
 from robot_rl.config import load_task
 from robot_rl.errors import ConfigError, nearest
+from robot_rl.twins import Split
 from robot_rl.types import Array
 from sim_twin.cameras import SceneRenderer
 from sim_twin.lid_opening import ACTION_SPACE, CONTROL_HZ, LidOpeningTwin
-from robot_rl.twins import Split
 
 
 class LidOpeningEnv(gymnasium.Env[dict[str, Array], Array]):

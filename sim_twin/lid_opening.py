@@ -10,11 +10,11 @@ import numpy as np
 
 from robot_rl.clock import SECOND, Clock, SteppedClock
 from robot_rl.config import TaskConfig
+from robot_rl.twins import Split
 from robot_rl.types import ActionSpace, Array, Observation, RobotSpec
 from sim_twin.config import SceneConfig, parse_scene
 from sim_twin.kinematics import CartesianArm
-from sim_twin.scene import ARM_JOINTS, READY, build_scene
-from robot_rl.twins import Split
+from sim_twin.scene import ARM_JOINTS, build_scene
 from sim_twin.starts import Start, draw_start
 
 CONTROL_HZ = 20.0

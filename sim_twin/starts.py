@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from robot_rl.twins import Split
 from sim_twin.config import StartsConfig, WorldConfig
 
 

@@ -46,7 +46,9 @@ def test_a_run_finishes_by_the_clock_on_the_wall(tmp_path: Path) -> None:
     assert numbers(run.adapters)[-1] == EPISODES
     gaps = np.concatenate([periods_ms(run, episode) for episode in run.closed_episodes()])
     late = gaps > PERIOD_MS + 10.0
-    print(f"control periods: median {np.median(gaps):.1f} ms, longest {gaps.max():.1f} ms, {late.sum()} of {len(late)} late")
+    print(
+        f"control periods: median {np.median(gaps):.1f} ms, longest {gaps.max():.1f} ms, {late.sum()} of {len(late)} late"
+    )
     assert abs(np.median(gaps) - PERIOD_MS) < 3.0
     assert late.mean() < 0.1  # none on a machine of its own; tests share theirs
 

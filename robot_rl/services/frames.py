@@ -1,4 +1,4 @@
-"""What a camera process follows and publishes: states of a twin in, JPEG frames out; stamps are the host's monotonic."""
+"""What a camera process follows: states of a twin, stamped with the host's monotonic clock."""
 
 from __future__ import annotations
 
