@@ -110,6 +110,8 @@ class MethodConfig(Section):
     """K (noise, chunk) pairs stored per state for distillation; 0 decodes afresh."""
     bootstrap: Literal["decode", "distilled"] = "decode"
     """Where the TD target's value of the next state comes from: a fresh decode, or the distilled critic."""
+    actor_average: float = 1.0
+    """Rate per update at which the published actor follows the learnt one (Polyak averaging); 1: as it is."""
     initial_temperature: float = 0.1
     target_entropy: float = 0.0
     """Of the squashed action in [-1, 1]^S, before the scaling by b_W."""

@@ -18,6 +18,7 @@ from robot_rl.control.actor import Actor, RunView
 from robot_rl.control.motion import Motion
 from robot_rl.control.operator import AutoOperator
 from robot_rl.control.session import Session
+from robot_rl.operator_page import LatchNotice
 from robot_rl.protocols import Adapter, FrozenPolicy
 from robot_rl.recording import Scratch
 from robot_rl.results import Rate
@@ -83,9 +84,12 @@ def outcomes(
     operator = AutoOperator(session, guard, scratch, cell, clock)
     done = 0
 
+    latch = LatchNotice(session, clearable=False)
+
     def pump() -> None:
         nonlocal done
         operator.poll()
+        latch.look()
         if len(scratch.labels) != done:
             done = len(scratch.labels)
             progress(done)

@@ -20,7 +20,7 @@ from robot_rl.control.motion import Motion
 from robot_rl.control.operator import AutoOperator
 from robot_rl.control.session import Session
 from robot_rl.errors import ConfigError
-from robot_rl.operator_page import OperatorPage
+from robot_rl.operator_page import LatchNotice, OperatorPage
 from robot_rl.plan import RunPlan, learner_status
 from robot_rl.processes import Children
 from robot_rl.recording import StoreRecorder
@@ -52,6 +52,7 @@ def run_lockstep(plan: RunPlan, watch: Watch, announce: Callable[[str], None]) -
         first = max(run.closed_episodes(), default=0) + 1
         session = Session(guard, store, guard.safety, first=first, planned=plan.episodes)
         operator = AutoOperator(session, guard, store, cell, clock)
+        latch = LatchNotice(session, clearable=plan.console_port is not None)
         adapters = LockstepAdapters(run, plan.policy.spec, plan.method)
         view = RunView(
             run=run.path.name,
@@ -66,6 +67,7 @@ def run_lockstep(plan: RunPlan, watch: Watch, announce: Callable[[str], None]) -
         def pump() -> None:
             children.tend()
             operator.poll()
+            latch.look()
             show()
             watch(actor)
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from pathlib import Path
 
+from robot_rl.control.progress import State
+from robot_rl.control.session import Session
+from robot_rl.errors import ConfigError
 from robot_rl.processes import Children
+
+log = logging.getLogger(__name__)
 
 ANNOUNCEMENT = "operator's page: "
 """What the console prints before its address."""
@@ -50,3 +56,26 @@ class OperatorPage:
                 self._told = True
                 return line.removeprefix(ANNOUNCEMENT)
         return None
+
+
+class LatchNotice:
+    """Says on the terminal, once each time, that a STOP or a FAULT waits for a person."""
+
+    def __init__(self, session: Session, *, clearable: bool) -> None:
+        self._session, self._clearable = session, clearable
+        self._seen = State.DISARMED
+
+    def look(self) -> None:
+        """Raises `ConfigError` if there is no page to clear it on."""
+        now = self._session.now
+        before, self._seen = self._seen, now.state
+        if now.state is before or now.state not in (State.STOPPED, State.FAULT):
+            return
+        if not self._clearable:
+            raise ConfigError(
+                f"{now.state.value}: {now.why}. Only a person clears this, on the operator's page: resume the run "
+                "without --no-console"
+            )
+        log.warning(
+            "%s: %s. It waits for a person: clear it on the operator's page, then run", now.state.value, now.why
+        )

@@ -8,7 +8,6 @@ and `--resume` goes on with it: what is labelled is on the disk, and a STOP stay
 
 from __future__ import annotations
 
-import logging
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,10 +20,9 @@ from robot_rl.clock import RealClock
 from robot_rl.control.actor import Actor, RunView
 from robot_rl.control.motion import Motion
 from robot_rl.control.operator import AutoOperator
-from robot_rl.control.progress import State
 from robot_rl.control.session import Session
-from robot_rl.errors import ConfigError, DeadlineMissed, ProcessEnded
-from robot_rl.operator_page import OperatorPage
+from robot_rl.errors import DeadlineMissed, ProcessEnded
+from robot_rl.operator_page import LatchNotice, OperatorPage
 from robot_rl.plan import RunPlan, learner_status
 from robot_rl.processes import Children
 from robot_rl.recording import StoreRecorder
@@ -34,8 +32,6 @@ from robot_rl.services.session import Served, session_handlers
 from robot_rl.services.store import StoreClient
 from robot_rl.store.run import RunDirectory
 from robot_rl.store.training import labelled_episodes
-
-log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -116,30 +112,9 @@ def run_realtime(plan: RunPlan, watch: Callable[[Actor], None], announce: Callab
         )
         stack.enter_context(Served(ends["actor"], session_handlers(actor.snapshot, command)))
         actor.run()
-        _await_learner(run, pump=lambda: (children.tend(), watch(actor)))
-
-
-class LatchNotice:
-    """Says on the terminal, once each time, that a STOP or a FAULT waits for a person."""
-
-    def __init__(self, session: Session, *, clearable: bool) -> None:
-        self._session, self._clearable = session, clearable
-        self._seen = State.DISARMED
-
-    def look(self) -> None:
-        """Raises `ConfigError` if there is no page to clear it on."""
-        now = self._session.now
-        before, self._seen = self._seen, now.state
-        if now.state is before or now.state not in (State.STOPPED, State.FAULT):
-            return
-        if not self._clearable:
-            raise ConfigError(
-                f"{now.state.value}: {now.why}. Only a person clears this, on the operator's page: resume the run "
-                "without --no-console"
-            )
-        log.warning(
-            "%s: %s. It waits for a person: clear it on the operator's page, then run", now.state.value, now.why
-        )
+        for _ in _until_learned(run):
+            children.tend()
+            watch(actor)
 
 
 @contextmanager
@@ -167,9 +142,9 @@ def _answered(children: Children, ask: Callable[[], T]) -> T:
                 raise
 
 
-def _await_learner(run: RunDirectory, pump: Callable[[], object]) -> None:
-    """Until there is an adapter version that knows every labelled episode: the run's result."""
+def _until_learned(run: RunDirectory) -> Iterator[None]:
+    """Turns of waiting until there is an adapter version that knows every labelled episode: the run's result."""
     wanted = len(labelled_episodes(run))
     while max(numbers(run.adapters), default=0) < wanted:
-        pump()
+        yield
         time.sleep(POLL_S)

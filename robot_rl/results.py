@@ -106,5 +106,5 @@ def write_tensorboard(folder: Path, curve: Sequence[tuple[int, int]], scalars: M
         for (episode, value), mean in zip(curve, moving_average([v for _, v in curve]), strict=True):
             writer.add_scalar("success/episode", value, episode)
             writer.add_scalar(f"success/mean_{WINDOW}", mean, episode)
-        for name, value in scalars.items():
-            writer.add_scalar(name, value, curve[-1][0] if curve else 0)
+        for name, scalar in scalars.items():
+            writer.add_scalar(name, scalar, curve[-1][0] if curve else 0)

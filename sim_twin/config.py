@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from robot_rl.config import Section, explain
-from robot_rl.errors import ConfigError
+from robot_rl.errors import ConfigError, nearest
 
 Range = tuple[float, float]
 Vec3 = tuple[float, float, float]
@@ -38,7 +38,6 @@ class BinConfig(Section):
     ledge_height: float
     broken_ear: Literal["none", "left", "right"] = "none"
     """An ear that is drawn but has no contact: the lid cannot be opened by it. Left is +y."""
-
 
     @property
     def slot_height(self) -> float:
@@ -100,6 +99,10 @@ class SuccessConfig(Section):
     """m: and the bin stands within this of where it was put."""
     tilt: float
     """rad: and upright within this."""
+    ajar: float
+    """rad: a lid below this is closed; and if it is, while the TCP is `overshoot` m behind the hinge, the hand missed
+    it: a person would end the episode here."""
+    overshoot: float
 
 
 class CameraConfig(Section):
@@ -145,6 +148,12 @@ class SceneConfig(Section):
     success: SuccessConfig
     cameras: dict[str, CameraConfig]
     expert: ExpertConfig
+
+    def world(self, name: str) -> WorldConfig:
+        """The physics of world `name`; raises `ConfigError` with the nearest valid name."""
+        if name not in self.worlds:
+            raise ConfigError(f"the scene has no world {name!r}{nearest(name, self.worlds)}")
+        return self.worlds[name]
 
 
 def parse_scene(raw: dict[str, Any]) -> SceneConfig:

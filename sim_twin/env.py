@@ -18,13 +18,23 @@ from robot_rl.errors import ConfigError, nearest
 from robot_rl.twins import Split
 from robot_rl.types import Array
 from sim_twin.cameras import SceneRenderer
-from sim_twin.lid_opening import ACTION_SPACE, CONTROL_HZ, LidOpeningTwin
+from sim_twin.lid_opening import ACTION_SPACE, CONTROL_HZ, GRIPPER_MAX, LidOpeningTwin
+from sim_twin.scene import ARM_JOINTS
+
+JOINT_MARGIN_RAD = 0.1
+GRIPPER_MARGIN_M = 0.01
+"""How far a simulated joint may be pressed beyond its stop; both stops are soft."""
+POSITION_M = 2.0
+"""No part of the cell is further from the robot's base than this while an episode lasts."""
 
 
-class LidOpeningEnv(gymnasium.Env[dict[str, Array], Array]):
+class LidOpeningEnv(gymnasium.Env[Any, Array]):
     """One control step a step; observations in SI units."""
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": int(CONTROL_HZ)}
+    metadata = {  # noqa: RUF012 (an instance variable in Gymnasium's own types)
+        "render_modes": ["rgb_array"],
+        "render_fps": int(CONTROL_HZ),
+    }
 
     def __init__(
         self, task: str = "lid_opening", world: str = "twin", render_mode: str | None = None, camera: str = "front"
@@ -37,12 +47,13 @@ class LidOpeningEnv(gymnasium.Env[dict[str, Array], Array]):
         low, high = np.array(ACTION_SPACE.low), np.array(ACTION_SPACE.high)
         self._mid, self._half = (low + high) / 2, (high - low) / 2
         self.action_space = spaces.Box(-1.0, 1.0, (ACTION_SPACE.size,), np.float32)
+        joints = np.array([self._twin.model.joint(name).range for name in ARM_JOINTS])
         self.observation_space = spaces.Dict(
             {
-                "q": spaces.Box(-np.inf, np.inf, (7,), np.float64),
-                "tcp_pose": spaces.Box(-np.inf, np.inf, (7,), np.float64),
-                "gripper_width": spaces.Box(-np.inf, np.inf, (1,), np.float64),
-                "bin_pose": spaces.Box(-np.inf, np.inf, (4,), np.float64),
+                "q": spaces.Box(joints[:, 0] - JOINT_MARGIN_RAD, joints[:, 1] + JOINT_MARGIN_RAD, dtype=np.float64),
+                "tcp_pose": _symmetric([POSITION_M] * 3 + [1.0 + 1e-9] * 4),
+                "gripper_width": spaces.Box(-GRIPPER_MARGIN_M, GRIPPER_MAX + GRIPPER_MARGIN_M, (1,), np.float64),
+                "bin_pose": _symmetric([POSITION_M] * 3 + [4.0]),  # yaw within pi, and its perception noise
             }
         )
         self._steps = 0
@@ -74,7 +85,7 @@ class LidOpeningEnv(gymnasium.Env[dict[str, Array], Array]):
         truncated = not terminated and self._steps >= self._task.max_steps
         return self._observe(), float(truth.success), terminated, truncated, self._info()
 
-    def render(self) -> Array:  # type: ignore[override]
+    def render(self) -> Array:
         """uint8 [H, W, 3]."""
         if self._renderer is None:
             self._renderer = SceneRenderer(self._twin.model, self._twin.scene)
@@ -97,6 +108,11 @@ class LidOpeningEnv(gymnasium.Env[dict[str, Array], Array]):
     def _info(self) -> dict[str, Any]:
         truth = self._twin.truth()
         return {"success": truth.success, "lid_angle": truth.lid_angle, "bin_moved": truth.moved}
+
+
+def _symmetric(bound: list[float]) -> spaces.Box:
+    high = np.array(bound)
+    return spaces.Box(-high, high, dtype=np.float64)
 
 
 def register() -> None:

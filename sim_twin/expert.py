@@ -45,12 +45,12 @@ class Expert:
 
     def _towards(self, observation: Observation) -> Array:
         shape = self.scene.bin
-        x, y, z, yaw = observation.extra["bin_pose"]
+        x, y, _, yaw = observation.extra["bin_pose"]
         forward = np.array([np.cos(yaw), np.sin(yaw), 0.0])
         leftward = np.array([-np.sin(yaw), np.cos(yaw), 0.0])
         base = np.array([x, y, self.scene.table_height])
         ear_front = base - (shape.depth / 2 + shape.ear_reach) * forward + self.side * shape.ear_y * leftward
-        slot = ear_front + [0.0, 0.0, shape.slot_height + self.height]
+        slot = ear_front + np.array([0.0, 0.0, shape.slot_height + self.height])
         tcp = observation.tcp_pose[:3]
         if self.phase == "align":
             goal = slot - APPROACH_M * forward
@@ -67,9 +67,9 @@ class Expert:
             hinge = base + (shape.depth / 2) * forward + [0.0, 0.0, shape.height]
             self.angle = min(self.angle + CRUISE * STEP_M / radius, 1.9)
             drop = shape.ear_drop + shape.slot / 2 - self.height
-            reach = -radius * np.cos(self.angle)
-            goal = hinge + reach * forward + self.side * shape.ear_y * leftward + [0.0, 0.0, radius * np.sin(self.angle) - drop]
-        step = goal - tcp if self.phase == "open" else GAIN * (goal - tcp)
+            reach, rise = -radius * np.cos(self.angle), radius * np.sin(self.angle) - drop
+            goal = hinge + reach * forward + self.side * shape.ear_y * leftward + np.array([0.0, 0.0, rise])
+        step: Array = goal - tcp if self.phase == "open" else GAIN * (goal - tcp)
         length = float(np.linalg.norm(step))
         limit = CRUISE * STEP_M
         return step if length <= limit else step * (limit / length)

@@ -48,7 +48,7 @@ class Truth:
     """rad, of the bin against the vertical."""
     success: bool
     failed: bool
-    """The bin was pushed too far or fell over: it cannot succeed any more."""
+    """The bin was pushed too far or fell over, or the hand went past it: it cannot succeed any more."""
 
 
 class LidOpeningTwin:
@@ -56,6 +56,7 @@ class LidOpeningTwin:
 
     is_twin = True
     camera_process = "sim_twin.camera_process"
+    _goal: Array  # [3] m: where the TCP is to be
 
     def __init__(
         self, task: TaskConfig, world: str = "twin", clock: Clock | None = None, *, whole: bool = False
@@ -68,7 +69,7 @@ class LidOpeningTwin:
         if whole:
             mended = self.scene.bin.model_copy(update={"broken_ear": "none"})
             self.scene = self.scene.model_copy(update={"bin": mended})
-        self.world = self.scene.worlds[world]
+        self.world = self.scene.world(world)
         self.model = build_scene(self.scene, self.world)
         self.data = mujoco.MjData(self.model)
         self.clock = clock or SteppedClock()
@@ -171,10 +172,18 @@ class LidOpeningTwin:
         moved = float(np.hypot(x - self.start.x, y - self.start.y))
         upright = float(self.data.xmat[self.model.body("bin").id, 8])
         tilt = float(np.arccos(np.clip(upright, -1.0, 1.0)))
-        failed = moved > limits.moved or tilt > limits.tilt
+        missed = angle < limits.ajar and self._past_bin() > limits.overshoot
+        failed = moved > limits.moved or tilt > limits.tilt or missed
         return Truth(angle, moved, tilt, success=angle > limits.lid_angle and not failed, failed=failed)
 
     # --- inside ---
+
+    def _past_bin(self) -> float:
+        """m that the TCP is behind the bin's hinge, along the direction in which the bin looks."""
+        bin_id = self.model.body("bin").id
+        backward = self.data.xmat[bin_id, [0, 3]]
+        offset = self._true_tcp()[:2] - self.data.xpos[bin_id, :2]
+        return float(backward @ offset) - self.scene.bin.depth / 2
 
     def _true_tcp(self) -> Array:
         position: Array = self.data.site_xpos[self._tcp].copy()
@@ -207,7 +216,7 @@ class LidOpeningTwin:
         """Proprioception as the robot believes it, and the bin's pose as perception has it."""
         self._seq += 1
         now = self.clock.now_ns()
-        position = self._true_tcp() + [0.0, 0.0, self.start.height_error]
+        position = self._true_tcp() + np.array([0.0, 0.0, self.start.height_error])
         quat = np.empty(4)
         mujoco.mju_mat2Quat(quat, self.data.site_xmat[self._tcp])
         w, qx, qy, qz = self.data.qpos[self._bin + 3 : self._bin + 7]

@@ -38,7 +38,8 @@ class Oracle:
         self._layout = SteeringLayout(policy.spec, config)
         broken = twin.scene.bin.broken_ear
         ears = {"left": "right", "right": "left", "none": "both"}[broken]
-        exact = twin.scene.expert.model_copy(update={"height_std": 0.0, "height_bias": 0.0, "noise_std": 0.0, "ears": ears})
+        flawless = {"height_std": 0.0, "height_bias": 0.0, "noise_std": 0.0}
+        exact = twin.scene.expert.model_copy(update=flawless | {"ears": ears})
         raised = exact.model_copy(update={"height_bias": twin.start.height_error})
         self._path = Expert(twin.scene, exact, np.random.default_rng(twin.start.seed))
         self._true_path = Expert(twin.scene, raised, np.random.default_rng(twin.start.seed))
@@ -47,7 +48,8 @@ class Oracle:
         """[T, A] for what is seen now."""
         context = self._policy.encode([observation])
         if self._name == "base":
-            return self._policy.decode(context, self._noise(1, bounded=False))[0]
+            plain: Array = self._policy.decode(context, self._noise(1, bounded=False))[0]
+            return plain
         many = Context(
             features=np.repeat(context.features, CANDIDATES, 0),
             z=None if context.z is None else np.repeat(context.z, CANDIDATES, 0),
@@ -62,16 +64,18 @@ class Oracle:
         if self._name == "ear_residual":
             bound = np.array(self._config.residual_scale)[:3]
             best[:, :3] += np.clip((truth - best[:, :3]).mean(0), -bound, bound)
-        return np.clip(best, ACTION_SPACE.low, ACTION_SPACE.high)
+        within: Array = np.clip(best, ACTION_SPACE.low, ACTION_SPACE.high)
+        return within
 
     def _noise(self, size: int, *, bounded: bool) -> Array:
         draw = self._rng.standard_normal((size, self._layout.noise_size)) / self._config.noise_bound
         steer = np.zeros((size, self._layout.size), np.float32)
         steer[:, : self._layout.noise_size] = np.clip(draw, -1, 1) if bounded else draw
-        return self._layout.split(steer)[0]
+        noise, _ = self._layout.split(steer)
+        return noise
 
     def _plan(self, expert: Expert, observation: Observation) -> Array:
-        """[T, 3] m: the expert's displacements from here if every one is carried out; its phase moves on by one chunk."""
+        """[T, 3] m: the expert's displacements from here, if each is carried out; its phase moves on by one chunk."""
         rows = []
         seen = observation
         for step in range(self._policy.spec.horizon):
@@ -88,7 +92,12 @@ class Oracle:
 
 
 def run_oracle(
-    name: str, policy: FrozenPolicy, twin: LidOpeningTwin, config: MethodConfig, max_steps: int, rng: np.random.Generator
+    name: str,
+    policy: FrozenPolicy,
+    twin: LidOpeningTwin,
+    config: MethodConfig,
+    max_steps: int,
+    rng: np.random.Generator,
 ) -> bool:
     """One episode from the twin's present start; whether it succeeded."""
     oracle = Oracle(name, policy, twin, config, rng)

@@ -39,7 +39,9 @@ def fr3_assets() -> Path:
     """Folder of the FR3 model inside the installed `franky-sim`; found without importing it."""
     found = importlib.util.find_spec("franky_sim")
     if found is None or not found.submodule_search_locations:
-        raise ConfigError("the FR3 model comes with the package franky-sim, which is not installed: pip install 'robot-rl[twin]'")
+        raise ConfigError(
+            "the FR3 model comes with the package franky-sim, which is not installed: pip install 'robot-rl[twin]'"
+        )
     return Path(found.submodule_search_locations[0]) / "assets"
 
 
@@ -113,8 +115,12 @@ def _room(spec: Any, config: SceneConfig) -> None:
     ground = -0.45
     box = mujoco.mjtGeom.mjGEOM_BOX
     off = {"contype": 0, "conaffinity": 0, "group": PROP_GROUP}
-    world.add_geom(name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, size=[4, 4, 0.1], pos=[0, 0, ground], material="floor", **off)
-    world.add_geom(name="pedestal", type=box, size=[0.11, 0.11, -ground / 2], pos=[-0.04, 0, ground / 2], material="steel", **off)
+    world.add_geom(
+        name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, size=[4, 4, 0.1], pos=[0, 0, ground], material="floor", **off
+    )
+    world.add_geom(
+        name="pedestal", type=box, size=[0.11, 0.11, -ground / 2], pos=[-0.04, 0, ground / 2], material="steel", **off
+    )
     world.add_geom(
         name="table", type=box, size=[0.32, 0.60, 0.02], pos=[0.82, 0, top - 0.02], material="wood",
         group=PROP_GROUP, friction=[1.0, 0.005, 0.0001],
@@ -154,7 +160,16 @@ def _bin(spec: Any, shape: BinConfig, table: float, world: WorldConfig) -> None:
     volume = sum(8 * float(np.prod(size)) for size, _ in walls.values())
     for name, (size, pos) in walls.items():
         mass = world.body_mass * 8 * float(np.prod(size)) / volume
-        body.add_geom(name=f"bin_{name}", type=box, size=size, pos=pos, mass=mass, friction=friction, material="bin_body", group=PROP_GROUP)
+        body.add_geom(
+            name=f"bin_{name}",
+            type=box,
+            size=size,
+            pos=pos,
+            mass=mass,
+            friction=friction,
+            material="bin_body",
+            group=PROP_GROUP,
+        )
     lid = body.add_body(name="lid", pos=[hx, 0, shape.height])
     # The hinge turns about y: positive angles lift the front edge.
     lid.add_joint(
@@ -168,16 +183,17 @@ def _bin(spec: Any, shape: BinConfig, table: float, world: WorldConfig) -> None:
     )  # fmt: skip
     skirt = (shape.ear_drop + shape.lid_thickness) / 2
     lid.add_geom(
-        name="lid_skirt", type=box, size=[SKIRT_M / 2, hy, skirt], pos=[-shape.depth - SKIRT_M / 2, 0, shape.lid_thickness - skirt],
-        mass=0.1 * world.lid_mass, friction=friction, material="bin_lid", group=PROP_GROUP,
+        name="lid_skirt", type=box, size=[SKIRT_M / 2, hy, skirt],
+        pos=[-shape.depth - SKIRT_M / 2, 0, shape.lid_thickness - skirt], mass=0.1 * world.lid_mass,
+        friction=friction, material="bin_lid", group=PROP_GROUP,
     )  # fmt: skip
     for side, sign in (("left", 1.0), ("right", -1.0)):
         broken = shape.broken_ear == side
         lid.add_geom(
             name=f"ear_{side}", type=box, size=[shape.ear_reach / 2, shape.ear_width / 2, h],
-            pos=[-shape.depth - shape.ear_reach / 2, sign * shape.ear_y, h - shape.ear_drop], mass=0.15 * world.lid_mass,
-            friction=friction, material="bin_broken" if broken else "bin_ear", group=PROP_GROUP,
-            contype=0 if broken else 1, conaffinity=0 if broken else 1,
+            pos=[-shape.depth - shape.ear_reach / 2, sign * shape.ear_y, h - shape.ear_drop],
+            mass=0.15 * world.lid_mass, friction=friction, group=PROP_GROUP,
+            material="bin_broken" if broken else "bin_ear", contype=0 if broken else 1, conaffinity=0 if broken else 1,
         )  # fmt: skip
     spec.add_exclude(name="lid_body", bodyname1="bin", bodyname2="lid")
 

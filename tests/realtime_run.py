@@ -47,6 +47,7 @@ def short_run(folder: Path, max_steps: int = 30) -> RunDirectory:
     task |= {"max_steps": max_steps, "methods": {"usr": task["methods"]["usr"] | small}}
     task["policy"]["checkpoint"] = str(TASKS_DIR / task["policy"]["checkpoint"])
     task["scene"]["cameras"] = {}
+    task["limits"]["workspace_high"][0] = 0.8  # m: an untrained policy must not stretch the arm into a singularity
     path = folder / "short.yaml"
     path.write_text(yaml.safe_dump(task))
     run, _ = new_run(folder / "run", str(path), "usr", 0, {})

@@ -20,7 +20,7 @@ from robot_rl.wire.schemas import from_plain
 
 SNAPSHOT_TIMEOUT_S = 1.0
 COMMAND_TIMEOUT_S = 5.0
-STOP_TIMEOUT_S = 1.5
+STOP_TIMEOUT_S = 3.0
 RENEW_TIMEOUT_S = 0.4
 """Less than the operator's deadline: a renewal that comes later renews nothing."""
 

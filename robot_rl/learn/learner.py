@@ -24,8 +24,10 @@ from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.adapters.usr import USR
 from robot_rl.config import MethodConfig
 from robot_rl.errors import ConfigError, RobotRLError, SpecMismatch, nearest
-from robot_rl.learn.method import Method
+from robot_rl.learn.method import Method, Part
+from robot_rl.learn.networks import Target
 from robot_rl.learn.replay import Replay
+from robot_rl.learn.sac import actor_weights
 from robot_rl.learn.steering import Decoder, Steering
 from robot_rl.protocols import Adapter
 from robot_rl.types import Array, LabelValue, PolicySpec, Transition
@@ -54,6 +56,8 @@ class Learner:
         self._steering = Steering(self.layout, config, decoder)
         self._generator = torch.Generator().manual_seed(seed)
         self._method = METHODS[method](self._steering, config, self._generator)
+        self._published = Target(self._method.actor.network, config.actor_average)
+        """What the robot gets: the actor, averaged over its newest updates (setting `actor_average`)."""
         self._consumed: list[int] = []
 
     @property
@@ -108,6 +112,7 @@ class Learner:
         for _ in range(count):
             for name, value in self._method.update(self.replay.sample(self.config.batch, self._generator)).items():
                 sums[name] = sums[name] + value if name in sums else value.clone()
+            self._published.follow()
             self.updates += 1
         self.losses = {name: float(total) / count for name, total in sums.items()}
         return count
@@ -119,7 +124,7 @@ class Learner:
 
     def actor_arrays(self) -> dict[str, Array]:
         """The actor's weights, views."""
-        return {name: weight.numpy() for name, weight in self._method.actor.weights().items()}
+        return {name: weight.numpy() for name, weight in actor_weights(self._published.layers()).items()}
 
     def manifest(self) -> dict[str, Any]:
         """What an adapter version says of itself."""
@@ -141,12 +146,15 @@ class Learner:
         """(arrays, manifest) that `restore` continues from bit for bit, given the same episodes."""
         arrays = {
             f"{part}.{name}": tensor.numpy()
-            for part, module in self._method.modules().items()
+            for part, module in self._parts().items()
             for name, tensor in module.state().items()
         }
         arrays["generator"] = self._generator.get_state().numpy()
         refused = {str(episode): reason for episode, reason in self.refused.items()}
         return arrays, {**self.manifest(), "consumed": self._consumed, "refused": refused, "losses": self.losses}
+
+    def _parts(self) -> dict[str, Part]:
+        return {**self._method.modules(), "published": self._published}
 
     def restore(self, arrays: Mapping[str, Array], manifest: Mapping[str, Any]) -> None:
         """Continue from a checkpoint; the episodes it consumed must have been added in its order before.
@@ -164,7 +172,7 @@ class Learner:
                 f"checkpoint of episodes {manifest['consumed']} ({manifest['chunks']} chunks): the replay has "
                 f"{self._consumed} ({mine['chunks']} chunks); was an episode removed from the run directory?"
             )
-        for part, module in self._method.modules().items():
+        for part, module in self._parts().items():
             prefix = f"{part}."
             state = {
                 name[len(prefix) :]: torch.from_numpy(np.array(array))

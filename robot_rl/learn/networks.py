@@ -71,6 +71,10 @@ class Target:
     def __call__(self, x: Tensor) -> Tensor:
         return forward(x, self._parameters, self._source.members, self._source.layer_norm)
 
+    def layers(self) -> list[tuple[Tensor, Tensor]]:
+        """As the ensemble's own."""
+        return list(zip(self._parameters[0::2], self._parameters[1::2], strict=True))
+
     def follow(self) -> None:
         self.flat.lerp_(self._source.flat, self._tau)
 

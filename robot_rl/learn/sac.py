@@ -8,6 +8,7 @@ or alpha (the uniform steer has entropy S log 2).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -53,12 +54,13 @@ class Actor:
         mean, raw = self.network(features, frozen=frozen)[0].chunk(2, dim=-1)
         return mean, LOG_STD_LOW + (LOG_STD_HIGH - LOG_STD_LOW) / 2 * (raw.tanh() + 1)
 
-    def weights(self) -> dict[str, Tensor]:
-        """What `adapters.acting.NumpyActor` reads."""
-        weights = {}
-        for i, (weight, bias) in enumerate(self.network.layers()):
-            weights[f"layer.{i}.weight"], weights[f"layer.{i}.bias"] = weight[0], bias[0, 0]
-        return weights
+
+def actor_weights(layers: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+    """An actor's layers as `adapters.acting.NumpyActor` reads them."""
+    weights = {}
+    for i, (weight, bias) in enumerate(layers):
+        weights[f"layer.{i}.weight"], weights[f"layer.{i}.bias"] = weight[0], bias[0, 0]
+    return weights
 
 
 class Temperature:

@@ -22,6 +22,7 @@ from robot_rl.adapters.files import write_weights
 from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.errors import BadObservation, SpecMismatch
 from robot_rl.learn.learner import Learner
+from robot_rl.learn.sac import actor_weights
 from robot_rl.protocols import Adapter
 from robot_rl.types import Context
 from tests.learn.bandit import SMALL, SPEC, WITH_RESIDUAL, A, BimodalDecoder, F, T, chunk_of, state
@@ -47,7 +48,8 @@ def test_the_numpy_actor_is_the_torch_actor(layer_norm: bool) -> None:
     with torch.no_grad():
         actor.network.flat.normal_(0, 0.1, generator=torch.Generator().manual_seed(0))
     features = np.random.default_rng(0).normal(size=(50, F)).astype(np.float32)
-    mean, log_std = NumpyActor(trained.actor_arrays(), layer_norm=layer_norm)(features)
+    weights = {name: weight.numpy() for name, weight in actor_weights(actor.network.layers()).items()}
+    mean, log_std = NumpyActor(weights, layer_norm=layer_norm)(features)
     with torch.no_grad():
         torch_mean, torch_log_std = actor.distribution(torch.from_numpy(features))
     assert np.abs(np.tanh(mean) - torch_mean.tanh().numpy()).max() < 1e-6

@@ -232,3 +232,15 @@ def test_the_manifest_names_version_budget_and_episodes() -> None:
 def test_a_mistyped_method_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match="dsrl-na"):
         Learner(SPEC, "dsrl", SMALL, BimodalDecoder(), seed=0)
+
+
+def test_the_published_actor_is_the_average_that_the_setting_asks_for() -> None:
+    newest, averaged = learner(actor_average=1.0), learner(actor_average=0.05)
+    before = averaged.actor_arrays()["layer.0.weight"].copy()
+    for subject in (newest, averaged):
+        feed(subject, 1, 4)
+    learnt = newest.actor_arrays()["layer.0.weight"]
+    published = averaged.actor_arrays()["layer.0.weight"]
+    assert np.array_equal(newest.state()[0]["actor.parameters"], averaged.state()[0]["actor.parameters"])
+    assert np.array_equal(newest.state()[0]["actor.parameters"], newest.state()[0]["published.parameters"])
+    assert 0 < np.abs(published - before).max() < np.abs(learnt - before).max()

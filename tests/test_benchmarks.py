@@ -1,0 +1,55 @@
+"""The learning benchmark: its arithmetic on made-up cells, and that a cell is done once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.lid_opening import Cell, cells_of, code_digest, run_cell, summarise
+from robot_rl.config import load_task
+
+
+def made_up(successes: dict[str, list[float]]) -> dict[Cell, dict[str, Any]]:
+    return {
+        Cell("lid_opening", method, seed, 100, 100): {"success": value, "base_success": 0.4}
+        for method, values in successes.items()
+        for seed, value in enumerate(values)
+    }
+
+
+def test_the_summary_is_means_worst_seeds_and_pooled_intervals() -> None:
+    summary = summarise(made_up({"usr": [0.9, 0.8, 1.0], "dsrl-na": [0.6, 0.7, 0.5]}))
+    assert summary["lid_opening_usr_mean"] == pytest.approx(0.9)
+    assert summary["lid_opening_usr_min"] == 0.8
+    assert summary["lid_opening_base"] == pytest.approx(0.4)
+    low, high = summary["lid_opening_usr_interval"]
+    assert 0.85 < low < 0.9 < high < 0.94  # Wilson, 270 of 300
+
+
+def test_methods_are_compared_seed_by_seed() -> None:
+    even = summarise(made_up({"usr": [0.9, 0.8, 0.7], "dsrl-na": [0.6, 0.5, 0.4]}))
+    assert even["lid_opening_usr_minus_dsrl_na"] == pytest.approx(0.3)
+    assert even["lid_opening_usr_minus_dsrl_na_lower_95"] == pytest.approx(0.3)
+    uneven = summarise(made_up({"usr": [0.9, 0.5, 0.7], "dsrl-na": [0.4, 0.6, 0.5]}))
+    assert uneven["lid_opening_usr_minus_dsrl_na"] == pytest.approx(0.2)
+    assert uneven["lid_opening_usr_minus_dsrl_na_lower_95"] < 0
+
+
+@pytest.mark.parametrize("task", ["lid_opening", "lid_opening_strict"])
+def test_seeds_for_choosing_and_for_the_table_are_disjoint(task: str) -> None:
+    protocol = load_task(task).protocol
+    assert not set(protocol.seeds) & set(protocol.tuning_seeds)
+    assert {cell.seed for cell in cells_of([task], ["usr"], short=False)} == set(protocol.seeds)
+    assert {cell.seed for cell in cells_of([task], ["usr"], short=True)} <= set(protocol.tuning_seeds)
+
+
+def test_a_cell_that_is_done_is_read_and_not_run(tmp_path: Path) -> None:
+    cell = Cell("lid_opening", "usr", 0, 100, 100)
+    folder = cell.folder(tmp_path)
+    assert code_digest() in folder.name
+    folder.mkdir()
+    (folder / "cell.json").write_text(json.dumps({"success": 0.5}))
+    assert run_cell(cell, tmp_path) == {"success": 0.5}
