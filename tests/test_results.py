@@ -74,7 +74,7 @@ def test_the_curve_is_a_picture_with_ink_in_it(
     picture = np.asarray(Image.open(path).convert("RGB"))
     assert picture.shape[0] > 400
     assert picture.shape[1] > 800
-    assert 0.01 < (picture.min(-1) < 250).mean() < 0.7
+    assert 0.005 < (picture.max(-1) < 200).mean() < 0.5  # lines and letters; shading is lighter
 
 
 def test_the_curve_shows_what_is_in_it(tmp_path: Path) -> None:

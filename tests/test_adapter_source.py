@@ -1,0 +1,162 @@
+"""Which version acts: exactly the one due in lockstep, the newest verified one in real time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from robot_rl.adapter_source import LAG, LockstepAdapters, NewestAdapters, await_version
+from robot_rl.adapters.acting import BaseAdapter, SteeringAdapter
+from robot_rl.adapters.files import write_weights
+from robot_rl.errors import IntegrityError
+from robot_rl.learn.learner import Learner
+from robot_rl.store.episode import EpisodeWriter
+from robot_rl.store.labels import LabelLog
+from robot_rl.store.run import RunDirectory, RunInfo
+from robot_rl.types import Label, LabelValue
+from tests.learn.bandit import SMALL, SPEC, BimodalDecoder
+from tests.store.examples import SUCCESS, header
+
+METHOD = SMALL.model_copy(update={"hidden": 8, "warmup_episodes": 0})
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    return RunDirectory.create(tmp_path / "run", RunInfo("bandit", "dsrl-na", 0, SPEC.hash, "0.1.0"))
+
+
+def label(run: RunDirectory, episode: int, value: LabelValue = LabelValue.SUCCESS) -> None:
+    """Close `episode` and label it."""
+    EpisodeWriter(run, header(episode)).close(SUCCESS)
+    log = LabelLog(run.labels)
+    log.add(Label(f"label-{episode}", episode, value, "test"))
+    log.close()
+
+
+def publish(run: RunDirectory, version: int) -> None:
+    learner = Learner(SPEC, "dsrl-na", METHOD, BimodalDecoder(), seed=version)
+    write_weights(run.adapters, version, learner.actor_arrays(), {**learner.manifest(), "version": version})
+
+
+def damage(run: RunDirectory, version: int) -> None:
+    weights = run.adapters / f"{version:06d}.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+
+
+# --- lockstep -------------------------------------------------------------------------------------------------------
+
+
+def test_before_anything_is_learnt_the_base_policy_acts(run: RunDirectory) -> None:
+    source = LockstepAdapters(run, SPEC, METHOD)
+    for episode in range(1, 2 + LAG):
+        adapter = source.next(episode)
+        assert isinstance(adapter, BaseAdapter)
+        assert adapter.version == 0
+        label(run, episode)
+
+
+def test_exactly_the_version_due_acts_also_when_newer_ones_are_there(run: RunDirectory) -> None:
+    for number in range(1, 4):
+        label(run, number)
+        publish(run, number)
+    adapter = LockstepAdapters(run, SPEC, METHOD).next(4)
+    assert isinstance(adapter, SteeringAdapter)
+    assert adapter.version == 3 - LAG
+
+
+def test_it_is_waited_for_while_it_is_not_there(run: RunDirectory) -> None:
+    source = LockstepAdapters(run, SPEC, METHOD)
+    for number in range(1, 4):
+        label(run, number)
+    publish(run, 1)
+    assert source.next(4) is None
+    assert source.next(4) is None
+    publish(run, 2)
+    adapter = source.next(4)
+    assert adapter is not None
+    assert adapter.version == 2
+
+
+def test_the_version_due_is_fixed_when_an_episode_first_asks(run: RunDirectory) -> None:
+    """A correction that comes while the learner is waited for does not move the goal."""
+    source = LockstepAdapters(run, SPEC, METHOD)
+    for number in range(1, 4):
+        label(run, number)
+    assert source.next(4) is None
+    log = LabelLog(run.labels)
+    log.add(Label("correction", 2, LabelValue.DISCARD, "test"))
+    log.close()
+    for number in (1, 2):
+        publish(run, number)
+    adapter = source.next(4)
+    assert adapter is not None
+    assert adapter.version == 2
+
+
+def test_discarded_episodes_do_not_count(run: RunDirectory) -> None:
+    for number, value in ((1, LabelValue.SUCCESS), (2, LabelValue.DISCARD), (3, LabelValue.FAILURE)):
+        label(run, number, value)
+    publish(run, 1)
+    adapter = LockstepAdapters(run, SPEC, METHOD).next(4)
+    assert adapter is not None
+    assert adapter.version == 2 - LAG
+
+
+def test_a_damaged_version_is_an_error_and_not_another_version(run: RunDirectory) -> None:
+    for number in range(1, 4):
+        label(run, number)
+        publish(run, number)
+    damage(run, 2)
+    with pytest.raises(IntegrityError, match="000002"):
+        LockstepAdapters(run, SPEC, METHOD).next(4)
+
+
+# --- real time ------------------------------------------------------------------------------------------------------
+
+
+def test_in_real_time_the_newest_that_verifies_acts(run: RunDirectory) -> None:
+    source = NewestAdapters(run, SPEC, METHOD)
+    assert isinstance(source.next(1), BaseAdapter)
+    for version in (1, 2, 5):
+        publish(run, version)
+    assert source.next(2).version == 5
+    damage(run, 5)
+    assert source.next(3).version == 2
+    for version in (1, 2):
+        damage(run, version)
+    assert isinstance(source.next(4), BaseAdapter)
+
+
+# --- the end of a run -----------------------------------------------------------------------------------------------
+
+
+def test_the_last_version_knows_every_labelled_episode(run: RunDirectory) -> None:
+    for number in (1, 2):
+        label(run, number)
+    publish(run, 1)
+    asked = []
+
+    def pump() -> None:
+        asked.append(len(asked))
+        if len(asked) == 3:
+            publish(run, 2)
+
+    adapter = await_version(run, SPEC, pump)
+    assert adapter is not None
+    assert adapter.version == 2
+    assert len(asked) == 3
+
+
+def test_without_a_labelled_episode_there_is_nothing_to_wait_for(run: RunDirectory) -> None:
+    assert await_version(run, SPEC, lambda: pytest.fail("waited")) is None
+
+
+def test_what_the_pump_raises_ends_the_wait(run: RunDirectory) -> None:
+    label(run, 1)
+
+    def pump() -> None:
+        raise RuntimeError("the learner ended")
+
+    with pytest.raises(RuntimeError, match="the learner ended"):
+        await_version(run, SPEC, pump)
