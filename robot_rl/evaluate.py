@@ -74,7 +74,7 @@ def outcomes(
 ) -> list[int]:
     """0 or 1 per trial, in the order of the starts: two adapters' lists can be compared pair by pair.
 
-    A trial that ended as a fault (chunk after chunk refused by the filter) has no label and counts as 0.
+    A trial that ended as a fault (chunk after chunk refused by the filter) is asked for no label and counts as 0.
     """
     clock, scratch = SteppedClock(), Scratch()
     twin = load_twin(task, world, clock)
@@ -86,9 +86,17 @@ def outcomes(
 
     latch = LatchNotice(session, clearable=False)
 
+    def fail_the_unjudged() -> None:
+        """A session wants as many labels as trials: without this, another trial would stand in for a faulted one."""
+        for row in scratch.rows[-1:]:
+            if row.episode < session.episode and row.episode not in scratch.labels:
+                args = {"episode": row.episode, "value": "failure", "event_id": f"unjudged-{row.episode}"}
+                session.command("label", args | {"expected_revision": 0}, "evaluation", clock.now_ns())
+
     def pump() -> None:
         nonlocal done
         operator.poll()
+        fail_the_unjudged()
         latch.look()
         if len(scratch.labels) != done:
             done = len(scratch.labels)

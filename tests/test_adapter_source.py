@@ -135,7 +135,7 @@ def test_the_last_version_knows_every_labelled_episode(run: RunDirectory) -> Non
     for number in (1, 2):
         label(run, number)
     publish(run, 1)
-    asked = []
+    asked: list[int] = []
 
     def pump() -> None:
         asked.append(len(asked))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ import pytest
 
 from benchmarks.lid_opening import Cell, cells_of, code_digest, run_cell, summarise
 from robot_rl.config import load_task
+
+ROOT = Path(__file__).parent.parent
 
 
 def made_up(successes: dict[str, list[float]]) -> dict[Cell, dict[str, Any]]:
@@ -53,3 +57,16 @@ def test_a_cell_that_is_done_is_read_and_not_run(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "cell.json").write_text(json.dumps({"success": 0.5}))
     assert run_cell(cell, tmp_path) == {"success": 0.5}
+
+
+@pytest.mark.timeout(400)
+def test_the_short_form_runs_from_end_to_end(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.lid_opening", "--short", "--task", "lid_opening", "--method", "usr"]
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path)], capture_output=True, text=True, cwd=ROOT, timeout=390, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    figures = json.loads(done.stdout.strip().splitlines()[-1])
+    assert figures["lid_opening_episodes"] == 12
+    assert 0 <= figures["lid_opening_usr_mean"] <= 1
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")

@@ -14,6 +14,7 @@ TASK: dict[str, Any] = {
     "name": "push",
     "title": "Push a cube",
     "twin": "somewhere:Twin",
+    "demonstrator": "somewhere:demonstrate",
     "scene": {"anything": {"at": "all"}},
     "max_steps": 50,
     "home": [0.4, 0.0, 0.5],

@@ -94,7 +94,8 @@ def test_scratch_keeps_the_newest_label() -> None:
 
 
 def test_scratch_is_what_the_actor_needs_of_a_store() -> None:
-    scratch = Scratch()
-    recorder: Recorder = scratch
-    book: LabelBook = scratch
-    assert recorder is book
+    book: LabelBook = Scratch()
+    assert isinstance(book, Scratch)
+    recorder: Recorder = book
+    record_one(recorder)
+    assert [row.episode for row in book.episodes()] == [4]

@@ -14,6 +14,7 @@ from robot_rl.errors import ConfigError, SpecMismatch
 from robot_rl.protocols import Robot
 from robot_rl.testing.point_robot import PointRobot
 from robot_rl.twins import Cell, Split, load_object, load_twin
+from sim_twin.lid_opening import Truth
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +70,8 @@ class NotedTwin:
     def reset_objects(self, start: Any) -> None:
         self.resets.append(("objects", start))
 
-    def truth(self) -> str:
-        return "as the simulator has it"
+    def truth(self) -> Truth:
+        return Truth(0.2, 0.0, 0.0, success=False, failed=True)
 
 
 def cell(**settings: Any) -> tuple[Cell, NotedTwin]:
@@ -82,14 +83,15 @@ def test_a_cell_resets_the_arm_too_and_trains_if_nothing_else_is_said() -> None:
     subject, twin = cell()
     subject.reset(3)
     assert twin.resets == [("whole", (Split.TRAIN, 5, 3))]
-    assert isinstance(subject, Twin)
+    port: Twin = subject  # what the actor takes
+    assert port.is_twin
 
 
 def test_a_cell_can_leave_the_arm_alone_and_evaluate() -> None:
     subject, twin = cell(split=Split.EVALUATE, whole=False)
     subject.reset(3)
     assert twin.resets == [("objects", (Split.EVALUATE, 5, 3))]
-    assert subject.truth() == "as the simulator has it"
+    assert subject.truth() == twin.truth()
 
 
 def test_the_splits_are_four_different_numbers() -> None:

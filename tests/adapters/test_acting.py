@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from robot_rl.adapters.acting import (
 )
 from robot_rl.adapters.files import write_weights
 from robot_rl.adapters.layout import SteeringLayout
-from robot_rl.errors import BadObservation, SpecMismatch
+from robot_rl.errors import BadObservation, IntegrityError, SpecMismatch
 from robot_rl.learn.learner import Learner
 from robot_rl.learn.sac import actor_weights
 from robot_rl.protocols import Adapter
@@ -156,6 +157,23 @@ def test_the_newest_version_that_verifies_is_used(tmp_path: Path) -> None:
     newest = newest_verified(tmp_path, SPEC)
     assert newest is not None
     assert newest.version == 2
+
+
+def cut(content: bytes) -> bytes:
+    return content[:-7]
+
+
+def flip(content: bytes) -> bytes:
+    return content[:-1] + bytes([content[-1] ^ 1])
+
+
+@pytest.mark.parametrize("damage", [cut, flip, lambda content: b""], ids=["truncated", "one bit", "empty"])
+def test_a_damaged_version_is_refused(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    write(tmp_path, 1, seed=0)
+    weights = tmp_path / "000001.safetensors"
+    weights.write_bytes(damage(weights.read_bytes()))
+    with pytest.raises(IntegrityError, match="000001"):
+        load_adapter(tmp_path, 1, SPEC)
 
 
 def test_an_adapter_of_another_policy_is_refused(tmp_path: Path) -> None:

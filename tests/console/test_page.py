@@ -371,8 +371,9 @@ def test_many_viewers_share_one_poll(
     for viewer in pages:
         viewer.goto(origin)
         shows(viewer, "RUNNING")
-    asked = 0
+    asked, began = 0, time.monotonic()
     pages[0].wait_for_timeout(1000)
+    polls, seconds = asked, time.monotonic() - began  # a busy machine waits longer than it was asked to
     for viewer in pages:
         viewer.close()
-    assert asked <= 11
+    assert polls <= 10 * seconds + 2

@@ -61,9 +61,10 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def make_run(path: Path, policy: Path) -> RunDirectory:
+def make_run(path: Path, policy: Path, **settings: Any) -> RunDirectory:
+    """`settings` replace some of the method's."""
     task = yaml.safe_load((TASKS_DIR / "lid_opening.yaml").read_text())
-    task["methods"] = {"usr": METHOD.model_dump(mode="json")}
+    task["methods"] = {"usr": METHOD.model_dump(mode="json") | settings}
     spec = FlowPolicy.load(policy).spec
     run = RunDirectory.create(path, RunInfo("lid_opening", "usr", 3, spec.hash, "0.1.0"))
     run.task_yaml.write_text(yaml.safe_dump(task))
@@ -313,6 +314,29 @@ def test_a_kill_costs_nothing_and_a_signal_ends_it_in_order(tmp_path: Path, poli
         second.terminate()
         assert second.wait(10) == 0
     assert same(weights(whole, 4), weights(broken, 4))
+
+
+def test_a_kill_in_the_middle_of_a_budget_costs_that_budget_and_nothing_else(tmp_path: Path, policy: Path) -> None:
+    """The third budget is cut off while its updates are counted up, and done anew by the next life."""
+    whole, broken = (make_run(tmp_path / name, policy, utd=40) for name in ("whole", "broken"))
+    budget = 40 * CHUNKS
+    for run in (whole, broken):
+        fill(run, 3)
+    with service(whole) as learner:
+        while learner.step():
+            pass
+    with process(broken) as first:
+        deadline = time.monotonic() + 30
+        while not (broken.learner_json.exists() and 2 * budget < status(broken)["updates"]):
+            assert time.monotonic() < deadline, "the third budget did not begin"
+            time.sleep(0.001)
+        first.send_signal(signal.SIGKILL)
+        first.wait(10)
+    assert 2 * budget < status(broken)["updates"] < 3 * budget, "it ended in the middle"
+    assert numbers(broken.adapters) == [1, 2]
+    with process(broken) as second:
+        wait_for_version(broken, 3, second)
+    assert all(same(weights(whole, version), weights(broken, version)) for version in (1, 2, 3))
 
 
 def test_what_is_no_run_is_said_in_one_line(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def env() -> Iterator[LidOpeningEnv]:
 
 @pytest.mark.parametrize("name", IDS)
 def test_gymnasiums_own_checks_have_nothing_to_say(name: str) -> None:
-    """pytest makes their warnings errors."""
+    """Pytest makes their warnings errors."""
     made = gymnasium.make(name, render_mode="rgb_array")
     check_env(made.unwrapped)
     made.close()

@@ -67,7 +67,9 @@ def experts(twin: LidOpeningTwin, **settings: object) -> list[Expert]:
     ("settings", "share"),
     [({"left_share": 0.5}, 0.5), ({"left_share": 0.9}, 0.9), ({"ears": "left"}, 1.0), ({"ears": "right"}, 0.0)],
 )
-def test_the_ears_are_chosen_as_the_settings_say(twin: LidOpeningTwin, settings: dict[str, object], share: float) -> None:
+def test_the_ears_are_chosen_as_the_settings_say(
+    twin: LidOpeningTwin, settings: dict[str, object], share: float
+) -> None:
     left = np.mean([expert.side > 0 for expert in experts(twin, **settings)])
     assert left == pytest.approx(share, abs=0.06 if 0 < share < 1 else 0)
 

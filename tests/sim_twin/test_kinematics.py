@@ -36,7 +36,7 @@ def test_it_follows_a_moving_target(twin: LidOpeningTwin) -> None:
     arm, goal = CartesianArm(twin.model, FACING_X), np.array([0.45, 0.0, 0.47])
     before = arm.reset(goal)
     for _ in range(15):
-        goal = goal + [0.010, 0.005, -0.004]
+        goal = goal + np.array([0.010, 0.005, -0.004])
         joints = arm.track(goal)
         assert np.abs(joints - before).max() < 0.15, "one control step is a small motion"
         before = joints

@@ -284,6 +284,25 @@ def test_success_needs_an_open_lid_on_a_bin_that_stands_where_it_stood(
     assert truth.tilt == pytest.approx(roll, abs=1e-6)
 
 
+@pytest.mark.parametrize(("angle", "missed"), [(0.0, True), (0.15, True), (0.25, False)])
+def test_a_hand_behind_the_hinge_of_a_closed_lid_has_missed_it(
+    twin: LidOpeningTwin, angle: float, missed: bool
+) -> None:
+    """The bin is put under the hand instead of the hand behind the bin: what counts is where they stand."""
+    x, y, _ = true_tcp(twin)
+    hinge = twin.model.joint("lid_hinge").qposadr[0]
+    for behind, failed in ((-0.01, False), (0.01, missed)):
+        twin.reset_objects(replace(twin.start, x=x - twin.scene.bin.depth / 2 - behind, y=y, yaw=0.0))
+        twin.data.qpos[hinge] = angle
+        assert twin.truth().failed is failed
+
+
+def test_before_the_bin_the_hand_has_missed_nothing_whatever_the_yaw(twin: LidOpeningTwin) -> None:
+    for yaw in (-0.25, 0.0, 0.25):
+        twin.reset(replace(twin.draw(Split.TRAIN, 0, 0), yaw=yaw))
+        assert not twin.truth().failed
+
+
 # --- the broken ear -------------------------------------------------------------------------------------------------
 
 

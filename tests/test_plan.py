@@ -1,0 +1,115 @@
+"""A run's directory, made and taken up again."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from robot_rl import __version__
+from robot_rl.config import TASKS_DIR, load_task, task_path
+from robot_rl.errors import ConfigError, IntegrityError, SpecMismatch, StoreError
+from robot_rl.plan import RunPlan, checkpoint_path, connect_policy, learner_status, load_policy, new_run, open_run
+from robot_rl.store.files import write_json
+from tests.small_task import write_small_task
+
+
+def test_a_new_run_has_its_own_copies_and_opens_as_it_was_made(tmp_path: Path) -> None:
+    run, info = new_run(tmp_path / "run", "lid_opening", "usr", 7, {"episodes": 5})
+    assert run.task_yaml.read_bytes() == (TASKS_DIR / "lid_opening.yaml").read_bytes()
+    assert run.policy.read_bytes() == (TASKS_DIR / "lid_opening.safetensors").read_bytes()
+    opened, again, task, policy = open_run(tmp_path / "run")
+    assert opened == run
+    assert again == info
+    assert (info.task, info.method, info.seed, info.code_version) == ("lid_opening", "usr", 7, __version__)
+    assert info.arguments == {"episodes": 5}
+    assert policy.spec.hash == info.spec_hash
+    plan = RunPlan(run, info, task, policy, 5, auto_label=True, console_port=None)
+    assert plan.method == task.method("usr")
+
+
+def test_a_run_does_not_change_with_the_task_file_it_was_made_from(tmp_path: Path) -> None:
+    source = write_small_task(tmp_path)
+    new_run(tmp_path / "run", str(source), "usr", 0, {})
+    source.write_text("name: spoilt")
+    _, _, task, _ = open_run(tmp_path / "run")
+    assert task.name == "small"
+
+
+def test_a_directory_that_holds_a_run_is_not_overwritten(tmp_path: Path) -> None:
+    new_run(tmp_path / "run", "lid_opening", "usr", 0, {})
+    before = (tmp_path / "run" / "run.json").read_bytes()
+    with pytest.raises(StoreError, match="resume it"):
+        new_run(tmp_path / "run", "lid_opening_strict", "dsrl-na", 1, {})
+    assert (tmp_path / "run" / "run.json").read_bytes() == before
+    assert load_task(tmp_path / "run" / "task.yaml").name == "lid_opening"
+
+
+@pytest.mark.parametrize(
+    ("task", "method", "hint"), [("lid_openin", "usr", "lid_opening"), ("lid_opening", "us", "usr")]
+)
+def test_a_mistyped_name_makes_no_directory(tmp_path: Path, task: str, method: str, hint: str) -> None:
+    with pytest.raises(ConfigError, match=f"did you mean '{hint}'"):
+        new_run(tmp_path / "run", task, method, 0, {})
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_policy_says_how_to_make_it(tmp_path: Path) -> None:
+    source = write_small_task(tmp_path, policy={"checkpoint": "nowhere.safetensors"})
+    with pytest.raises(IntegrityError, match="robot-rl pretrain small"):
+        load_policy(load_task(source), source)
+
+
+def test_a_checkpoint_is_beside_its_task_file_or_where_it_says(tmp_path: Path) -> None:
+    task, absolute = load_task("lid_opening"), load_task(write_small_task(tmp_path))
+    assert checkpoint_path(task, task_path("lid_opening")) == TASKS_DIR / "lid_opening.safetensors"
+    assert checkpoint_path(absolute, tmp_path / "small.yaml") == TASKS_DIR / "lid_opening.safetensors"
+
+
+def test_another_policy_in_the_run_is_refused(tmp_path: Path) -> None:
+    run, _ = new_run(tmp_path / "run", "lid_opening", "usr", 0, {})
+    for suffix in (".safetensors", ".json"):
+        shutil.copyfile(TASKS_DIR / f"lid_opening_strict{suffix}", run.policy.with_suffix(suffix))
+    with pytest.raises(SpecMismatch, match="put the file back"):
+        open_run(run.path)
+
+
+def test_a_damaged_policy_in_the_run_is_refused(tmp_path: Path) -> None:
+    run, _ = new_run(tmp_path / "run", "lid_opening", "usr", 0, {})
+    content = bytearray(run.policy.read_bytes())
+    content[-1] ^= 1
+    run.policy.write_bytes(bytes(content))
+    with pytest.raises(IntegrityError, match="sha256"):
+        open_run(run.path)
+
+
+def test_what_is_no_run_is_said(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="is not a run"):
+        open_run(tmp_path)
+
+
+# --- the policy that acts -------------------------------------------------------------------------------------------
+
+
+def test_without_an_endpoint_the_runs_own_policy_acts() -> None:
+    local = load_policy(load_task("lid_opening"), task_path("lid_opening"))
+    assert connect_policy(None, local) is local
+
+
+def test_an_endpoint_must_be_one() -> None:
+    local = load_policy(load_task("lid_opening"), task_path("lid_opening"))
+    with pytest.raises(ConfigError, match=r"tcp://HOST:PORT or ipc://PATH.*'http://x'"):
+        connect_policy("http://x", local)
+
+
+# --- the learner's word ---------------------------------------------------------------------------------------------
+
+
+def test_the_learners_status_is_its_newest_and_none_before_its_first(tmp_path: Path) -> None:
+    run, _ = new_run(tmp_path / "run", "lid_opening", "usr", 0, {})
+    assert learner_status(run, alive=True) is None
+    write_json(run.learner_json, {"updates": 12, "alive": True})
+    assert learner_status(run, alive=False) == {"updates": 12, "alive": False}
+    run.learner_json.write_text("{cut sho")
+    assert learner_status(run, alive=True) is None
