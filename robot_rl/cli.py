@@ -39,9 +39,7 @@ def run(
     policy: Annotated[
         str | None, typer.Option(help="endpoint of a policy server, tcp://HOST:PORT  [default: in this process]")
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="the run's directory  [default: runs/TASK-METHOD-SEED-TIME]")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="the run's directory  [default: runs/TASK-METHOD-SEED-TIME]")] = None,
     resume: Annotated[Path | None, typer.Option(help="go on with this run; its own settings count")] = None,
     no_console: Annotated[bool, typer.Option("--no-console", help="no operator's page")] = False,
     port: Annotated[

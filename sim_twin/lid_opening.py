@@ -179,7 +179,7 @@ class LidOpeningTwin:
     # --- inside ---
 
     def _past_bin(self) -> float:
-        """m that the TCP is behind the bin's hinge, along the direction in which the bin looks."""
+        """How far (m) the TCP is behind the bin's hinge, along the direction in which the bin looks."""
         bin_id = self.model.body("bin").id
         backward = self.data.xmat[bin_id, [0, 3]]
         offset = self._true_tcp()[:2] - self.data.xpos[bin_id, :2]

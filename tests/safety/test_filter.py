@@ -272,9 +272,7 @@ def test_a_chunk_within_the_limits_may_be_started() -> None:
 
 @pytest.mark.parametrize("chunk", [np.zeros((0, 4)), np.zeros(4), np.zeros((1, 2, 4))], ids=lambda a: str(a.shape))
 def test_what_is_no_chunk_is_refused(chunk: Array) -> None:
-    assert check_chunk(LIMITS, HERE, REST, chunk) == (
-        f"expected a chunk [T, 4] with T > 0, got {list(chunk.shape)}"
-    )
+    assert check_chunk(LIMITS, HERE, REST, chunk) == (f"expected a chunk [T, 4] with T > 0, got {list(chunk.shape)}")
 
 
 def test_rows_of_another_size_are_refused() -> None:

@@ -9,7 +9,8 @@ from robot_rl.config import TaskConfig
 from robot_rl.policy.demonstrations import Demonstrations
 from robot_rl.twins import load_object
 from sim_twin.demos import AFTER_SUCCESS, demonstrate
-from sim_twin.lid_opening import ACTION_SPACE
+from sim_twin.lid_opening import ACTION_SPACE, LidOpeningTwin
+from sim_twin.starts import Start
 
 COUNT = 6
 
@@ -41,7 +42,7 @@ def test_each_begins_at_home_and_rises_to_the_end(recorded: tuple[Demonstrations
     rows, _ = recorded
     for episode in range(COUNT):
         path = rows.tcp_pose[rows.episode == episode]
-        assert np.allclose(path[0, :3], [0.42, 0.0, 0.47], atol=1e-3), "the robot they were taken on has no error"
+        assert np.allclose(path[0, :3], [0.42, 0.0, 0.47], atol=1e-3)
         assert path[-1, 2] > 0.5, "the lid is up"
 
 
@@ -52,6 +53,20 @@ def test_both_ears_are_shown_also_where_one_will_be_broken(recorded: tuple[Demon
         tcp, (x, y, _, yaw) = rows.tcp_pose[rows.episode == episode][-1], rows.bin_pose[rows.episode == episode][0]
         sides.append(np.sign(np.cos(yaw) * (tcp[1] - y) - np.sin(yaw) * (tcp[0] - x)))
     assert {-1.0, 1.0} == set(sides)
+
+
+def test_the_robot_they_are_taken_on_is_calibrated(strict: TaskConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    errors: list[float] = []
+    reset = LidOpeningTwin.reset
+
+    def noted(twin: LidOpeningTwin, start: Start) -> None:
+        errors.append(start.height_error)
+        reset(twin, start)
+
+    monkeypatch.setattr(LidOpeningTwin, "reset", noted)
+    demonstrate(strict, 2, 0, lambda done: None)
+    assert len(errors) > 2, "one in the constructor, one a demonstration"
+    assert set(errors[1:]) == {0.0}
 
 
 def test_a_seed_gives_the_same_demonstrations(task: TaskConfig) -> None:

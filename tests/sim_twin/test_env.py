@@ -130,6 +130,12 @@ def test_the_reward_is_one_at_the_end_of_a_success(env: LidOpeningEnv) -> None:
     assert info["lid_angle"] > 1.3
 
 
+def test_a_success_in_the_last_step_is_no_truncation(env: LidOpeningEnv, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps, _ = act(env, 0.0)
+    monkeypatch.setattr(env, "_task", env._task.model_copy(update={"max_steps": len(steps)}))
+    assert act(env, 0.0)[0][-1] == (1.0, True, False)
+
+
 def test_a_bin_that_is_pushed_away_ends_the_episode_without_reward(env: LidOpeningEnv) -> None:
     steps, info = act(env, 0.012)
     assert steps[-1] == (0.0, True, False)

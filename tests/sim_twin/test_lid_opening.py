@@ -201,6 +201,8 @@ def test_a_hold_drops_the_commands_that_are_still_under_way(real_world: LidOpeni
     for _ in range(5):
         real_world.hold()
     assert np.allclose(true_tcp(real_world), before, atol=5e-4)
+    real_world.apply(STILL)
+    assert np.allclose(true_tcp(real_world), before, atol=5e-4), "nor do they come back with the next command"
 
 
 def test_pushing_against_the_table_does_not_wind_up(twin: LidOpeningTwin) -> None:
