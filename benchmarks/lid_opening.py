@@ -3,8 +3,8 @@
 For each task, method and seed of the task's protocol: train in lockstep, then evaluate adapter and frozen policy on
 the same starts, which were never trained on. Seeds, episodes and trials are the task file's; nothing is chosen here, and the
 newest adapter is the one that is judged. A cell (task, method, seed, code) that is done is not done again, and one that
-was interrupted goes on where it was; `--short` is a small one for CI, which shows that the benchmark runs, not how well
-the methods learn.
+was interrupted goes on where it was; `--short` is a small one for CI, which shows that the benchmark runs, not how
+well the methods learn.
 """
 
 from __future__ import annotations
