@@ -1,10 +1,10 @@
 """`python -m benchmarks.lid_opening`: does the adapter learn to open the lid, and does it need what USR adds?
 
 For each task, method and seed of the task's protocol: train in lockstep, then evaluate adapter and frozen policy on
-the same starts, which were never trained on. Seeds, episodes and trials are the task file's; nothing is chosen here, and the
-newest adapter is the one that is judged. A cell (task, method, seed, code) that is done is not done again, and one that
-was interrupted goes on where it was; `--short` is a small one for CI, which shows that the benchmark runs, not how
-well the methods learn.
+the same starts, which were never trained on. Seeds, episodes and trials are the task file's; nothing is chosen here,
+and the newest adapter is the one that is judged. A cell (task, method, seed, code) that is done is not done again, and
+one that was interrupted goes on where it was; `--short` is a small one for CI, which shows that the benchmark runs, not
+how well the methods learn.
 """
 
 from __future__ import annotations
