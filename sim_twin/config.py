@@ -100,9 +100,9 @@ class SuccessConfig(Section):
     tilt: float
     """rad: and upright within this."""
     ajar: float
-    """rad: a lid below this is closed; and if it is, while the TCP is `overshoot` m behind the hinge, the hand missed
-    it: a person would end the episode here."""
+    """rad: a lid below this is closed."""
     overshoot: float
+    """m: with the TCP this far behind the hinge and the lid closed, the hand missed it, and a person ends the episode."""
 
 
 class CameraConfig(Section):

@@ -75,7 +75,7 @@ class Oracle:
         return noise
 
     def _plan(self, expert: Expert, observation: Observation) -> Array:
-        """[T, 3] m: the expert's displacements from here, if each is carried out; its phase moves on by one chunk."""
+        """[T, 3] m: the expert's displacements from here, if each is carried out; its phase moves on by one step."""
         rows = []
         seen = observation
         for step in range(self._policy.spec.horizon):
