@@ -102,7 +102,7 @@ class SuccessConfig(Section):
     ajar: float
     """rad: a lid below this is closed."""
     overshoot: float
-    """m: with the TCP this far behind the hinge and the lid closed, the hand missed it, and a person ends the episode."""
+    """m: with the TCP this far behind the hinge and the lid closed, the hand missed: a person ends the episode."""
 
 
 class CameraConfig(Section):
