@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
 
 from robot_rl.adapters.acting import BaseAdapter, load_adapter, newest_verified
 from robot_rl.adapters.files import numbers
 from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.config import MethodConfig
+from robot_rl.errors import IntegrityError
 from robot_rl.protocols import Adapter
 from robot_rl.store.run import RunDirectory
 from robot_rl.store.training import labelled_episodes
 from robot_rl.types import PolicySpec
+
+log = logging.getLogger(__name__)
 
 POLL_S = 0.02
 LAG = 1
@@ -22,23 +29,39 @@ LAG = 1
 
 @dataclass
 class LockstepAdapters:
-    """For the episode after n labelled ones, the version that was trained on the first n - `LAG`."""
+    """For the episode after some labelled ones, the version that was trained on all of them but the newest `LAG`.
+
+    A version that is damaged, or that will not come any more because newer ones are there, is replaced by the newest
+    older one that verifies, and the log says so.
+    """
 
     run: RunDirectory
     spec: PolicySpec
     method: MethodConfig
     _due: tuple[int, int] = field(default=(0, 0), repr=False)
-    """(episode, the version it is to have)."""
+    """(episode, the episode through which its version is to have been trained; 0: none)."""
 
     def next(self, episode: int) -> Adapter | None:
         if self._due[0] != episode:
-            self._due = episode, max(0, len(labelled_episodes(self.run)) - LAG)
-        version = self._due[1]
-        if version == 0:
-            return BaseAdapter(SteeringLayout(self.spec, self.method))
-        if version not in numbers(self.run.adapters):
+            labelled = [number for number, _ in labelled_episodes(self.run)]
+            self._due = episode, labelled[-1 - LAG] if len(labelled) > LAG else 0
+        due = self._due[1]
+        base = BaseAdapter(SteeringLayout(self.spec, self.method))
+        if due == 0:
+            return base
+        versions = published(self.run.adapters)
+        if max(versions, default=0) < due:
             return None
-        return load_adapter(self.run.adapters, version, self.spec)
+        for through in sorted((known for known in versions if known <= due), reverse=True):
+            try:
+                adapter = load_adapter(self.run.adapters, versions[through], self.spec)
+            except IntegrityError as error:
+                log.warning("an adapter version is not used: %s", error)
+                continue
+            if through != due:
+                log.warning("no version through episode %d: version %d acts", due, adapter.version)
+            return adapter
+        return base
 
 
 @dataclass(frozen=True)
@@ -55,12 +78,33 @@ class NewestAdapters:
 
 
 def await_version(run: RunDirectory, spec: PolicySpec, pump: Callable[[], object]) -> Adapter | None:
-    """Wait until the learner has published the version that knows every labelled episode; None if there is none.
+    """Wait until the learner has published a version that knows every labelled episode; None if there is none.
 
     `pump` is called meanwhile, and ends the wait by raising.
     """
-    version = len(labelled_episodes(run))
-    while version and version not in numbers(run.adapters):
+    last = max((episode for episode, _ in labelled_episodes(run)), default=0)
+    while max(published(run.adapters), default=0) < last:
         pump()
         time.sleep(POLL_S)
-    return load_adapter(run.adapters, version, spec) if version else None
+    return newest_verified(run.adapters, spec) if last else None
+
+
+def published(directory: Path) -> dict[int, int]:
+    """Last episode that a version was trained on -> that version, by the manifests that can be read."""
+    manifests = (_through(path, path.stat().st_mtime_ns) for path in manifests_in(directory))
+    return {through: version for through, version in manifests if through}
+
+
+def manifests_in(directory: Path) -> list[Path]:
+    """The adapter manifests of a run, the oldest first."""
+    return [directory / f"{number:06d}.json" for number in numbers(directory)]
+
+
+@lru_cache(maxsize=4096)
+def _through(path: Path, changed_ns: int) -> tuple[int, int]:
+    try:
+        manifest = json.loads(path.read_bytes())
+        return int(manifest["through_episode"]), int(manifest["version"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        log.warning("an adapter manifest is not used: %s: %s", path, error)
+        return 0, 0

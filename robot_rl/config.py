@@ -7,10 +7,10 @@ The twin's own section is handed on as it is: `sim_twin` checks it.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from robot_rl.errors import ConfigError, nearest
 from robot_rl.types import canonical_hash
@@ -21,7 +21,7 @@ TASKS_DIR = Path(__file__).parent / "tasks"
 class Section(BaseModel):
     """A part of a task file: frozen, and nothing unknown in it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class LimitsConfig(Section):
@@ -59,11 +59,11 @@ class PolicyConfig(Section):
 
     checkpoint: str
     """File name beside the task file, or a path: safetensors with its manifest."""
-    demonstrations: int = 600
-    horizon: int = 8
+    demonstrations: int = Field(default=600, ge=1)
+    horizon: int = Field(default=8, ge=1)
     """T, steps per chunk."""
-    hidden: int = 256
-    layers: int = 3
+    hidden: int = Field(default=256, ge=1)
+    layers: int = Field(default=3, ge=1)
     embedding: int = 64
     """Size of the observation embedding c."""
     latent: int = 16
@@ -73,7 +73,7 @@ class PolicyConfig(Section):
     """Euler steps from noise to chunk."""
     train_steps: int = 2000
     bottleneck_steps: int = 1000
-    batch: int = 512
+    batch: int = Field(default=512, ge=1)
     learning_rate: float = 2e-3
     seed: int = 0
 
@@ -82,37 +82,37 @@ class MethodConfig(Section):
     """One adapter's settings; the field's names, see `robot_rl.adapters`."""
 
     noise_layout: Literal["full", "repeat"] = "full"
-    noise_bound: float = 1.5
+    noise_bound: float = Field(default=1.5, gt=0)
     """b_W: the actor's noise lies in [-b_W, b_W]."""
     residual_layout: Literal["none", "constant", "per_step"] = "none"
-    residual_scale: tuple[float, ...] = ()
+    residual_scale: tuple[Annotated[float, Field(ge=0, le=1)], ...] = ()
     """alpha: bound of the residual per control step, SI units, one per action entry (0 leaves an entry alone)."""
-    residual_horizon: int = 0
+    residual_horizon: int = Field(default=0, ge=0)
     """H: executed chunks over which the chance of applying the residual rises from 0 to 1."""
-    warmup_episodes: int = 10
+    warmup_episodes: int = Field(default=10, ge=0)
     """Episodes of the base policy (w ~ N(0, I)) before the adapter acts."""
-    utd: float = 5.0
+    utd: float = Field(default=5.0, gt=0)
     """Gradient updates per executed chunk."""
-    gamma: float = 0.97
+    gamma: float = Field(default=0.97, gt=0, le=1)
     """Discount per chunk."""
-    learning_rate: float = 3e-4
-    actor_learning_rate: float = 3e-4
-    tau: float = 0.01
-    hidden: int = 256
-    layers: int = 3
-    critics: int = 2
+    learning_rate: float = Field(default=3e-4, gt=0)
+    actor_learning_rate: float = Field(default=3e-4, gt=0)
+    tau: float = Field(default=0.01, gt=0, le=1)
+    hidden: int = Field(default=256, ge=1)
+    layers: int = Field(default=3, ge=1)
+    critics: int = Field(default=2, ge=1)
     critic_reduce: Literal["min", "mean"] = "min"
     layer_norm: bool = True
-    batch: int = 256
-    distill_steps: int = 1
+    batch: int = Field(default=256, ge=1)
+    distill_steps: int = Field(default=1, ge=1)
     """N_D: distillation steps of the noise-aliased (or combined) critic per update."""
-    pool: int = 16
+    pool: int = Field(default=16, ge=0)
     """K (noise, chunk) pairs stored per state for distillation; 0 decodes afresh."""
     bootstrap: Literal["decode", "distilled"] = "decode"
     """Where the TD target's value of the next state comes from: a fresh decode, or the distilled critic."""
-    actor_average: float = 1.0
+    actor_average: float = Field(default=1.0, gt=0, le=1)
     """Rate per update at which the published actor follows the learnt one (Polyak averaging); 1: as it is."""
-    initial_temperature: float = 0.1
+    initial_temperature: float = Field(default=0.1, gt=0)
     target_entropy: float = 0.0
     """Of the squashed action in [-1, 1]^S, before the scaling by b_W."""
     entropy_in_target: bool = False
@@ -125,14 +125,14 @@ class MethodConfig(Section):
 class ProtocolConfig(Section):
     """How this task is measured; fixed before a run and never bent."""
 
-    episodes: int
+    episodes: int = Field(ge=1)
     seeds: tuple[int, ...]
     """Training seeds of the table."""
     tuning_seeds: tuple[int, ...]
     """Seeds on which settings were chosen; disjoint from `seeds`."""
-    trials: int
+    trials: int = Field(ge=1)
     """Evaluation trials per seed."""
-    baseline_trials: int = 100
+    baseline_trials: int = Field(default=100, ge=1)
     """Trials of the frozen policy before a run, on starts kept for choosing: the page's dashed line."""
 
 
@@ -147,7 +147,7 @@ class TaskConfig(Section):
     """Who records demonstrations in the twin, as "module:function"."""
     scene: dict[str, Any]
     """The twin's own section."""
-    max_steps: int
+    max_steps: int = Field(ge=1)
     """Control steps after which an episode is truncated."""
     home: tuple[float, float, float]
     """m, base frame: TCP position where episodes begin and where the arm retreats to."""
@@ -156,6 +156,13 @@ class TaskConfig(Section):
     policy: PolicyConfig
     methods: dict[str, MethodConfig]
     protocol: ProtocolConfig
+
+    @model_validator(mode="after")
+    def _home_is_reachable(self) -> TaskConfig:
+        low, high = self.limits.workspace_low, self.limits.workspace_high
+        if not all(a <= h <= b for a, h, b in zip(low, self.home, high, strict=True)):
+            raise ValueError(f"home {self.home} m lies outside the workspace {low} to {high} m")
+        return self
 
     @property
     def hash(self) -> str:
@@ -176,7 +183,11 @@ def task_names() -> list[str]:
 
 def load_task(name: str | Path) -> TaskConfig:
     """Read a task by name or by path. Raises `ConfigError`."""
-    return parse_task(task_path(name).read_text(), str(name))
+    path = task_path(name)
+    try:
+        return parse_task(path.read_text(encoding="utf-8"), str(name))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as UTF-8 text: {error}") from error
 
 
 def task_path(name: str | Path) -> Path:

@@ -14,7 +14,7 @@ from robot_rl.errors import ConfigError, IntegrityError, SpecMismatch, StoreErro
 from robot_rl.policy.flow import FlowPolicy
 from robot_rl.policy.remote import RemotePolicy
 from robot_rl.protocols import FrozenPolicy
-from robot_rl.store.files import read_json
+from robot_rl.store.files import read_json, sha256_file
 from robot_rl.store.run import RunDirectory, RunInfo
 
 
@@ -69,14 +69,17 @@ def new_run(
         seed=seed,
         spec_hash=policy.spec.hash,
         code_version=__version__,
-        arguments=arguments,
+        arguments={**arguments, "task_sha256": sha256_file(task_file)},
     )
     source = checkpoint_path(task, task_file)
-    path.mkdir(parents=True, exist_ok=True)
-    if not (path / "run.json").exists():
-        shutil.copyfile(task_file, path / "task.yaml")
-        for suffix in (".safetensors", ".json"):
-            shutil.copyfile(source.with_suffix(suffix), RunDirectory(path).policy.with_suffix(suffix))
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if not (path / "run.json").exists():
+            shutil.copyfile(task_file, path / "task.yaml")
+            for suffix in (".safetensors", ".json"):
+                shutil.copyfile(source.with_suffix(suffix), RunDirectory(path).policy.with_suffix(suffix))
+    except OSError as error:
+        raise StoreError(f"cannot make the run's directory {path}: {error.strerror or error}") from error
     return RunDirectory.create(path, info), info
 
 
@@ -89,6 +92,13 @@ def open_run(path: Path) -> tuple[RunDirectory, RunInfo, TaskConfig, FlowPolicy]
         raise SpecMismatch(
             f"{run.path}: the run began with the policy of spec {info.spec_hash[:12]}, {run.policy.name} is "
             f"{policy.spec.hash[:12]} ({policy.spec.policy_id}); put the file back"
+        )
+    found = sha256_file(run.task_yaml)
+    begun = str(info.arguments.get("task_sha256", found))
+    if begun != found:
+        raise SpecMismatch(
+            f"{run.task_yaml}: the run began with the file of sha256 {begun[:12]}, this one has {found[:12]}; "
+            "put the file back, or begin a new run"
         )
     return run, info, load_task(run.task_yaml), policy
 

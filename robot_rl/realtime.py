@@ -14,8 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
-from robot_rl.adapter_source import POLL_S, NewestAdapters
-from robot_rl.adapters.files import numbers
+from robot_rl.adapter_source import NewestAdapters, await_version
 from robot_rl.clock import RealClock
 from robot_rl.control.actor import Actor, RunView
 from robot_rl.control.motion import Motion
@@ -31,7 +30,6 @@ from robot_rl.services.guard import GuardClient
 from robot_rl.services.session import Served, session_handlers
 from robot_rl.services.store import StoreClient
 from robot_rl.store.run import RunDirectory
-from robot_rl.store.training import labelled_episodes
 
 T = TypeVar("T")
 
@@ -112,9 +110,12 @@ def run_realtime(plan: RunPlan, watch: Callable[[Actor], None], announce: Callab
         )
         stack.enter_context(Served(ends["actor"], session_handlers(actor.snapshot, command)))
         actor.run()
-        for _ in _until_learned(run):
+
+        def wait() -> None:
             children.tend()
             watch(actor)
+
+        await_version(run, plan.policy.spec, pump=wait)
 
 
 @contextmanager
@@ -140,11 +141,3 @@ def _answered(children: Children, ask: Callable[[], T]) -> T:
             children.tend()
             if time.monotonic() > deadline:
                 raise
-
-
-def _until_learned(run: RunDirectory) -> Iterator[None]:
-    """Turns of waiting until there is an adapter version that knows every labelled episode: the run's result."""
-    wanted = len(labelled_episodes(run))
-    while max(numbers(run.adapters), default=0) < wanted:
-        yield
-        time.sleep(POLL_S)

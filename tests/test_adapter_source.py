@@ -9,7 +9,6 @@ import pytest
 from robot_rl.adapter_source import LAG, LockstepAdapters, NewestAdapters, await_version
 from robot_rl.adapters.acting import BaseAdapter, SteeringAdapter
 from robot_rl.adapters.files import write_weights
-from robot_rl.errors import IntegrityError
 from robot_rl.learn.learner import Learner
 from robot_rl.store.episode import EpisodeWriter
 from robot_rl.store.labels import LabelLog
@@ -36,7 +35,12 @@ def label(run: RunDirectory, episode: int, value: LabelValue = LabelValue.SUCCES
 
 def publish(run: RunDirectory, version: int) -> None:
     learner = Learner(SPEC, "dsrl-na", METHOD, BimodalDecoder(), seed=version)
-    write_weights(run.adapters, version, learner.actor_arrays(), {**learner.manifest(), "version": version})
+    write_weights(
+        run.adapters,
+        version,
+        learner.actor_arrays(),
+        {**learner.manifest(), "version": version, "through_episode": version},
+    )
 
 
 def damage(run: RunDirectory, version: int) -> None:
@@ -103,13 +107,39 @@ def test_discarded_episodes_do_not_count(run: RunDirectory) -> None:
     assert adapter.version == 2 - LAG
 
 
-def test_a_damaged_version_is_an_error_and_not_another_version(run: RunDirectory) -> None:
+def test_a_damaged_version_is_replaced_by_the_one_before_it(
+    run: RunDirectory, caplog: pytest.LogCaptureFixture
+) -> None:
     for number in range(1, 4):
         label(run, number)
         publish(run, number)
     damage(run, 2)
-    with pytest.raises(IntegrityError, match="000002"):
-        LockstepAdapters(run, SPEC, METHOD).next(4)
+    adapter = LockstepAdapters(run, SPEC, METHOD).next(4)
+    assert adapter is not None
+    assert adapter.version == 1
+    assert "000002" in caplog.text
+
+
+def test_a_version_that_will_not_come_any_more_is_not_waited_for(run: RunDirectory) -> None:
+    for number in range(1, 4):
+        label(run, number)
+    publish(run, 1)
+    publish(run, 3)
+    adapter = LockstepAdapters(run, SPEC, METHOD).next(4)
+    assert adapter is not None
+    assert adapter.version == 1
+
+
+def test_an_episode_discarded_after_it_was_learnt_does_not_shift_the_versions(run: RunDirectory) -> None:
+    for number in range(1, 5):
+        label(run, number)
+        publish(run, number)
+    log = LabelLog(run.labels)
+    log.add(Label("second-thoughts", 2, LabelValue.DISCARD, "test"))
+    log.close()
+    adapter = LockstepAdapters(run, SPEC, METHOD).next(5)
+    assert adapter is not None
+    assert adapter.version == 4 - LAG
 
 
 # --- real time ------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from robot_rl import __version__
 from robot_rl.config import TASKS_DIR, load_task, task_path
 from robot_rl.errors import ConfigError, IntegrityError, SpecMismatch, StoreError
 from robot_rl.plan import RunPlan, checkpoint_path, connect_policy, learner_status, load_policy, new_run, open_run
-from robot_rl.store.files import write_json
+from robot_rl.store.files import sha256_file, write_json
 from tests.small_task import write_small_task
 
 
@@ -23,7 +23,8 @@ def test_a_new_run_has_its_own_copies_and_opens_as_it_was_made(tmp_path: Path) -
     assert opened == run
     assert again == info
     assert (info.task, info.method, info.seed, info.code_version) == ("lid_opening", "usr", 7, __version__)
-    assert info.arguments == {"episodes": 5}
+    assert info.arguments["episodes"] == 5
+    assert info.arguments["task_sha256"] == sha256_file(run.task_yaml)
     assert policy.spec.hash == info.spec_hash
     plan = RunPlan(run, info, task, policy, 5, auto_label=True, console_port=None)
     assert plan.method == task.method("usr")
@@ -113,3 +114,17 @@ def test_the_learners_status_is_its_newest_and_none_before_its_first(tmp_path: P
     assert learner_status(run, alive=False) == {"updates": 12, "alive": False}
     run.learner_json.write_text("{cut sho")
     assert learner_status(run, alive=True) is None
+
+
+def test_a_task_file_that_was_changed_since_the_run_began_is_refused(tmp_path: Path) -> None:
+    run, _ = new_run(tmp_path / "run", "lid_opening", "usr", 0, {})
+    open_run(run.path)
+    run.task_yaml.write_text(run.task_yaml.read_text().replace("max_steps: 64", "max_steps: 20"))
+    with pytest.raises(SpecMismatch, match="begin a new run"):
+        open_run(run.path)
+
+
+def test_a_directory_that_cannot_be_made_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="cannot make"):
+        new_run(tmp_path / "file" / "run", "lid_opening", "usr", 0, {})

@@ -15,9 +15,9 @@ import threading
 import time
 from typing import Any
 
-from robot_rl.adapters.files import write_weights
+from robot_rl.adapters.files import read_weights, write_weights
 from robot_rl.config import TaskConfig
-from robot_rl.errors import SpecMismatch, StoreError
+from robot_rl.errors import IntegrityError, SpecMismatch, StoreError
 from robot_rl.learn.checkpoint import resume, save_checkpoint
 from robot_rl.learn.learner import Learner
 from robot_rl.policy.flow import FlowPolicy
@@ -52,6 +52,8 @@ class LearnerService:
         self._busy_s = 0.0
         for complaint in resume(run.checkpoints, self.learner, self._take):
             log.warning("a checkpoint was not used: %s", complaint)
+        if adapter_is_missing(run, self.learner.version):
+            self._publish_adapter(self._labels.watermark())
         self._report(self._labels.watermark())
 
     def serve(self, stopping: threading.Event) -> None:
@@ -91,6 +93,9 @@ class LearnerService:
     def _publish(self, watermark: int) -> None:
         """The checkpoint first: an adapter version that the robot has used can always be gone on from."""
         save_checkpoint(self.run.checkpoints, self.learner, watermark)
+        self._publish_adapter(watermark)
+
+    def _publish_adapter(self, watermark: int) -> None:
         manifest = {**self.learner.manifest(), "label_watermark": watermark}
         write_weights(self.run.adapters, self.learner.version, self.learner.actor_arrays(), manifest)
         self._report(watermark)
@@ -121,6 +126,17 @@ class LearnerService:
             self.learner.refuse(episode, str(error))
         if episode in self.learner.refused:
             log.warning("episode %d is not trained on: %s", episode, self.learner.refused[episode])
+
+
+def adapter_is_missing(run: RunDirectory, version: int) -> bool:
+    """Whether a kill came between checkpoint and adapter, or the adapter was damaged since: it is published again."""
+    if version == 0:
+        return False
+    try:
+        read_weights(run.adapters, version)
+    except IntegrityError:
+        return True
+    return False
 
 
 def _values(labels: dict[int, LabelEvent], chosen: TrainingSet) -> dict[int, LabelValue]:
