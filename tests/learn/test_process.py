@@ -345,3 +345,19 @@ def test_what_is_no_run_is_said_in_one_line(tmp_path: Path) -> None:
     assert ended.returncode == 2
     assert "is not a run" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("loss", ["missing", "damaged"])
+def test_a_version_that_a_kill_left_out_is_published_from_its_checkpoint(run: RunDirectory, loss: str) -> None:
+    fill(run, 3)
+    with service(run) as learner:
+        while learner.step():
+            pass
+    expected = weights(run, 3)
+    manifest = run.adapters / "000003.json"
+    if loss == "missing":
+        manifest.unlink()
+    else:
+        manifest.with_suffix(".safetensors").write_bytes(b"not weights")
+    with service(run):
+        assert same(weights(run, 3), expected)
