@@ -91,13 +91,9 @@ def await_version(run: RunDirectory, spec: PolicySpec, pump: Callable[[], object
 
 def published(directory: Path) -> dict[int, int]:
     """Last episode that a version was trained on -> that version, by the manifests that can be read."""
-    manifests = (_through(path, path.stat().st_mtime_ns) for path in manifests_in(directory))
+    paths = [directory / f"{number:06d}.json" for number in numbers(directory)]
+    manifests = (_through(path, path.stat().st_mtime_ns) for path in paths)
     return {through: version for through, version in manifests if through}
-
-
-def manifests_in(directory: Path) -> list[Path]:
-    """The adapter manifests of a run, the oldest first."""
-    return [directory / f"{number:06d}.json" for number in numbers(directory)]
 
 
 @lru_cache(maxsize=4096)

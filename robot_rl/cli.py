@@ -96,7 +96,7 @@ def pretrain(
     demonstrations: Annotated[Path | None, typer.Option(help="what `demos` wrote  [default: recorded now]")] = None,
     out: Annotated[Path | None, typer.Option(help="checkpoint to write  [default: the task's own]")] = None,
 ) -> None:
-    """Clone the frozen flow policy, with its bottleneck, from demonstrations (about two minutes on one core)."""
+    """Clone the frozen flow policy, with its bottleneck, from demonstrations (minutes, on the CPU)."""
     from robot_rl.running import clone_policy
 
     clone_policy(task, demonstrations, out, console)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -160,7 +159,10 @@ def evaluate_and_show(path: Path, *, trials: int, seed: int, version: int | None
     with progress_bar(console) as bar:
         for name, candidate in candidates.items():
             row = bar.add_task(f"evaluating the {name}", total=trials, note="")
-            advance: Callable[[int], None] = lambda done, row=row: bar.update(row, completed=done)  # type: ignore[misc]  # noqa: E731
+
+            def advance(done: int, row: TaskID = row) -> None:
+                bar.update(row, completed=done)
+
             rates[name] = evaluate(
                 task, info.method, policy, candidate, trials=trials, seed=seed, world=world, progress=advance
             )

@@ -10,7 +10,6 @@ import os
 os.environ.setdefault("MUJOCO_GL", "egl")  # headless; before mujoco is imported
 
 import mujoco
-import numpy as np
 
 from robot_rl.errors import ConfigError, nearest
 from robot_rl.types import Array
@@ -73,10 +72,3 @@ class TwinCamera:
 
     def close(self) -> None:
         """The renderer is shared; whoever made it closes it."""
-
-
-def contact_sheet(images: list[Array], columns: int) -> Array:
-    """Images of one size, side by side in rows of `columns`; missing ones are black."""
-    rows = -(-len(images) // columns)
-    padded = images + [np.zeros_like(images[0])] * (rows * columns - len(images))
-    return np.vstack([np.hstack(padded[row * columns : (row + 1) * columns]) for row in range(rows)])

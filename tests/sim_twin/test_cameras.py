@@ -12,8 +12,7 @@ from robot_rl.clock import Clock
 from robot_rl.errors import ConfigError
 from robot_rl.protocols import Camera
 from robot_rl.testing.camera import CameraConformance
-from robot_rl.types import Array
-from sim_twin.cameras import SceneRenderer, TwinCamera, contact_sheet
+from sim_twin.cameras import SceneRenderer, TwinCamera
 from sim_twin.lid_opening import LidOpeningTwin
 from sim_twin.scene import COLLISION_GROUP, PROP_GROUP, VISUAL_GROUP
 
@@ -116,10 +115,3 @@ def test_the_fine_meshes_are_another_picture_of_the_same_scene(twin: LidOpeningT
 def test_a_mistyped_camera_names_the_nearest(twin: LidOpeningTwin, renderer: SceneRenderer) -> None:
     with pytest.raises(ConfigError, match=r"no camera 'frnt'.*'front'"):
         renderer.render("frnt", twin.joint_positions)
-
-
-def test_a_contact_sheet_has_rows_of_columns_and_black_where_none_is_left() -> None:
-    pictures: list[Array] = [np.full((2, 3, 3), shade, np.uint8) for shade in (10, 20, 30)]
-    sheet = contact_sheet(pictures, 2)
-    assert sheet.shape == (4, 6, 3)
-    assert [int(sheet[row, column, 0]) for row, column in ((0, 0), (0, 3), (2, 0), (2, 3))] == [10, 20, 30, 0]
