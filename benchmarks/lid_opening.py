@@ -28,9 +28,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from scipy import stats
 
+from robot_rl.compositions.results import Rate, moving_average, write_json_results
 from robot_rl.config import load_task
 from robot_rl.errors import ConfigError
-from robot_rl.results import Rate, moving_average, write_json_results
 
 TASKS = ("lid_opening", "lid_opening_strict")
 METHODS = ("usr", "dsrl-na")

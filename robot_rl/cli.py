@@ -28,19 +28,28 @@ RunOption = Annotated[Path, typer.Argument(help="a run's directory", show_defaul
 
 @app.command()
 def run(
-    task: Annotated[str, typer.Argument(help="a task's name, or the path of a .yaml file")] = "lid_opening",
-    method: Annotated[str, typer.Option(help="usr or dsrl-na (those the task has settings for)")] = "usr",
+    task: Annotated[
+        str | None, typer.Argument(help="a task's name, or the path of a .yaml file  [default: lid_opening]")
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option(help="usr or dsrl-na (those the task has settings for)  [default: usr]")
+    ] = None,
     episodes: Annotated[int | None, typer.Option(help="labelled episodes  [default: the task's]", min=1)] = None,
-    seed: Annotated[int, typer.Option(help="of starts, noise and learner", min=0)] = 0,
-    label: Annotated[str, typer.Option(help="auto: the twin's truth labels; human: you do, on the page")] = "auto",
+    seed: Annotated[int | None, typer.Option(help="of starts, noise and learner  [default: 0]", min=0)] = None,
+    label: Annotated[
+        str | None, typer.Option(help="auto: the twin's truth labels; human: you do, on the page  [default: auto]")
+    ] = None,
     pace: Annotated[
-        str, typer.Option(help="lockstep (fast, reproducible), real-time, or auto: as --label needs")
-    ] = "auto",
+        str | None,
+        typer.Option(help="lockstep (fast, reproducible), real-time, or auto: as --label needs  [default: auto]"),
+    ] = None,
     policy: Annotated[
         str | None, typer.Option(help="endpoint of a policy server, tcp://HOST:PORT  [default: in this process]")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="the run's directory  [default: runs/TASK-METHOD-SEED-TIME]")] = None,
-    resume: Annotated[Path | None, typer.Option(help="go on with this run; its own settings count")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="go on with this run, with the settings it was begun with")
+    ] = None,
     no_console: Annotated[bool, typer.Option("--no-console", help="no operator's page")] = False,
     port: Annotated[
         int, typer.Option(help="TCP port of the page; another one if it is taken", min=0, max=65535)
@@ -50,7 +59,7 @@ def run(
     ] = 100,
 ) -> None:
     """Run a task: the frozen policy acts, the adapter learns from one label per episode."""
-    from robot_rl.running import RunRequest, run_task
+    from robot_rl.compositions.running import RunRequest, run_task
 
     choose("--label", label, ("auto", "human"))
     choose("--pace", pace, ("auto", "lockstep", "real-time"))
@@ -72,7 +81,7 @@ def evaluate_run(
     world: Annotated[str, typer.Option(help="the task's world: twin, or real (its perturbed copy)")] = "twin",
 ) -> None:
     """Evaluate a run's frozen policy and its adapter on starts that were never trained on; ends with a line of JSON."""
-    from robot_rl.running import evaluate_and_show
+    from robot_rl.compositions.report import evaluate_and_show
 
     evaluate_and_show(run, trials=trials, seed=seed, version=version, world=world, console=console)
 
@@ -85,9 +94,9 @@ def demos(
     seed: Annotated[int, typer.Option(help="of starts and of the expert's imperfections", min=0)] = 0,
 ) -> None:
     """Record the task's scripted expert in the twin."""
-    from robot_rl.running import record_demonstrations
+    from robot_rl.compositions.pretraining import save_demonstrations
 
-    record_demonstrations(load_task(task), out, count, seed, console)
+    save_demonstrations(load_task(task), out, count, seed, console)
 
 
 @app.command()
@@ -97,7 +106,7 @@ def pretrain(
     out: Annotated[Path | None, typer.Option(help="checkpoint to write  [default: the task's own]")] = None,
 ) -> None:
     """Clone the frozen flow policy, with its bottleneck, from demonstrations (minutes, on the CPU)."""
-    from robot_rl.running import clone_policy
+    from robot_rl.compositions.pretraining import clone_policy
 
     clone_policy(task, demonstrations, out, console)
 
@@ -112,9 +121,9 @@ def tasks() -> None:
     console.print(table)
 
 
-def choose(option: str, value: str, valid: tuple[str, ...]) -> None:
+def choose(option: str, value: str | None, valid: tuple[str, ...]) -> None:
     """Raises `ConfigError` naming the nearest valid value."""
-    if value not in valid:
+    if value is not None and value not in valid:
         raise ConfigError(f"{option}: {value!r} is not a choice{nearest(value, valid)}")
 
 

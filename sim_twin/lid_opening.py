@@ -14,12 +14,14 @@ from robot_rl.twins import Split
 from robot_rl.types import ActionSpace, Array, Observation, RobotSpec
 from sim_twin.config import SceneConfig, parse_scene
 from sim_twin.kinematics import CartesianArm
-from sim_twin.scene import ARM_JOINTS, build_scene
+from sim_twin.scene import ARM_JOINTS, FINGER_JOINTS, build_scene
 from sim_twin.starts import Start, draw_start
 
 CONTROL_HZ = 20.0
 STEP_M = 0.012
 GRIPPER_MAX = 0.08
+GRIPPER_M_S = 0.1
+"""How fast the Franka hand changes its width at most (its data sheet: 50 mm/s a finger)."""
 INTERPOLATION = 5
 """Joint targets per control step: the arm moves along, it does not jump."""
 LEAD_M = 0.03
@@ -80,7 +82,7 @@ class LidOpeningTwin:
         self._dofs = np.array([self.model.joint(n).dofadr[0] for n in ARM_JOINTS])
         self._motors = np.array([self.model.actuator(n).id for n in ARM_JOINTS])
         self._hand_motor = self.model.actuator("hand").id
-        self._fingers = np.array([self.model.joint(f"finger_joint{i}").qposadr[0] for i in (1, 2)])
+        self._fingers = np.array([self.model.joint(n).qposadr[0] for n in FINGER_JOINTS])
         self._bin = self.model.joint("bin_free").qposadr[0]
         self._bin_dof = self.model.joint("bin_free").dofadr[0]
         self._lid = self.model.joint("lid_hinge").qposadr[0]
@@ -104,7 +106,8 @@ class LidOpeningTwin:
         goal = self._goal + target[:3]
         lead = goal - self._true_tcp()
         self._goal = goal + np.clip(lead, -LEAD_M, LEAD_M) - lead
-        self._width = float(target[3])
+        reach = GRIPPER_M_S / CONTROL_HZ
+        self._width += float(np.clip(target[3] - self._width, -reach, reach))
         self._driven = True
         self._move()
 

@@ -16,6 +16,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from robot_rl.adapters.acting import BaseAdapter
 from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.config import MethodConfig
 from robot_rl.protocols import FrozenPolicy
@@ -35,6 +36,7 @@ class Oracle:
         self, name: str, policy: FrozenPolicy, twin: LidOpeningTwin, config: MethodConfig, rng: np.random.Generator
     ) -> None:
         self._name, self._policy, self._config, self._rng = name, policy, config, rng
+        self._frozen = BaseAdapter(SteeringLayout.plain(policy.spec))
         self._layout = SteeringLayout(policy.spec, config)
         broken = twin.scene.bin.broken_ear
         ears = {"left": "right", "right": "left", "none": "both"}[broken]
@@ -48,13 +50,14 @@ class Oracle:
         """[T, A] for what is seen now."""
         context = self._policy.encode([observation])
         if self._name == "base":
-            plain: Array = self._policy.decode(context, self._noise(1, bounded=False))[0]
+            noise = self._frozen.steer(context, self._rng, explore=True).noise
+            plain: Array = self._policy.decode(context, noise[None])[0]
             return plain
         many = Context(
             features=np.repeat(context.features, CANDIDATES, 0),
             z=None if context.z is None else np.repeat(context.z, CANDIDATES, 0),
         )
-        chunks = self._policy.decode(many, self._noise(CANDIDATES, bounded=True)).astype(np.float64)
+        chunks = self._policy.decode(many, self._noise(CANDIDATES)).astype(np.float64)
         reference = self._plan(self._path, observation)
         truth = self._plan(self._true_path, observation)
         wanted = truth if self._name == "ear_height" else reference
@@ -67,27 +70,30 @@ class Oracle:
         within: Array = np.clip(best, ACTION_SPACE.low, ACTION_SPACE.high)
         return within
 
-    def _noise(self, size: int, *, bounded: bool) -> Array:
-        draw = self._rng.standard_normal((size, self._layout.noise_size)) / self._config.noise_bound
+    def _noise(self, size: int) -> Array:
+        """[size, T, A] from N(0, I), clipped to the actor's bound."""
         steer = np.zeros((size, self._layout.size), np.float32)
-        steer[:, : self._layout.noise_size] = np.clip(draw, -1, 1) if bounded else draw
+        draw = self._rng.standard_normal((size, self._layout.noise_size)) / self._config.noise_bound
+        steer[:, : self._layout.noise_size] = np.clip(draw, -1, 1)
         noise, _ = self._layout.split(steer)
         return noise
 
+    def follow(self, observation: Observation) -> None:
+        """Once per control step, before it is carried out: the references' phases go by where the arm really is."""
+        self._path.act(observation)
+        self._true_path.act(observation)
+
     def _plan(self, expert: Expert, observation: Observation) -> Array:
-        """[T, 3] m: the expert's displacements from here, if each is carried out; its phase moves on by one step."""
+        """[T, 3] m: the expert's displacements from here, if each is carried out."""
+        expert = deepcopy(expert)
         rows = []
         seen = observation
-        for step in range(self._policy.spec.horizon):
+        for _ in range(self._policy.spec.horizon):
             action = expert.act(seen)
             rows.append(action[:3])
             pose = seen.tcp_pose.copy()
             pose[:3] += action[:3]
             seen = replace(seen, tcp_pose=pose)
-            if step == 0:
-                after_one = deepcopy(expert)
-        # The real arm may lag behind the plan: the phase is judged anew from where it really is.
-        expert.__dict__.update(after_one.__dict__)
         return np.array(rows)
 
 
@@ -103,6 +109,7 @@ def run_oracle(
     oracle = Oracle(name, policy, twin, config, rng)
     for _ in range(0, max_steps, policy.spec.horizon):
         for action in oracle.chunk(twin.observe()):
+            oracle.follow(twin.observe())
             twin.apply(action)
             truth = twin.truth()
             if truth.success or truth.failed:

@@ -18,6 +18,7 @@ from sim_twin.config import BinConfig, CameraConfig, SceneConfig, WorldConfig
 TCP_OFFSET = 0.1034
 """m from the hand's frame to the point between the fingertips (libfranka's NE_T_EE)."""
 ARM_JOINTS = tuple(f"fr3_joint{i}" for i in range(1, 8))
+FINGER_JOINTS = ("finger_joint1", "finger_joint2")
 READY = (0.0, -0.35, 0.0, -2.35, 0.0, 3.55, 0.7854)
 """rad: the hand horizontal, pointing along +x; the posture that inverse kinematics stays near."""
 
@@ -78,6 +79,8 @@ def _arm(spec: Any, world: WorldConfig) -> None:
             actuator.gainprm[0] *= world.gain
             actuator.biasprm[1] *= world.gain
             actuator.biasprm[2] *= world.damping
+    for name in FINGER_JOINTS:
+        spec.joint(name).frictionloss = 0.0  # inherited from the arm's hinges: about as much as the hand's servo gives
     hand = spec.body("hand")
     for body in (hand, spec.body("left_finger"), spec.body("right_finger")):
         for geom in body.geoms:

@@ -18,11 +18,11 @@ from typing import TypeVar
 
 import yaml
 
+from robot_rl.compositions.plan import RunPlan, new_run, open_run
+from robot_rl.compositions.realtime import run_realtime
 from robot_rl.config import TASKS_DIR
 from robot_rl.control.actor import Actor
 from robot_rl.errors import DeadlineMissed, RobotRLError
-from robot_rl.plan import RunPlan, new_run, open_run
-from robot_rl.realtime import run_realtime
 from robot_rl.services.guard import GuardClient
 from robot_rl.store.labels import LabelLog
 from robot_rl.store.run import RunDirectory
@@ -31,8 +31,8 @@ from robot_rl.wire.rpc import RpcClient
 
 ROOT = Path(__file__).parents[1]
 MODULES = {
-    "guard": "robot_rl.guard_process",
-    "store": "robot_rl.store_process",
+    "guard": "robot_rl.compositions.guard_process",
+    "store": "robot_rl.compositions.store_process",
     "learner": "robot_rl.learn",
     "console": "robot_rl.console",
     "cameras": "sim_twin.camera_process",

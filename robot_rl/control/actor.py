@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from robot_rl.config import TaskConfig
 
 AUTHOR = "actor"
+FAULTS_IN_A_ROW = 3
+"""Episodes that end as faults, one after the other, until the actor asks for a person."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,9 @@ class Actor:
     """Runs the session's episodes until it is FINISHED.
 
     Everything an episode draws at random comes from (`seed`, its number), so an episode that is run again after a
-    restart is the same. `explore` lets adapters sample, for learning; else they give their mode. Raises `SpecMismatch`
-    when policy and robot do not speak of the same actions.
+    restart is the same. `explore` lets adapters sample, for learning; else they give their mode. When `faults_in_a_row`
+    episodes have ended as faults (None: never), a latched STOP asks for a person. Raises `SpecMismatch` when policy
+    and robot do not speak of the same actions.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Actor:
         twin: Twin | None = None,
         *,
         explore: bool = True,
+        faults_in_a_row: int | None = FAULTS_IN_A_ROW,
     ) -> None:
         _check_actions(policy, motion)
         self.session = motion.session
@@ -74,6 +78,7 @@ class Actor:
         self._recorder, self._labels, self._guard, self._view, self._twin = recorder, labels, guard, view, twin
         self._running: EpisodeRun | None = None
         self._adapter_version = 0
+        self._faults, self._patience = 0, faults_in_a_row
         self._lock = threading.Lock()
         self._revision = 0
         self._shown: dict[str, Any] = {}
@@ -118,7 +123,13 @@ class Actor:
         )
         record = self._running.run()
         self._recorder.end(record)
+        why = self.session.now.why
         self.session.close_episode(record.complete)
+        self._faults = self._faults + 1 if record.ended_by == "fault" else 0
+        if self._faults == self._patience:
+            self._faults = 0
+            words = f"{self._patience} episodes in a row ended as faults, the last one: {why}"
+            self.session.observe(self._guard.stop(AUTHOR, words))
 
     def _home(self) -> None:
         """The arm retreats before anyone reaches in; when it cannot, an operator is asked by a STOP."""

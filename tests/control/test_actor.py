@@ -16,6 +16,7 @@ import pytest
 
 import robot_rl.console
 from robot_rl.clock import SECOND, RealClock, SteppedClock
+from robot_rl.compositions.recording import StoreRecorder
 from robot_rl.config import GuardConfig, MethodConfig, load_task
 from robot_rl.control.actor import Actor, RunView
 from robot_rl.control.motion import Motion
@@ -25,7 +26,6 @@ from robot_rl.control.progress import State
 from robot_rl.control.session import Session
 from robot_rl.errors import SpecMismatch
 from robot_rl.protocols import Adapter
-from robot_rl.recording import StoreRecorder
 from robot_rl.safety.guard import Guard
 from robot_rl.services.guard import GuardClient, serve_guard
 from robot_rl.store.episode import read_messages, read_transitions
@@ -33,7 +33,7 @@ from robot_rl.store.run import RunDirectory, RunInfo
 from robot_rl.store.store import Store
 from robot_rl.store.training import labelled_episodes
 from robot_rl.testing.point_robot import PointRobot
-from robot_rl.types import Command, LabelValue, Transition, Verdict
+from robot_rl.types import Array, Command, Context, LabelValue, Transition, Verdict
 from tests.control.cell import HOME, LIMITS, PointAdapter, PointPolicy, PointTwin
 
 TASK = load_task("lid_opening").model_copy(
@@ -141,6 +141,33 @@ def test_an_automatic_run_from_disarmed_to_finished(tmp_path: Path) -> None:
         assert [row.ended_by for row in rows] == ["success", "timeout", "failure"]
         assert [row.adapter_version for row in rows] == [1, 2, 3]
         assert all(row.complete and row.author == "auto" for row in rows)
+
+
+class Refused(PointPolicy):
+    """Chunks with a NaN, which the filter never lets through."""
+
+    def decode(self, context: Context, noise: Array, latent: Array | None = None) -> Array:
+        return super().decode(context, noise, latent) * np.nan
+
+
+def test_three_faults_in_a_row_ask_for_a_person(tmp_path: Path) -> None:
+    """An automatic run does not go on recording faulted episodes for ever."""
+    with Run(tmp_path, planned=5, policy=Refused()) as run:
+        seen: list[str] = []
+
+        def look() -> bool:
+            if run.session.state is State.STOPPED:
+                seen.append(run.session.now.why)
+                raise KeyboardInterrupt
+            return False
+
+        run.acts.append(look)
+        with pytest.raises(KeyboardInterrupt):
+            run.actor.run()
+        assert [row.ended_by for row in run.store.episodes()] == ["fault"] * 3
+        assert run.labels() == []
+        assert "3 episodes in a row ended as faults" in seen[0]
+        assert "rejected in a row" in seen[0]
 
 
 def test_what_the_store_holds_is_what_the_robot_got(tmp_path: Path) -> None:

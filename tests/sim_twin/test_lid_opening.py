@@ -29,13 +29,6 @@ class TwinConformance(RobotConformance):
     def clock(self, robot: LidOpeningTwin) -> Clock:
         return robot.clock
 
-    @pytest.mark.xfail(
-        raises=AssertionError,
-        reason="the model's finger friction (1.1 N) is nearly what its servo gives: 2 s move the gripper by 15 mm",
-    )
-    def test_the_gripper_goes_to_its_width(self, robot: LidOpeningTwin) -> None:  # type: ignore[override]
-        super().test_the_gripper_goes_to_its_width(robot)
-
 
 class TestTwin(TwinConformance):
     @pytest.fixture
@@ -159,10 +152,10 @@ def test_the_error_is_constant_in_one_task_and_drawn_anew_in_the_strict_one(
     twin: LidOpeningTwin, strict: TaskConfig
 ) -> None:
     errors = [twin.draw(Split.TRAIN, 0, episode).height_error for episode in range(50)]
-    assert set(errors) == {0.009}
+    assert set(errors) == {0.0085}
     changing = LidOpeningTwin(strict)
     errors = [changing.draw(Split.TRAIN, 0, episode).height_error for episode in range(200)]
-    assert np.mean(errors) == pytest.approx(0.009, abs=0.001)
+    assert np.mean(errors) == pytest.approx(0.0085, abs=0.001)
     assert np.std(errors) == pytest.approx(0.003, rel=0.2)
 
 

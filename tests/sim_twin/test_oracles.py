@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from robot_rl.compositions.plan import load_policy
 from robot_rl.config import TaskConfig, task_path
-from robot_rl.plan import load_policy
 from robot_rl.policy.flow import FlowPolicy
 from robot_rl.twins import Split
 from sim_twin.lid_opening import ACTION_SPACE, LidOpeningTwin

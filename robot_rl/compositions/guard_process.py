@@ -1,4 +1,4 @@
-"""`python -m robot_rl.guard_process RUN`: the guard of a run and the twin behind it, as a process of their own.
+"""`python -m robot_rl.compositions.guard_process RUN`: the guard of a run, and the twin behind it, in one process.
 
 It ends with the run's process, however that ends; the robot holds first.
 """
@@ -13,10 +13,10 @@ import threading
 from collections.abc import Sequence
 
 from robot_rl.clock import RealClock
+from robot_rl.compositions.remote_cell import cell_handlers
 from robot_rl.config import load_task
 from robot_rl.errors import RobotRLError
 from robot_rl.processes import end_with_parent
-from robot_rl.remote_cell import cell_handlers
 from robot_rl.safety.guard import Guard
 from robot_rl.safety.limits import Limits
 from robot_rl.services.frames import StatePublisher
@@ -47,7 +47,7 @@ def serve(run: RunDirectory, endpoint: str, states_endpoint: str, stopping: thre
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; 2 for a run that cannot be used."""
-    parser = argparse.ArgumentParser(prog="python -m robot_rl.guard_process", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m robot_rl.compositions.guard_process", description=__doc__)
     parser.add_argument("run", help="the run's directory")
     parser.add_argument("--endpoint", required=True, help="where to serve the guard, e.g. ipc:///run/guard")
     parser.add_argument("--states", required=True, help="where to publish the twin's joint positions for its cameras")

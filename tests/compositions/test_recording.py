@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from robot_rl.compositions.recording import Scratch, StoreRecorder
 from robot_rl.control.ports import EpisodeRecord, LabelBook, Recorder
-from robot_rl.recording import Scratch, StoreRecorder
 from robot_rl.store.episode import read_manifest, read_messages, read_transitions
 from robot_rl.store.run import RunDirectory, RunInfo
 from robot_rl.store.store import Store

@@ -14,18 +14,18 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
-from robot_rl.adapter_source import NewestAdapters, await_version
 from robot_rl.clock import RealClock
+from robot_rl.compositions.adapter_source import NewestAdapters, await_version
+from robot_rl.compositions.operator_page import LatchNotice, OperatorPage
+from robot_rl.compositions.plan import RunPlan, learner_status
+from robot_rl.compositions.recording import StoreRecorder
+from robot_rl.compositions.remote_cell import RemoteCell
 from robot_rl.control.actor import Actor, RunView
 from robot_rl.control.motion import Motion
 from robot_rl.control.operator import AutoOperator
 from robot_rl.control.session import Session
 from robot_rl.errors import DeadlineMissed, ProcessEnded
-from robot_rl.operator_page import LatchNotice, OperatorPage
-from robot_rl.plan import RunPlan, learner_status
 from robot_rl.processes import Children
-from robot_rl.recording import StoreRecorder
-from robot_rl.remote_cell import RemoteCell
 from robot_rl.services.guard import GuardClient
 from robot_rl.services.session import Served, session_handlers
 from robot_rl.services.store import StoreClient
@@ -53,12 +53,14 @@ def run_realtime(plan: RunPlan, watch: Callable[[Actor], None], announce: Callab
         children = Children(run.path / "logs")
         stack.callback(children.stop)
         stack.enter_context(_resumable(children, run))
-        children.start("store", "robot_rl.store_process", [str(run.path), "--endpoint", ends["store"]], restart=False)
+        children.start(
+            "store", "robot_rl.compositions.store_process", [str(run.path), "--endpoint", ends["store"]], restart=False
+        )
         store = StoreClient(ends["store"])
         stack.callback(store.close)
         _answered(children, store.episodes)  # a second actor of the same run ends here: nothing has moved yet
         guarding = [str(run.path), "--endpoint", ends["guard"], "--states", ends["states"]]
-        children.start("guard", "robot_rl.guard_process", guarding, restart=False)
+        children.start("guard", "robot_rl.compositions.guard_process", guarding, restart=False)
         children.start("learner", "robot_rl.learn", [str(run.path)])
         guard = _answered(children, lambda: GuardClient(ends["guard"], GUARD_S, connect_timeout_s=1.0))
         stack.callback(guard.close)

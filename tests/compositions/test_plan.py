@@ -8,9 +8,17 @@ from pathlib import Path
 import pytest
 
 from robot_rl import __version__
+from robot_rl.compositions.plan import (
+    RunPlan,
+    checkpoint_path,
+    connect_policy,
+    learner_status,
+    load_policy,
+    new_run,
+    open_run,
+)
 from robot_rl.config import TASKS_DIR, load_task, task_path
 from robot_rl.errors import ConfigError, IntegrityError, SpecMismatch, StoreError
-from robot_rl.plan import RunPlan, checkpoint_path, connect_policy, learner_status, load_policy, new_run, open_run
 from robot_rl.store.files import sha256_file, write_json
 from tests.small_task import write_small_task
 

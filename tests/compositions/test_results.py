@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from robot_rl.results import Rate, draw_curve, moving_average, write_json_results, write_tensorboard
+from robot_rl.compositions.results import Rate, draw_curve, moving_average, write_json_results, write_tensorboard
 
 CURVE = [(episode, int(episode > 6)) for episode in range(1, 13)]
 

@@ -13,17 +13,17 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from robot_rl.adapter_source import LockstepAdapters, await_version
 from robot_rl.clock import SteppedClock
+from robot_rl.compositions.adapter_source import LockstepAdapters, await_version
+from robot_rl.compositions.operator_page import LatchNotice, OperatorPage
+from robot_rl.compositions.plan import RunPlan, learner_status
+from robot_rl.compositions.recording import StoreRecorder
 from robot_rl.control.actor import Actor, RunView
 from robot_rl.control.motion import Motion
 from robot_rl.control.operator import AutoOperator
 from robot_rl.control.session import Session
 from robot_rl.errors import ConfigError
-from robot_rl.operator_page import LatchNotice, OperatorPage
-from robot_rl.plan import RunPlan, learner_status
 from robot_rl.processes import Children
-from robot_rl.recording import StoreRecorder
 from robot_rl.safety.guard import Guard
 from robot_rl.safety.limits import Limits
 from robot_rl.services.frames import StatePublisher

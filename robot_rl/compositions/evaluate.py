@@ -13,15 +13,15 @@ from typing import Any
 from robot_rl.adapters.acting import BaseAdapter
 from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.clock import SteppedClock
+from robot_rl.compositions.operator_page import LatchNotice
+from robot_rl.compositions.recording import Scratch
+from robot_rl.compositions.results import Rate
 from robot_rl.config import TaskConfig
 from robot_rl.control.actor import Actor, RunView
 from robot_rl.control.motion import Motion
 from robot_rl.control.operator import AutoOperator
 from robot_rl.control.session import Session
-from robot_rl.operator_page import LatchNotice
 from robot_rl.protocols import Adapter, FrozenPolicy
-from robot_rl.recording import Scratch
-from robot_rl.results import Rate
 from robot_rl.safety.guard import Guard
 from robot_rl.safety.limits import Limits
 from robot_rl.twins import Cell, Split, load_twin
@@ -106,7 +106,8 @@ def outcomes(
     view = RunView(run="evaluation", pace="lockstep", auto_label=True)
     source: Any = Fixed(adapter)
     Actor(
-        task, method, seed, motion, policy, source, scratch, scratch, guard, view, cell, explore=adapter.version == 0
-    ).run()
+        task, method, seed, motion, policy, source, scratch, scratch, guard, view, cell,
+        explore=adapter.version == 0, faults_in_a_row=None,
+    ).run()  # fmt: skip
     won = {episode for episode, event in scratch.labels.items() if event.label.value is LabelValue.SUCCESS}
     return [int(trial in won) for trial in range(1, trials + 1)]

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from robot_rl.compositions.evaluate import Fixed, evaluate, frozen, outcomes
+from robot_rl.compositions.plan import load_policy
 from robot_rl.config import TaskConfig, load_task, task_path
 from robot_rl.errors import ConfigError
-from robot_rl.evaluate import Fixed, evaluate, frozen, outcomes
-from robot_rl.plan import load_policy
 from robot_rl.policy.flow import FlowPolicy
 from robot_rl.protocols import Adapter
 from robot_rl.testing.adapter import AdapterConformance

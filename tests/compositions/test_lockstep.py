@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from robot_rl.compositions.lockstep import run_lockstep
+from robot_rl.compositions.plan import RunPlan, new_run, open_run
 from robot_rl.control.actor import Actor
 from robot_rl.errors import ConfigError
-from robot_rl.lockstep import run_lockstep
-from robot_rl.plan import RunPlan, new_run, open_run
 from robot_rl.store.episode import read_manifest, read_transitions
 from robot_rl.store.labels import LabelLog
 from tests.small_task import write_small_task

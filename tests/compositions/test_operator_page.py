@@ -6,7 +6,7 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from robot_rl.operator_page import ANNOUNCEMENT, LOOPBACK, OperatorPage, free_port
+from robot_rl.compositions.operator_page import ANNOUNCEMENT, LOOPBACK, OperatorPage, free_port
 from robot_rl.processes import Children
 
 

@@ -1,4 +1,4 @@
-"""`python -m robot_rl.store_process RUN`: the one process that writes a run's episodes and labels.
+"""`python -m robot_rl.compositions.store_process RUN`: the one process that writes a run's episodes and labels.
 
 It ends with the run's process, however that ends; an episode that is open then is set aside as incomplete.
 """
@@ -36,7 +36,7 @@ def open_store(run: RunDirectory, patience_s: float = GRACE_S) -> Store:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; 2 for a run that cannot be used."""
-    parser = argparse.ArgumentParser(prog="python -m robot_rl.store_process", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m robot_rl.compositions.store_process", description=__doc__)
     parser.add_argument("run", help="the run's directory")
     parser.add_argument("--endpoint", required=True, help="where to serve the store, e.g. ipc:///run/store")
     arguments = parser.parse_args(argv)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from robot_rl.adapter_source import LAG, LockstepAdapters, NewestAdapters, await_version
 from robot_rl.adapters.acting import BaseAdapter, SteeringAdapter
 from robot_rl.adapters.files import write_weights
+from robot_rl.compositions.adapter_source import LAG, LockstepAdapters, NewestAdapters, await_version
 from robot_rl.learn.learner import Learner
 from robot_rl.store.episode import EpisodeWriter
 from robot_rl.store.labels import LabelLog

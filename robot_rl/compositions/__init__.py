@@ -1,0 +1,1 @@
+"""Composition roots: they wire the objects of the other packages into a run, an evaluation, or a process of a run."""

@@ -1,0 +1,58 @@
+"""From a task's scripted expert to its frozen policy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import TaskID
+
+from robot_rl.clock import SteppedClock
+from robot_rl.compositions.plan import checkpoint_path
+from robot_rl.compositions.terminal import progress_bar
+from robot_rl.config import TaskConfig, load_task, task_path
+from robot_rl.policy.demonstrations import Demonstrations
+from robot_rl.twins import load_object, load_twin
+
+
+def record_demonstrations(task: TaskConfig, count: int | None, seed: int, console: Console) -> Demonstrations:
+    """The task's scripted expert in the twin, `count` (None: the task's number of) successful episodes."""
+    wanted = count or task.policy.demonstrations
+    with progress_bar(console) as bar:
+        row = bar.add_task("demonstrations", total=wanted, note="")
+        recorded: Demonstrations = load_object(task.demonstrator)(
+            task, wanted, seed, lambda done: bar.update(row, completed=done)
+        )
+    return recorded
+
+
+def save_demonstrations(task: TaskConfig, out: Path, count: int | None, seed: int, console: Console) -> None:
+    """`robot-rl demos`."""
+    recorded = record_demonstrations(task, count, seed, console)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    recorded.save(out)
+    console.print(f"{recorded.episodes} demonstrations, {len(recorded.action)} control steps, in {out}")
+
+
+def clone_policy(task_name: str, demonstrations: Path | None, out: Path | None, console: Console) -> None:
+    """`robot-rl pretrain`."""
+    from robot_rl.policy.cloning import clone
+
+    task = load_task(task_name)
+    target = out or checkpoint_path(task, task_path(task_name))
+    if demonstrations is None:
+        recorded = record_demonstrations(task, None, task.policy.seed, console)
+    else:
+        recorded = Demonstrations.load(demonstrations)
+    robot = load_twin(task, "twin", SteppedClock()).spec
+    with progress_bar(console) as bar:
+        rows: dict[str, TaskID] = {}
+
+        def show(stage: str, step: int, steps: int, loss: float) -> None:
+            if stage not in rows:
+                rows[stage] = bar.add_task(stage, total=steps, note="")
+            bar.update(rows[stage], completed=step, note=f"loss {loss:.4f}")
+
+        report = clone(recorded, task.policy, robot.action_space, target, show, step_s=1 / robot.control_hz)
+    made = f"{report.policy_id}: {report.parameters} parameters, flow loss {report.flow_loss:.4f}"
+    console.print(f"{made}, {report.seconds:.0f} s, in {target}")

@@ -1,0 +1,90 @@
+"""What a run has come to: its adapter against the frozen policy as a table and a line of JSON, its learning curve."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import TaskID
+from rich.table import Table
+
+from robot_rl.adapters.acting import load_adapter
+from robot_rl.adapters.files import numbers
+from robot_rl.compositions.evaluate import evaluate, frozen
+from robot_rl.compositions.plan import open_run
+from robot_rl.compositions.results import Rate, draw_curve, write_json_results, write_tensorboard
+from robot_rl.compositions.terminal import progress_bar
+from robot_rl.config import load_task
+from robot_rl.errors import StoreError
+from robot_rl.protocols import Adapter
+from robot_rl.store.labels import LabelLog
+from robot_rl.store.run import RunDirectory
+from robot_rl.store.training import labelled_episodes
+from robot_rl.types import LabelValue
+
+
+def evaluate_and_show(path: Path, *, trials: int, seed: int, version: int | None, world: str, console: Console) -> None:
+    """`robot-rl eval`: table, files, and one last line of JSON."""
+    run, info, task, policy = open_run(path)
+    known = numbers(run.adapters)
+    if not known:
+        raise StoreError(f"{run.path} has no adapter yet: run it first")
+    chosen = version or known[-1]
+    adapter = load_adapter(run.adapters, chosen, policy.spec)
+    candidates: dict[str, Adapter] = {"frozen policy": frozen(policy), f"adapter v{chosen}": adapter}
+    rates: dict[str, Rate] = {}
+    with progress_bar(console) as bar:
+        for name, candidate in candidates.items():
+            row = bar.add_task(f"evaluating the {name}", total=trials, note="")
+
+            def advance(done: int, row: TaskID = row) -> None:
+                bar.update(row, completed=done)
+
+            rates[name] = evaluate(
+                task, info.method, policy, candidate, trials=trials, seed=seed, world=world, progress=advance
+            )
+    base, final = rates.values()
+    table = Table("", "success", "95 % interval", "trials", title=f"{task.title}: {info.method}, {world} world")
+    for name, rate in rates.items():
+        table.add_row(name, f"{rate.rate:.2f}", "{:.2f} to {:.2f}".format(*rate.interval), f"{rate.trials}")
+    console.print(table)
+    results: dict[str, Any] = {
+        "task": task.name,
+        "method": info.method,
+        "run_seed": info.seed,
+        "evaluation_seed": seed,
+        "world": world,
+        "adapter_version": chosen,
+        "episodes": len(labelled_episodes(run)),
+        "trials": trials,
+        "base_success": base.rate,
+        "base_interval": list(base.interval),
+        "success": final.rate,
+        "interval": list(final.interval),
+    }
+    write_json_results(run.results / f"evaluation-{world}-{seed}.json", results)
+    draw_results(run, base, final)
+    console.file.write(json.dumps(results) + "\n")
+
+
+def draw_results(run: RunDirectory, base: Rate | None, final: Rate | None) -> None:
+    """The learning curve, from the label log as it is now."""
+    log = LabelLog(run.labels)
+    try:
+        labels = log.current()
+    finally:
+        log.close()
+    curve = [
+        (episode, int(event.label.value is LabelValue.SUCCESS))
+        for episode, event in sorted(labels.items())
+        if event.label.value is not LabelValue.DISCARD
+    ]
+    if not curve:
+        return
+    info, task = run.read_info(), load_task(run.task_yaml)
+    title = f"{task.title} ({info.method}, seed {info.seed})"
+    draw_curve(run.results / "curve.png", title, curve, task.method(info.method).warmup_episodes, base, final)
+    scalars = {} if base is None or final is None else {"evaluation/base": base.rate, "evaluation/adapter": final.rate}
+    write_tensorboard(run.results / "tensorboard", curve, scalars)

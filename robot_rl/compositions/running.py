@@ -1,0 +1,157 @@
+"""`robot-rl run`: begin or resume a run, watch it to its end, evaluate it, leave its results."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from robot_rl.clock import SteppedClock
+from robot_rl.compositions.evaluate import evaluate, frozen
+from robot_rl.compositions.plan import RunPlan, connect_policy, learner_status, load_policy, new_run, open_run
+from robot_rl.compositions.report import draw_results, evaluate_and_show
+from robot_rl.compositions.results import Rate, write_json_results
+from robot_rl.compositions.terminal import Watch, progress_bar
+from robot_rl.config import TaskConfig, load_task, task_path
+from robot_rl.errors import ConfigError, StoreError
+from robot_rl.policy.flow import FlowPolicy
+from robot_rl.protocols import FrozenPolicy
+from robot_rl.store.files import read_json
+from robot_rl.store.run import RunDirectory, RunInfo
+from robot_rl.twins import Split, load_twin
+
+log = logging.getLogger(__name__)
+
+DEFAULTS: dict[str, Any] = {"task": "lid_opening", "method": "usr", "seed": 0, "label": "auto", "pace": "auto"}
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What `robot-rl run` was asked for; None: not said."""
+
+    task: str | None = None
+    method: str | None = None
+    episodes: int | None = None
+    seed: int | None = None
+    label: str | None = None
+    pace: str | None = None
+    policy: str | None = None
+    out: Path | None = None
+    resume: Path | None = None
+    console_port: int | None = None
+    trials: int = 0
+
+
+def run_task(request: RunRequest, console: Console) -> None:
+    """Raises `RobotRLError`s that say what was expected; nothing is made on the disk for a run that cannot begin."""
+    path = _begin(request) if request.resume is None else request.resume
+    run, info, task, local = open_run(path)
+    begun = {"task": info.task, "method": info.method, "seed": info.seed, **info.arguments}
+    if request.resume is not None:
+        _agrees(request, begun)
+    label, pace = (str(begun.get(name) or DEFAULTS[name]) for name in ("label", "pace"))
+    if pace == "auto":
+        pace = "lockstep" if label == "auto" else "real-time"
+    episodes = request.episodes or begun.get("episodes") or task.protocol.episodes
+    console.print(f"[bold]{task.title}[/bold]: {info.method}, seed {info.seed}, {pace} pace, in {run.path}")
+    policy = connect_policy(request.policy or begun.get("policy"), local)
+    base = baseline(run, info, task, local, console)
+    plan = RunPlan(
+        run=run,
+        info=info,
+        task=task,
+        policy=policy,
+        episodes=int(episodes),
+        auto_label=label == "auto",
+        console_port=request.console_port,
+        base_success=base.rate,
+        base_trials=base.trials,
+    )
+    if pace == "lockstep":
+        from robot_rl.compositions.lockstep import run_lockstep as compose
+    else:
+        from robot_rl.compositions.realtime import run_realtime as compose
+    started = time.monotonic()
+    with progress_bar(console) as bar:
+        watch = Watch(bar, plan)
+        compose(plan, watch, lambda url: console.print(f"the operator's page: [link]{url}[/link]"))
+    console.print(f"{plan.episodes} episodes in {time.monotonic() - started:.0f} s")
+    status = learner_status(run, alive=False) or {}
+    console.print(
+        f"learner: {status.get('updates', 0)} updates, UTD {status.get('utd_reached', 0.0):.2f} of {plan.method.utd:g}"
+    )
+    console.print(f"results are left in {run.results}")
+    if request.trials:
+        evaluate_and_show(run.path, trials=request.trials, seed=info.seed, version=None, world="twin", console=console)
+    else:
+        draw_results(run, None, None)
+
+
+def _begin(request: RunRequest) -> Path:
+    """The directory of a new run, once everything that it needs has been seen to be there."""
+    name, method, seed = (getattr(request, key) or DEFAULTS[key] for key in ("task", "method", "seed"))
+    task = load_task(name)
+    task.method(method)
+    policy = load_policy(task, task_path(name))
+    load_twin(task, "twin", SteppedClock())
+    if request.policy is not None:
+        _close(connect_policy(request.policy, policy))
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    path = request.out or Path("runs") / f"{task.name}-{method}-{seed}-{stamp}"
+    arguments = {key: getattr(request, key) for key in ("episodes", "label", "policy", "pace")}
+    new_run(path, name, method, seed, arguments)
+    return path
+
+
+def _close(policy: FrozenPolicy) -> None:
+    if close := getattr(policy, "close", None):
+        close()
+
+
+def _agrees(request: RunRequest, begun: dict[str, Any]) -> None:
+    """A resumed run keeps its settings. Raises `ConfigError` for one that was asked to be another."""
+    if request.out is not None:
+        raise ConfigError(f"--out {request.out}: a resumed run stays in its directory, {request.resume}")
+    for name, default in DEFAULTS.items():
+        asked, had = getattr(request, name), begun.get(name) or default
+        if asked is not None and asked != had and not (name == "task" and Path(str(asked)).stem == had):
+            raise ConfigError(
+                f"{name} {asked!r}: the run in {request.resume} was begun with {had!r}, and a resumed run keeps its "
+                "settings; leave it out, or begin a new run"
+            )
+
+
+def baseline(run: RunDirectory, info: RunInfo, task: TaskConfig, policy: FlowPolicy, console: Console) -> Rate:
+    """The frozen policy's success in the twin; measured once for a run."""
+    path, trials = run.results / "base.json", task.protocol.baseline_trials
+    measured = {"policy": policy.spec.hash, "split": "select", "seed": 0, "trials": trials}
+    if (known := _known(path, measured)) is not None:
+        return known
+    with progress_bar(console) as bar:
+        row = bar.add_task("the frozen policy alone", total=trials, note="")
+        rate = evaluate(
+            task, info.method, policy, frozen(policy), trials=trials, seed=0, split=Split.SELECT,
+            progress=lambda done: bar.update(row, completed=done),
+        )  # fmt: skip
+    write_json_results(path, {**measured, "successes": rate.successes})
+    return rate
+
+
+def _known(path: Path, measured: dict[str, Any]) -> Rate | None:
+    """What an earlier start of the run wrote, if that says what it measured and how."""
+    if not path.exists():
+        return None
+    try:
+        found = read_json(path)
+    except StoreError as error:
+        log.warning("the frozen policy is measured anew: %s", error)
+        return None
+    successes = found.pop("successes", None)
+    if found == measured and isinstance(successes, int) and 0 <= successes <= measured["trials"]:
+        return Rate(successes, measured["trials"])
+    log.warning("the frozen policy is measured anew: %s is not about this policy and these starts", path)
+    return None
