@@ -6,6 +6,7 @@ The twin's own section is handed on as it is: `sim_twin` checks it.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -198,10 +199,24 @@ def task_path(name: str | Path) -> Path:
     return path
 
 
+class UniqueKeys(yaml.SafeLoader):
+    """YAML where a key that comes twice in one mapping is an error: the first one would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} comes twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def parse_task(text: str, origin: str) -> TaskConfig:
     """Check the text of a task file. Raises `ConfigError` naming the place, what was expected, and the nearest key."""
     try:
-        raw = yaml.safe_load(text)
+        raw = yaml.load(text, UniqueKeys)  # noqa: S506 (a SafeLoader)
     except yaml.YAMLError as error:
         raise ConfigError(f"{origin}: not YAML: {error}") from error
     if not isinstance(raw, dict):

@@ -68,9 +68,10 @@ def load_object(name: str) -> Any:
 
 def load_twin(task: TaskConfig, world: str, clock: Clock) -> TwinRobot:
     """The twin that `task` names, in one of its worlds. Raises `ConfigError` if it cannot be loaded."""
-    twin: TwinRobot = load_object(task.twin)(task, world, clock)
-    if not getattr(twin, "is_twin", False):
+    kind = load_object(task.twin)
+    if not getattr(kind, "is_twin", False):  # before it is called: a name in a file may be any function of any module
         raise SpecMismatch(f"{task.twin} is not a twin: it has no `is_twin`")
+    twin: TwinRobot = kind(task, world, clock)
     return twin
 
 

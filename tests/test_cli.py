@@ -41,6 +41,7 @@ def test_what_is_mistyped_is_answered_with_the_nearest_valid_name(
     assert done.returncode == 2
     assert hint in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
+    assert not (tmp_path / "run").exists()
 
 
 def test_help_says_units_and_defaults() -> None:
@@ -70,6 +71,14 @@ def test_a_run_and_its_evaluation_leave_table_picture_and_json(tmp_path: Path) -
     again = robot_rl("run", str(task), "--out", str(run), *common)
     assert again.returncode == 2
     assert "resume it" in again.stdout
+
+    other = robot_rl("run", "--resume", str(run), "--method", "dsrl-na", *common)
+    assert other.returncode == 2
+    assert "was begun with 'usr'" in other.stdout
+
+    absent = robot_rl("eval", str(run), "--version", "99")
+    assert absent.returncode == 2
+    assert "expected one of 1 to 4" in absent.stdout
 
     more = robot_rl("run", "--resume", str(run), "--episodes", "5", *common)
     assert more.returncode == 0, more.stdout + more.stderr

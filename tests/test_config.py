@@ -155,3 +155,9 @@ def test_a_path_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 def test_an_unknown_method_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"task 'push' has no method 'ursr'; did you mean 'usr'\?"):
         parse_task(changed(), "push.yaml").method("ursr")
+
+
+def test_a_key_that_comes_twice_is_an_error_and_not_a_silent_choice() -> None:
+    text = task_path("lid_opening").read_text().replace("max_steps: 64", "max_steps: 64\nmax_steps: 46")
+    with pytest.raises(ConfigError, match="the key 'max_steps' comes twice"):
+        parse_task(text, "mine.yaml")

@@ -96,3 +96,14 @@ def test_a_cell_can_leave_the_arm_alone_and_evaluate() -> None:
 
 def test_the_splits_are_four_different_numbers() -> None:
     assert sorted(Split) == [0, 1, 2, 3]
+
+
+def not_a_twin(*arguments: object) -> None:
+    """What a task file might name by mistake, or on purpose."""
+    raise AssertionError("called")
+
+
+def test_what_is_no_twin_is_not_even_called(task: TaskConfig) -> None:
+    named = task.model_copy(update={"twin": f"{__name__}:not_a_twin"})
+    with pytest.raises(SpecMismatch, match="is not a twin"):
+        load_twin(named, "twin", SteppedClock())

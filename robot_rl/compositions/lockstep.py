@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from robot_rl.clock import SteppedClock
+from robot_rl.compositions.actor import make_actor
 from robot_rl.compositions.adapter_source import LockstepAdapters, await_version
 from robot_rl.compositions.operator_page import LatchNotice, OperatorPage
-from robot_rl.compositions.plan import RunPlan, learner_status
-from robot_rl.compositions.recording import StoreRecorder
-from robot_rl.control.actor import Actor, RunView
+from robot_rl.compositions.plan import RunPlan
+from robot_rl.control.actor import Actor
 from robot_rl.control.motion import Motion
 from robot_rl.control.operator import AutoOperator
 from robot_rl.control.session import Session
@@ -53,16 +53,6 @@ def run_lockstep(plan: RunPlan, watch: Watch, announce: Callable[[str], None]) -
         session = Session(guard, store, guard.safety, first=first, planned=plan.episodes)
         operator = AutoOperator(session, guard, store, cell, clock)
         latch = LatchNotice(session, clearable=plan.console_port is not None)
-        adapters = LockstepAdapters(run, plan.policy.spec, plan.method)
-        view = RunView(
-            run=run.path.name,
-            pace="lockstep",
-            auto_label=True,
-            base_success=plan.base_success,
-            base_trials=plan.base_trials,
-            cameras=list(task.scene.get("cameras", {})),
-            learner=lambda: learner_status(run, alive=children.alive("learner")),
-        )
 
         def pump() -> None:
             children.tend()
@@ -71,18 +61,15 @@ def run_lockstep(plan: RunPlan, watch: Watch, announce: Callable[[str], None]) -
             show()
             watch(actor)
 
-        actor = Actor(
-            task,
-            plan.info.method,
-            plan.info.seed,
-            Motion(guard, session, clock, pump),
-            plan.policy,
-            adapters,
-            StoreRecorder(store, plan.info, plan.policy.spec.policy_id),
-            store,
-            guard,
-            view,
-            cell,
+        actor = make_actor(
+            plan,
+            "lockstep",
+            motion=Motion(guard, session, clock, pump),
+            adapters=LockstepAdapters(run, plan.policy.spec, plan.method),
+            store=store,
+            guard=guard,
+            twin=cell,
+            children=children,
         )
         children.start("learner", "robot_rl.learn", [str(run.path), "--ordered"])
         show = _nothing

@@ -15,12 +15,12 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
 from robot_rl.clock import RealClock
+from robot_rl.compositions.actor import make_actor
 from robot_rl.compositions.adapter_source import NewestAdapters, await_version
 from robot_rl.compositions.operator_page import LatchNotice, OperatorPage
-from robot_rl.compositions.plan import RunPlan, learner_status
-from robot_rl.compositions.recording import StoreRecorder
+from robot_rl.compositions.plan import RunPlan
 from robot_rl.compositions.remote_cell import RemoteCell
-from robot_rl.control.actor import Actor, RunView
+from robot_rl.control.actor import Actor
 from robot_rl.control.motion import Motion
 from robot_rl.control.operator import AutoOperator
 from robot_rl.control.session import Session
@@ -46,7 +46,7 @@ def run_realtime(plan: RunPlan, watch: Callable[[Actor], None], announce: Callab
     Raises `ProcessEnded`, which says how to go on, when guard or store end, and `ConfigError` for a latched STOP or
     FAULT without a page on which a person could clear it.
     """
-    run, task, clock = plan.run, plan.task, RealClock()
+    run, clock = plan.run, RealClock()
     with ExitStack() as stack:
         sockets = stack.enter_context(tempfile.TemporaryDirectory(prefix="robot_rl-"))
         ends = {name: f"ipc://{sockets}/{name}" for name in ENDS}
@@ -89,26 +89,15 @@ def run_realtime(plan: RunPlan, watch: Callable[[Actor], None], announce: Callab
         def command(name: str, args: Mapping[str, Any], author: str) -> Mapping[str, Any]:
             return session.command(name, args, author, clock.now_ns())
 
-        actor = Actor(
-            task,
-            plan.info.method,
-            plan.info.seed,
-            Motion(guard, session, clock, pump),
-            plan.policy,
-            NewestAdapters(run, plan.policy.spec, plan.method),
-            StoreRecorder(store, plan.info, plan.policy.spec.policy_id),
-            store,
-            guard,
-            RunView(
-                run=run.path.name,
-                pace="real time",
-                auto_label=plan.auto_label,
-                base_success=plan.base_success,
-                base_trials=plan.base_trials,
-                cameras=list(task.scene.get("cameras", {})),
-                learner=lambda: learner_status(run, alive=children.alive("learner")),
-            ),
-            cell,
+        actor = make_actor(
+            plan,
+            "real time",
+            motion=Motion(guard, session, clock, pump),
+            adapters=NewestAdapters(run, plan.policy.spec, plan.method),
+            store=store,
+            guard=guard,
+            twin=cell,
+            children=children,
         )
         stack.enter_context(Served(ends["actor"], session_handlers(actor.snapshot, command)))
         actor.run()

@@ -32,6 +32,8 @@ def evaluate_and_show(path: Path, *, trials: int, seed: int, version: int | None
     if not known:
         raise StoreError(f"{run.path} has no adapter yet: run it first")
     chosen = version or known[-1]
+    if chosen not in known:
+        raise StoreError(f"{run.path} has no adapter version {chosen}: expected one of {known[0]} to {known[-1]}")
     adapter = load_adapter(run.adapters, chosen, policy.spec)
     candidates: dict[str, Adapter] = {"frozen policy": frozen(policy), f"adapter v{chosen}": adapter}
     rates: dict[str, Rate] = {}

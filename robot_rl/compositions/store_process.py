@@ -6,15 +6,12 @@ It ends with the run's process, however that ends; an episode that is open then 
 from __future__ import annotations
 
 import argparse
-import logging
-import signal
 import sys
-import threading
 import time
 from collections.abc import Sequence
 
 from robot_rl.errors import RobotRLError, StoreError
-from robot_rl.processes import GRACE_S, end_with_parent
+from robot_rl.processes import GRACE_S, stop_event
 from robot_rl.services.store import serve_store
 from robot_rl.store.run import RunDirectory
 from robot_rl.store.store import Store
@@ -40,11 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("run", help="the run's directory")
     parser.add_argument("--endpoint", required=True, help="where to serve the store, e.g. ipc:///run/store")
     arguments = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    stopping = threading.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: stopping.set())
-    end_with_parent()
+    stopping = stop_event()
     try:
         store = open_store(RunDirectory.open(arguments.run))
         try:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
-import signal
 import sys
-import threading
 from collections.abc import Sequence
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -22,22 +19,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("run", help="the run's directory")
     parser.add_argument("--ordered", action="store_true", help="one labelled episode at a time (lockstep)")
     arguments = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
 
     import torch
 
     from robot_rl.config import load_task
     from robot_rl.errors import RobotRLError
     from robot_rl.learn.process import LearnerService
-    from robot_rl.processes import end_with_parent
+    from robot_rl.processes import stop_event
     from robot_rl.store.run import RunDirectory
 
-    end_with_parent()
+    stopping = stop_event()
     os.nice(NICE)
     torch.set_num_threads(1)
-    stopping = threading.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: stopping.set())
     try:
         run = RunDirectory.open(arguments.run)
         service = LearnerService(run, load_task(run.task_yaml), ordered=arguments.ordered)

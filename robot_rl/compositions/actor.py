@@ -1,0 +1,38 @@
+"""The actor of a run, wired alike at both paces."""
+
+from __future__ import annotations
+
+from robot_rl.compositions.plan import RunPlan, learner_status
+from robot_rl.compositions.recording import StoreRecorder
+from robot_rl.control.actor import Actor, RunView
+from robot_rl.control.motion import Motion
+from robot_rl.control.ports import AdapterSource, GuardControls, Twin
+from robot_rl.processes import Children
+from robot_rl.store.store import StorePort
+
+
+def make_actor(
+    plan: RunPlan,
+    pace: str,
+    *,
+    motion: Motion,
+    adapters: AdapterSource,
+    store: StorePort,
+    guard: GuardControls,
+    twin: Twin,
+    children: Children,
+) -> Actor:
+    """`pace` is "lockstep" or "real time", as the page shows it; `children` know whether the learner lives."""
+    view = RunView(
+        run=plan.run.path.name,
+        pace=pace,
+        auto_label=plan.auto_label,
+        base_success=plan.base_success,
+        base_trials=plan.base_trials,
+        cameras=list(plan.task.scene.get("cameras", {})),
+        learner=lambda: learner_status(plan.run, alive=children.alive("learner")),
+    )
+    recorder = StoreRecorder(store, plan.info, plan.policy.spec.policy_id)
+    return Actor(
+        plan.task, plan.info.method, plan.info.seed, motion, plan.policy, adapters, recorder, store, guard, view, twin
+    )

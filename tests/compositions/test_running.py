@@ -1,0 +1,65 @@
+"""What a run knows before it moves: its base line, and whether a resumed one is what was asked for."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from robot_rl.compositions.plan import new_run, open_run
+from robot_rl.compositions.running import RunRequest, baseline, run_task
+from robot_rl.errors import ConfigError
+from tests.small_task import write_small_task
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    new_run(tmp_path / "run", str(write_small_task(tmp_path)), "usr", 0, {"label": None})
+    return tmp_path / "run"
+
+
+def measure(path: Path) -> tuple[int, int]:
+    directory, info, task, policy = open_run(path)
+    rate = baseline(directory, info, task, policy, Console(file=io.StringIO()))
+    return rate.successes, rate.trials
+
+
+def test_the_base_line_is_measured_once(run: Path) -> None:
+    first = measure(run)
+    file = run / "results" / "base.json"
+    known = json.loads(file.read_text())
+    file.write_text(json.dumps(known | {"successes": (first[0] + 1) % (first[1] + 1)}))
+    assert measure(run) != first  # what the file says counts: nothing was measured again
+
+
+@pytest.mark.parametrize(
+    "spoilt", [{}, {"policy": "another"}, {"trials": 4}, {"successes": 99}, {"successes": "many"}, {"seed": 1}, None]
+)
+def test_a_base_line_of_something_else_is_not_believed(run: Path, spoilt: dict[str, Any] | None) -> None:
+    first = measure(run)
+    file = run / "results" / "base.json"
+    known = json.loads(file.read_text())
+    file.write_text("{" if spoilt is None else json.dumps(known | spoilt if spoilt else {}))
+    assert measure(run) == first
+    assert json.loads(file.read_text()) == known
+
+
+@pytest.mark.parametrize(
+    ("asked", "hint"),
+    [
+        ({"method": "dsrl-na"}, "method 'dsrl-na'"),
+        ({"seed": 3}, "seed 3"),
+        ({"label": "human"}, "label 'human'"),
+        ({"pace": "real-time"}, "pace 'real-time'"),
+        ({"task": "lid_opening"}, "task 'lid_opening'"),
+        ({"out": Path("elsewhere")}, "--out elsewhere"),
+    ],
+)
+def test_a_resumed_run_keeps_its_settings_and_says_so(run: Path, asked: dict[str, Any], hint: str) -> None:
+    with pytest.raises(ConfigError, match=hint):
+        run_task(replace(RunRequest(resume=run), **asked), Console(file=io.StringIO()))
