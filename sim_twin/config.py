@@ -133,6 +133,8 @@ class ExpertConfig(Section):
     left_share: float = Field(ge=0, le=1)
     """Share of demonstrations that use the left (+y) ear: mode imbalance."""
     ears: Literal["both", "left", "right"] = "both"
+    gripper_width: float = Field(default=0.03, ge=0, le=0.08)
+    """m: how far apart it holds the fingers; closed ones are 2 cm wide and slip between the ears."""
 
 
 class SceneConfig(Section):

@@ -41,7 +41,7 @@ class Expert:
     def act(self, observation: Observation) -> Array:
         """One action [4], SI units."""
         delta = self._towards(observation) + self.config.noise_std * self.rng.standard_normal(3)
-        return np.concatenate([np.clip(delta, -STEP_M, STEP_M), [0.0]])
+        return np.concatenate([np.clip(delta, -STEP_M, STEP_M), [self.config.gripper_width]])
 
     def _towards(self, observation: Observation) -> Array:
         shape = self.scene.bin
