@@ -110,7 +110,7 @@ def act(env: LidOpeningEnv, error: float) -> tuple[list[tuple[float, bool, bool]
     """The expert, told of the height error but for `error` m, until the episode is over."""
     env.reset(seed=0)
     config = env._twin.scene.expert.model_copy(
-        update={"height_bias": 0.0095 - error, "height_std": 0.0, "ears": "left"}
+        update={"height_bias": 0.010 - error, "height_std": 0.0, "ears": "left"}
     )
     expert = Expert(env._twin.scene, config, np.random.default_rng(0))
     steps = []
