@@ -82,7 +82,7 @@ def http_status(error: RobotRLError) -> int:
         return 409
     if isinstance(error, UnknownCommand):
         return 404
-    if isinstance(error, BadArguments):
+    if isinstance(error, ConfigError):  # `BadArguments`, or what the actor itself finds wrong in them
         return 422
     return 504 if isinstance(error, DeadlineMissed) else 503
 

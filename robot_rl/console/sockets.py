@@ -15,6 +15,7 @@ import struct
 from typing import Annotated, Any, Literal
 
 import anyio
+import anyio.to_thread
 from anyio.abc import TaskGroup
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -22,10 +23,12 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from robot_rl.console.commands import Commands, http_status
 from robot_rl.console.port import OperatorPort
 from robot_rl.console.watcher import PERIOD_S, Watcher
-from robot_rl.errors import RobotRLError
+from robot_rl.errors import RobotRLError, nearest
 
 AUTHOR = "page"
 FRAME_POLL_S = 0.008
+NO_SUCH_CAMERA, MAX_REASON = 4404, 120
+"""Close code of a websocket for a camera that is not there; bytes that a reason may have (RFC 6455 allows 123)."""
 FRAME_HEADER = struct.Struct("<dd")
 
 
@@ -33,7 +36,7 @@ class Beat(BaseModel):
     """The page's main thread is alive; `t` is echoed, for the round trip."""
 
     type: Literal["beat"]
-    t: float
+    t: float = Field(allow_inf_nan=False)
 
 
 class CommandMessage(BaseModel):
@@ -134,9 +137,21 @@ class ControlSocket:
                 return  # the page left; `_read` ends the connection
 
 
+def _cameras(port: OperatorPort) -> list[str] | None:
+    """The names of the cameras; None when the actor does not say, which is no reason to show nothing."""
+    try:
+        return [str(name) for name in port.snapshot()["cameras"]]
+    except (RobotRLError, KeyError, TypeError):
+        return None
+
+
 async def serve_camera(socket: WebSocket, port: OperatorPort, camera: str) -> None:
-    """Send the newest frame of `camera` for each credit, until the viewer leaves."""
+    """Send the newest frame of `camera` for each credit, until the viewer leaves; one that is not there is refused."""
     await socket.accept()
+    known = await anyio.to_thread.run_sync(_cameras, port)
+    if known is not None and camera not in known:
+        reason = f"no camera {camera[:32]!r}{nearest(camera[:32], known)}"
+        return await socket.close(NO_SUCH_CAMERA, reason[:MAX_REASON])
     credit = anyio.Event()
 
     async def read_credits() -> None:

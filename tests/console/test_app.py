@@ -8,7 +8,8 @@ import httpx
 import pytest
 
 from robot_rl.console.app import WEB
-from robot_rl.errors import DeadlineMissed
+from robot_rl.console.commands import http_status
+from robot_rl.errors import ConfigError, DeadlineMissed, LabelConflict, RobotRLError, StoreError
 from tests.console.scripted import ScriptedPort
 
 
@@ -62,6 +63,14 @@ def test_a_refusal_says_why(origin: str, name: str, args: dict[str, object], sta
 def test_no_body_is_an_error_of_ours(origin: str, body: str) -> None:
     headers = {"origin": origin, "content-type": "application/json"}
     assert httpx.post(f"{origin}/api/command/label", content=body, headers=headers).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(ConfigError("no such value"), 422), (LabelConflict("newer"), 409), (StoreError("disk full"), 503)],
+)
+def test_the_actors_own_refusal_has_the_callers_or_the_services_status(error: RobotRLError, status: int) -> None:
+    assert http_status(error) == status
 
 
 def test_a_silent_actor_is_a_gateway_timeout(origin: str, port: ScriptedPort) -> None:

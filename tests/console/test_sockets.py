@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import ClientConnection, connect
 
 from robot_rl.errors import DeadlineMissed
@@ -139,8 +140,19 @@ def test_a_credit_is_one_frame_and_the_newest(origin: str, port: ScriptedPort) -
             socket.recv(timeout=0.2)
 
 
-def test_a_camera_that_is_not_there_stays_silent(origin: str) -> None:
-    with opened(origin, "/ws/cam/nowhere") as socket:
-        socket.send("next")
-        with pytest.raises(TimeoutError):
-            socket.recv(timeout=0.2)
+@pytest.mark.parametrize("t", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_a_beat_that_is_no_number_is_refused_and_not_echoed(control: ClientConnection, t: str) -> None:
+    control.send(f'{{"type": "beat", "t": {t}}}')
+    assert receive(control)["type"] == "error"
+    control.send('{"type": "beat", "t": 1.5}')
+    assert receive(control) == {"type": "beat", "t": 1.5, "guard": None}
+
+
+def test_a_camera_that_is_not_there_is_refused_by_the_nearest_name(origin: str) -> None:
+    with opened(origin, "/ws/cam/frnt") as socket:
+        socket.send("1")
+        with pytest.raises(ConnectionClosedError) as closed:
+            socket.recv(timeout=5)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 4404
+    assert "did you mean 'front'" in closed.value.rcvd.reason

@@ -109,9 +109,7 @@ def test_an_action_of_one_is_the_robots_largest_and_more_is_clipped(env: LidOpen
 def act(env: LidOpeningEnv, error: float) -> tuple[list[tuple[float, bool, bool]], dict[str, Any]]:
     """The expert, told of the height error but for `error` m, until the episode is over."""
     env.reset(seed=0)
-    config = env._twin.scene.expert.model_copy(
-        update={"height_bias": 0.010 - error, "height_std": 0.0, "ears": "left"}
-    )
+    config = env._twin.scene.expert.model_copy(update={"height_bias": 0.010 - error, "height_std": 0.0, "ears": "left"})
     expert = Expert(env._twin.scene, config, np.random.default_rng(0))
     steps = []
     for _ in range(200):
