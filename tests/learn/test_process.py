@@ -64,7 +64,7 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make_run(path: Path, policy: Path, **settings: Any) -> RunDirectory:
     """`settings` replace some of the method's."""
     task = yaml.safe_load((TASKS_DIR / "lid_opening.yaml").read_text())
-    task["methods"] = {"usr": METHOD.model_dump(mode="json") | settings}
+    task["methods"] = {"usr": METHOD.model_dump(mode="json", exclude_unset=True) | settings}
     spec = FlowPolicy.load(policy).spec
     run = RunDirectory.create(path, RunInfo("lid_opening", "usr", 3, spec.hash, "0.1.0"))
     run.task_yaml.write_text(yaml.safe_dump(task))

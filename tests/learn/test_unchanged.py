@@ -1,4 +1,4 @@
-"""USR and DSRL-NA learn, from the same episodes, what they learnt before other methods stood beside them: byte for byte.
+"""USR and DSRL-NA learn, from the same episodes, what they learnt before there were other methods: byte for byte.
 
 Bytes depend on the processor and on torch's kernels, so that the recorded digests count only where a plain piece of
 torch arithmetic, none of it ours, has the bytes that it had where they were recorded.
@@ -52,7 +52,7 @@ def plain_arithmetic() -> str:
 
 
 def digest_of(method: str, noise_layout: str) -> str:
-    """Six episodes with their budgets; then the learner's whole state, and what its adapters do in and after warm-up."""
+    """Six episodes with their budgets; then the learner's state, and what its adapters do in and after warm-up."""
     base = WITH_RESIDUAL if method == "usr" else SMALL
     settings: dict[str, Any] = {"hidden": 16, "warmup_episodes": 2, "utd": 4.0, "pool": 3, "residual_horizon": 40}
     config = base.model_copy(update={**settings, "noise_layout": noise_layout, "actor_average": 0.1})
@@ -69,7 +69,7 @@ def digest_of(method: str, noise_layout: str) -> str:
             seen[f"{number} {explore}"] = np.concatenate(
                 [steering.steer, steering.noise.ravel(), steering.residual.ravel()]
             )
-    assert F == context.features.shape[1]
+    assert context.features.shape[1] == F
     return sha256({**learner.state()[0], **seen})
 
 
