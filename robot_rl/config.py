@@ -109,7 +109,7 @@ class MethodConfig(Section):
     prior_share: float = Field(default=0.5, gt=0, lt=1)
     """Share of a batch that comes from demonstrations, human chunks and the warm-up."""
     demonstrations: str | None = None
-    """Path of an .npz that `robot-rl demos` wrote, or None to do without."""
+    """Path of an .npz that `robot-rl demos` wrote, from where the run is started; None: prior data without them."""
     warmup_episodes: int = Field(default=10, ge=0)
     """Episodes of the base policy (w ~ N(0, I)) before the adapter acts."""
     utd: float = Field(default=5.0, gt=0)
