@@ -40,7 +40,8 @@ def ledoit_wolf(samples: Array) -> tuple[Array, Array, float]:
     target = np.trace(covariance) / width * np.eye(width)
     d = float(np.square(covariance - target).sum())
     # sum_k |x_k x_k' - S|^2 = sum_k |x_k|^4 - n |S|^2
-    b = min(d, float(np.square(np.square(x).sum(1)).sum() - n * np.square(covariance).sum()) / n**2)
+    spread = float(np.square(np.square(x).sum(1)).sum() - n * np.square(covariance).sum())
+    b = min(d, max(spread, 0.0) / n**2)
     shrinkage = b / d if d > 0 else 1.0
     return mean, (1 - shrinkage) * covariance + shrinkage * target, shrinkage
 
