@@ -183,13 +183,10 @@ def test_a_setting_without_effect_is_named_beside_other_faults() -> None:
 
 def test_a_method_has_its_own_defaults_and_a_task_file_overrules_them() -> None:
     task = parse_task(changed(**{"methods__zprl": {"gamma": 0.9}, "methods__lp-ds": {}}), "push.yaml")
-    assert (task.method("zprl").noise_layout, task.method("zprl").critics, task.method("zprl").gamma) == (
-        "none",
-        5,
-        0.9,
-    )
+    zprl = task.method("zprl")
+    assert (zprl.noise_layout, zprl.critics, zprl.gamma) == ("none", 5, 0.9)
     assert task.method("lp-ds").noise_bound == 2.5
-    assert task.method("zprl") == method_config("zprl", gamma=0.9)
+    assert zprl == method_config("zprl", gamma=0.9)
 
 
 def test_settings_made_in_code_are_checked_as_those_of_a_file() -> None:

@@ -36,6 +36,8 @@ class ZPRL(SingleCritic):
         layout = steering.layout
         require_steering("zprl", layout, noise=False, residual=False, latent=True)
         width = layout.latent_size
+        nothing = torch.zeros(1, width)
+        steering.feature_shift(nothing, nothing)  # a decoder that cannot show the feature is refused now, not later
         super().__init__(steering, config, generator, sees=layout.spec.features + width, judges=width)
 
     def sees(self, batch: Batch, *, following: bool) -> Tensor:
