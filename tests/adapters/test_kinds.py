@@ -7,17 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from robot_rl.adapters.acting import (
-    Adapter,
-    BaseAdapter,
-    ChunkAdapter,
-    LatentAdapter,
-    PerturbationAdapter,
-    SteeringAdapter,
-    make_adapter,
-)
+from robot_rl.adapters.acting import BaseAdapter, SteeringAdapter, make_adapter
+from robot_rl.adapters.kinds import ChunkAdapter, LatentAdapter, PerturbationAdapter
 from robot_rl.errors import BadObservation, SpecMismatch
 from robot_rl.learn.learner import METHODS, Learner
+from robot_rl.protocols import Adapter
 from robot_rl.testing.adapter import AdapterConformance
 from robot_rl.types import Context, PolicySpec
 from tests.learn.bandit import A, T, chunks, config_of, decoder_of, spec_of
