@@ -12,6 +12,7 @@ from rich.table import Table
 
 from robot_rl.config import load_task, task_names
 from robot_rl.errors import ConfigError, RobotRLError, nearest
+from robot_rl.methods import METHODS
 
 app = typer.Typer(
     name="robot-rl",
@@ -32,7 +33,7 @@ def run(
         str | None, typer.Argument(help="a task's name, or the path of a .yaml file  [default: lid_opening]")
     ] = None,
     method: Annotated[
-        str | None, typer.Option(help="usr or dsrl-na (those the task has settings for)  [default: usr]")
+        str | None, typer.Option(help=f"{', '.join(METHODS)}: those the task has settings for  [default: usr]")
     ] = None,
     episodes: Annotated[int | None, typer.Option(help="labelled episodes  [default: the task's]", min=1)] = None,
     seed: Annotated[int | None, typer.Option(help="of starts, noise and learner  [default: 0]", min=0)] = None,

@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from robot_rl.errors import ConfigError, nearest
+from robot_rl.methods import METHODS, objections, with_defaults
 from robot_rl.types import canonical_hash
 
 TASKS_DIR = Path(__file__).parent / "tasks"
@@ -80,16 +81,36 @@ class PolicyConfig(Section):
 
 
 class MethodConfig(Section):
-    """One adapter's settings; the field's names, see `robot_rl.adapters`."""
+    """One adapter's settings; the field's names, see `robot_rl.adapters`; `robot_rl.methods` says who reads what."""
 
-    noise_layout: Literal["full", "repeat"] = "full"
+    noise_layout: Literal["full", "repeat", "low_rank", "none"] = "full"
+    """Which noise the steer spans (`adapters.layout`); none: the base policy keeps its own w ~ N(0, I)."""
+    noise_rank: int = Field(default=8, ge=1)
+    """r: directions of the layout low_rank."""
+    noise_seed: int = Field(default=0, ge=0)
+    """Of the random orthonormal basis that low_rank spans; the same seed is the same basis, in every run."""
     noise_bound: float = Field(default=1.5, gt=0)
     """b_W: the actor's noise lies in [-b_W, b_W]."""
     residual_layout: Literal["none", "constant", "per_step"] = "none"
-    residual_scale: tuple[Annotated[float, Field(ge=0, le=1)], ...] = ()
-    """alpha: bound of the residual per control step, SI units, one per action entry (0 leaves an entry alone)."""
+    residual_scale: tuple[Annotated[float, Field(ge=0, le=1)], ...] | Literal["full"] = ()
+    """alpha: bound of the residual per control step, SI units, one per action entry (0 leaves an entry alone).
+
+    full: half the action range, so that every action can be reached from the middle of the range.
+    """
     residual_horizon: int = Field(default=0, ge=0)
     """H: executed chunks over which the chance of applying the residual rises from 0 to 1."""
+    latent_scale: float = Field(default=0.0, ge=0)
+    """lambda: bound of the shift of each entry of the bottleneck latent z, in z's own units (`latent.scale_by_rms`)."""
+    trust_region: float = Field(default=0.35, gt=0)
+    """delta: what E ||Delta||^2 may be, summed over the steered dimensions of the noise, in units of its variance."""
+    dual_rate: float = Field(default=1e-3, gt=0)
+    """eta_a: step of the dual ascent on the multiplier of the trust region, per update."""
+    critic: Literal["distilled", "td"] = "distilled"
+    """Whence the noise critic: distilled from an action critic (as in the paper), or trained itself by TD."""
+    prior_share: float = Field(default=0.5, gt=0, lt=1)
+    """Share of a batch that comes from demonstrations, human chunks and the warm-up."""
+    demonstrations: str | None = None
+    """Path of an .npz that `robot-rl demos` wrote, from where the run is started; None: prior data without them."""
     warmup_episodes: int = Field(default=10, ge=0)
     """Episodes of the base policy (w ~ N(0, I)) before the adapter acts."""
     utd: float = Field(default=5.0, gt=0)
@@ -221,10 +242,39 @@ def parse_task(text: str, origin: str) -> TaskConfig:
         raise ConfigError(f"{origin}: not YAML: {error}") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{origin}: expected a mapping at the top, got {type(raw).__name__}")
+    raw, faults = _settle_methods(raw)
     try:
-        return TaskConfig.model_validate(raw)
+        task = TaskConfig.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError(f"{origin}: " + "; ".join(explain(TaskConfig, error))) from error
+        raise ConfigError(f"{origin}: " + "; ".join([*faults, *explain(TaskConfig, error)])) from error
+    if faults:
+        raise ConfigError(f"{origin}: " + "; ".join(faults))
+    return task
+
+
+def method_config(method: str, **settings: Any) -> MethodConfig:
+    """The settings of `method`, as a task file that sets `settings` for it would have them. Raises `ConfigError`."""
+    if faults := objections(method, settings, MethodConfig.model_fields):
+        raise ConfigError("; ".join(faults))
+    try:
+        return MethodConfig.model_validate(with_defaults(method, settings))
+    except ValidationError as error:
+        raise ConfigError("; ".join(explain(MethodConfig, error))) from error
+
+
+def _settle_methods(raw: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """A raw task with each method's own defaults filled in, and what is wrong with the settings that it names."""
+    given = raw.get("methods")
+    if not isinstance(given, dict):
+        return raw, []
+    faults, settled = [], {}
+    for name, settings in given.items():
+        settled[name] = settings
+        if isinstance(settings, dict):
+            faults += objections(str(name), settings, MethodConfig.model_fields)
+            if name in METHODS:
+                settled[name] = with_defaults(name, settings)
+    return {**raw, "methods": settled}, faults
 
 
 def explain(model: type[BaseModel], error: ValidationError) -> list[str]:

@@ -137,6 +137,8 @@ class Steering:
     """[T, A] SI units, added to the decoded chunk; zeros if the method has none or its gate is shut."""
     latent: Array | None = None
     """[Z] latent to decode with instead of the context's z, or None."""
+    chunk: Array | None = None
+    """[T, A] SI units: executed in place of the decoded chunk and its residual, or None."""
 
 
 @dataclass(frozen=True, slots=True)

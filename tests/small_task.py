@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from robot_rl.config import TASKS_DIR
+from robot_rl.methods import METHODS
 
 
 def write_small_task(folder: Path, **changes: object) -> Path:
@@ -15,8 +16,9 @@ def write_small_task(folder: Path, **changes: object) -> Path:
     raw["name"] = "small"
     raw["max_steps"] = 40
     raw["policy"]["checkpoint"] = str(TASKS_DIR / "lid_opening.safetensors")
-    for method in raw["methods"].values():
-        method |= {"hidden": 32, "layers": 2, "batch": 32, "warmup_episodes": 2, "utd": 2.0, "pool": 4}
+    for name, method in raw["methods"].items():
+        method |= {"hidden": 32, "layers": 2, "batch": 32, "warmup_episodes": 2, "utd": 2.0}
+        method |= {"pool": 4} if "pool" in METHODS[name].reads else {}
     raw["protocol"]["baseline_trials"] = 3
     raw |= changes
     path = folder / "small.yaml"

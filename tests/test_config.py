@@ -7,8 +7,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from robot_rl.config import load_task, parse_task, task_names, task_path
+from robot_rl.config import load_task, method_config, parse_task, task_names, task_path
 from robot_rl.errors import ConfigError
+from robot_rl.methods import METHODS
 
 TASK: dict[str, Any] = {
     "name": "push",
@@ -161,3 +162,48 @@ def test_a_key_that_comes_twice_is_an_error_and_not_a_silent_choice() -> None:
     text = task_path("lid_opening").read_text().replace("max_steps: 64", "max_steps: 64\nmax_steps: 46")
     with pytest.raises(ConfigError, match="the key 'max_steps' comes twice"):
         parse_task(text, "mine.yaml")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"methods__usr__trust_region": 0.35}, "methods.usr.trust_region: usr does not read this setting"),
+        ({"methods__dsrl-na__residual_horizon": 5}, "methods.dsrl-na.residual_horizon: dsrl-na does not read"),
+        ({"methods__zprl": {"noise_layout": "full"}}, "methods.zprl.noise_layout: zprl does not read"),
+        ({"methods__rlpd": {"residual_scale": [0.1]}}, "methods.rlpd.residual_scale: rlpd does not read"),
+        ({"methods__ursr": {}}, "methods.ursr: no such method; did you mean 'usr'?"),
+        ({"methods__usr__noise_layout": "none"}, "usr steers the noise: expected full, repeat or low_rank"),
+        ({"methods__usr__noise_rank": 4}, "noise_rank: is read with noise_layout: low_rank only"),
+        ({"methods__policy-decorator": {}}, "policy-decorator needs one: expected constant or per_step"),
+    ],
+)
+def test_a_setting_that_a_method_does_not_read_is_an_error_that_says_so(changes: dict[str, Any], words: str) -> None:
+    assert words in complaint(changed(**changes))
+
+
+def test_a_setting_without_effect_is_named_beside_other_faults() -> None:
+    text = complaint(changed(methods__usr__trust_region=0.35, max_steps="many"))
+    assert "trust_region" in text
+    assert "max_steps" in text
+
+
+def test_a_method_has_its_own_defaults_and_a_task_file_overrules_them() -> None:
+    task = parse_task(changed(**{"methods__zprl": {"gamma": 0.9}, "methods__lp-ds": {}}), "push.yaml")
+    zprl = task.method("zprl")
+    assert (zprl.noise_layout, zprl.critics, zprl.gamma) == ("none", 5, 0.9)
+    assert task.method("lp-ds").noise_bound == 2.5
+    assert zprl == method_config("zprl", gamma=0.9)
+
+
+def test_settings_made_in_code_are_checked_as_those_of_a_file() -> None:
+    with pytest.raises(ConfigError, match="does not read"):
+        method_config("dsrl-sac", pool=3)
+    with pytest.raises(ConfigError, match="utd"):
+        method_config("dsrl-sac", utd=-1)
+    with pytest.raises(ConfigError, match="did you mean 'dsrl-sac'"):
+        method_config("dsrl-sax")
+
+
+@pytest.mark.parametrize("name", ["lid_opening", "lid_opening_strict"])
+def test_the_lid_tasks_have_settings_for_every_method(name: str) -> None:
+    assert set(load_task(name).methods) == set(METHODS)

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from robot_rl.config import MethodConfig
 from robot_rl.errors import SpecMismatch
-from robot_rl.learn.method import Part
+from robot_rl.learn.method import Part, require_steering
 from robot_rl.learn.networks import Target
 from robot_rl.learn.replay import Batch
 from robot_rl.learn.sac import Actor, Temperature, critic, reduce, regression, td_target
@@ -36,6 +36,7 @@ class DSRLNA:
         layout = steering.layout
         if layout.residual_size:
             raise SpecMismatch("dsrl-na steers noise only: expected residual_layout: none; for a residual use usr")
+        require_steering("dsrl-na", layout, noise=True, residual=False, latent=False)
         features = layout.spec.features
         self._steering, self._config, self._generator = steering, config, generator
         self.actor = Actor(features, layout.size, config, generator)

@@ -1,14 +1,17 @@
-"""What the entries of a steer vector mean: one linear map from [-1, 1]^S to decoder noise and action residual.
+"""What the entries of a steer vector mean: linear maps from [-1, 1]^S to noise, action residual and latent shift.
 
-An actor puts out `steer = [w / b_W, a_res]`, every entry in [-1, 1] (USR eq. 2). The first N entries span the decoder's
-noise within [-b_W, b_W]; the other R entries span the residual within +-alpha, per control step and in SI units.
+An actor puts out `steer = [w / b_W, a_res, dz]`, every entry in [-1, 1] (USR eq. 2, ZPRL eq. 7); most methods have one
+or two of the three. The first N entries span the decoder's noise within [-b_W, b_W]; the next R entries span the
+residual within +-alpha, per control step and in SI units; the last L entries shift the bottleneck latent by +-lambda.
 
     noise    = steer[:N] @ noise_map        noise_map [N, W], W = entries of one decoder noise
-    residual = steer[N:] @ residual_map     residual_map [R, T*A], SI units
+    residual = steer[N:N+R] @ residual_map  residual_map [R, T*A], SI units
+    shift    = lambda * steer[N+R:]         [L], L = Z or 0
 
 `full` gives every noise entry its own dimension; `repeat` ties one vector over the steps of the chunk, which some
-backbones like and others do not survive. A `constant` residual is one vector per chunk; an action entry whose alpha is
-0 takes no dimension.
+backbones like and others do not survive; `low_rank` spans r random directions, scaled so that w ~ N(0, I_r) has the
+norm that N(0, I_W) has on average (as `repeat` has). With `none` the noise is not steered (N = 0) and stays N(0, I).
+A `constant` residual is one vector per chunk; an action entry whose alpha is 0 takes no dimension.
 """
 
 from __future__ import annotations
@@ -28,10 +31,17 @@ class SteeringLayout:
     def __init__(self, spec: PolicySpec, config: MethodConfig) -> None:
         self.spec = spec
         self.noise_bound = config.noise_bound
-        self.noise_map = _noise_map(spec.noise_shape, config.noise_layout) * np.float32(config.noise_bound)
+        self._spans_directions = config.noise_layout == "low_rank"
+        self.noise_map = _noise_map(spec.noise_shape, config) * np.float32(config.noise_bound)
         """[N, W] float32."""
         self.residual_map = _residual_map(spec, config)
         """[R, T*A] float32, SI units."""
+        self.latent_scale = config.latent_scale
+        """lambda."""
+        if config.latent_scale and spec.latent is None:
+            raise SpecMismatch(
+                "this policy has no bottleneck latent to steer; expected a policy with one, see `pretrain`"
+            )
         low, high = (np.asarray(bound, np.float32) for bound in (spec.action_space.low, spec.action_space.high))
         self.action_mid = np.tile((high + low) / 2, spec.horizon)
         """[T*A] SI units: the chunk whose normalised form is 0."""
@@ -40,8 +50,8 @@ class SteeringLayout:
 
     @classmethod
     def plain(cls, spec: PolicySpec) -> SteeringLayout:
-        """The frozen policy as it is: untied N(0, I) noise and no residual."""
-        return cls(spec, MethodConfig(noise_layout="full", noise_bound=1.0))
+        """The frozen policy as it is: untied N(0, I) noise, if it takes any, and no residual."""
+        return cls(spec, MethodConfig(noise_layout="full" if spec.noise_shape else "none", noise_bound=1.0))
 
     @property
     def noise_size(self) -> int:
@@ -54,9 +64,14 @@ class SteeringLayout:
         return int(self.residual_map.shape[0])
 
     @property
+    def latent_size(self) -> int:
+        """L, steer entries that shift the latent: Z or 0."""
+        return (self.spec.latent or 0) if self.latent_scale else 0
+
+    @property
     def size(self) -> int:
-        """S = N + R."""
-        return self.noise_size + self.residual_size
+        """S = N + R + L."""
+        return self.noise_size + self.residual_size + self.latent_size
 
     @property
     def chunk_size(self) -> int:
@@ -64,11 +79,13 @@ class SteeringLayout:
         return int(self.action_half.size)
 
     def split(self, steer: Array) -> tuple[Array, Array]:
-        """Steer [B, S] -> decoder noise [B, *noise_shape] and residual [B, T, A] in SI units, float32."""
+        """Steer [B, S] -> noise [B, *noise_shape] (0 if not steered) and residual [B, T, A] in SI units, float32."""
         if steer.ndim != 2 or steer.shape[1] != self.size:
             raise BadAction(f"expected steer [B, {self.size}], got {list(steer.shape)}")
         noise = steer[:, : self.noise_size].astype(np.float32) @ self.noise_map
-        residual = steer[:, self.noise_size :].astype(np.float32) @ self.residual_map
+        residual = (
+            steer[:, self.noise_size : self.noise_size + self.residual_size].astype(np.float32) @ self.residual_map
+        )
         return (
             noise.reshape(len(steer), *self.spec.noise_shape),
             residual.reshape(len(steer), self.spec.horizon, self.spec.action_space.size),
@@ -81,9 +98,16 @@ class SteeringLayout:
         """
         flat = noise.reshape(len(noise), -1).astype(np.float32)
         steer: Array = flat[:, : self.noise_size] / np.float32(self.noise_bound)
+        if self._spans_directions:
+            steer = flat @ np.linalg.pinv(self.noise_map)
         if not np.allclose(steer @ self.noise_map, flat, atol=1e-5):
-            raise SpecMismatch("the noise differs from step to step, but the layout ties it; use noise_layout: full")
+            raise SpecMismatch("the noise lies outside of what the layout spans; use noise_layout: full")
         return steer
+
+    def latent_shift(self, steer: Array) -> Array:
+        """Steer [B, S] -> lambda dz [B, L] float32."""
+        shift: Array = np.float32(self.latent_scale) * steer[:, self.size - self.latent_size :].astype(np.float32)
+        return shift
 
     def normalise(self, chunks: Array) -> Array:
         """Chunks [B, T, A] in SI units -> [B, T*A] float32, [-1, 1] over the action space."""
@@ -92,15 +116,27 @@ class SteeringLayout:
         return normalised
 
 
-def _noise_map(shape: tuple[int, ...], layout: str) -> Array:
-    """[N, W] float32, entries 0 and 1."""
+def _noise_map(shape: tuple[int, ...], config: MethodConfig) -> Array:
+    """[N, W] float32: rows are orthogonal, and the squares of each column sum to 1 (on average, for low_rank)."""
+    width = math.prod(shape)
+    if config.noise_layout == "none":
+        return np.zeros((0, width), np.float32)
     if not shape:
         raise SpecMismatch("this policy takes no noise, so it cannot be steered by noise; expected a noise shape")
-    entries: Array = np.eye(math.prod(shape), dtype=np.float32)
-    if layout == "full":
+    entries: Array = np.eye(width, dtype=np.float32)
+    if config.noise_layout == "full":
         return entries
-    steps, width = math.prod(shape[:-1]), shape[-1]
-    tied: Array = entries.reshape(steps, width, -1).sum(0)
+    if config.noise_layout == "low_rank":
+        if config.noise_rank > width:
+            raise SpecMismatch(
+                f"noise_rank: expected at most {width}, the entries of the noise, got {config.noise_rank}"
+            )
+        draw = np.random.default_rng(config.noise_seed).standard_normal((width, config.noise_rank))
+        basis = np.linalg.qr(draw)[0].T
+        scaled: Array = (basis * math.sqrt(width / config.noise_rank)).astype(np.float32)
+        return scaled
+    steps, last = math.prod(shape[:-1]), shape[-1]
+    tied: Array = entries.reshape(steps, last, -1).sum(0)
     return tied
 
 
@@ -109,12 +145,15 @@ def _residual_map(spec: PolicySpec, config: MethodConfig) -> Array:
     steps, size = spec.horizon, spec.action_space.size
     if config.residual_layout == "none":
         return np.zeros((0, steps * size), np.float32)
-    if len(config.residual_scale) != size:
+    if config.residual_scale == "full":
+        alpha = tuple((high - low) / 2 for low, high in zip(spec.action_space.low, spec.action_space.high, strict=True))
+    else:
+        alpha = config.residual_scale
+    if len(alpha) != size:
         raise SpecMismatch(
-            f"residual_scale: expected {size} entries ({', '.join(spec.action_space.names)}), "
-            f"got {len(config.residual_scale)}"
+            f"residual_scale: expected {size} entries ({', '.join(spec.action_space.names)}), got {len(alpha)}"
         )
-    scale = np.asarray(config.residual_scale, np.float32)
+    scale = np.asarray(alpha, np.float32)
     per_step = np.diag(scale)[scale > 0]  # [entries that move, A]
     if config.residual_layout == "constant":
         return np.tile(per_step, (1, steps))

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from robot_rl.config import MethodConfig
-from robot_rl.learn.method import Part
+from robot_rl.learn.method import Part, require_steering
 from robot_rl.learn.networks import Target
 from robot_rl.learn.replay import Batch
 from robot_rl.learn.sac import Actor, Temperature, critic, reduce, regression, td_target
@@ -34,6 +34,7 @@ class USR:
 
     def __init__(self, steering: Steering, config: MethodConfig, generator: torch.Generator) -> None:
         layout = steering.layout
+        require_steering("usr", layout, noise=True, residual=None, latent=False)
         features = layout.spec.features
         self._steering, self._config, self._generator = steering, config, generator
         self.actor = Actor(features, layout.size, config, generator)

@@ -135,7 +135,7 @@ class EpisodeRun:
             space=spec.action_space.kind,
             step_s=spec.step_s,
             base=base,
-            final=base + steering.residual,
+            final=base + steering.residual if steering.chunk is None else steering.chunk,
             steer=steering.steer,
             noise=steering.noise,
             policy_id=spec.policy_id,

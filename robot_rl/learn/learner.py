@@ -16,15 +16,25 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
+from robot_rl import methods
 from robot_rl.adapters.acting import make_adapter
 from robot_rl.adapters.dsrl import DSRLNA
+from robot_rl.adapters.dsrl_sac import DSRLSAC
 from robot_rl.adapters.layout import SteeringLayout
+from robot_rl.adapters.lp_ds import LPDS
+from robot_rl.adapters.policy_decorator import PolicyDecorator
+from robot_rl.adapters.residual_rl import ResidualRL
+from robot_rl.adapters.rlpd import RLPD
 from robot_rl.adapters.usr import USR
+from robot_rl.adapters.usr_sac import USRSAC
+from robot_rl.adapters.zprl import ZPRL
 from robot_rl.config import MethodConfig
 from robot_rl.errors import ConfigError, RobotRLError, SpecMismatch, nearest
-from robot_rl.learn.method import Method, Part
+from robot_rl.learn.extras import base_chunks, latents
+from robot_rl.learn.method import Diagnosing, Method, Part
 from robot_rl.learn.networks import Target
 from robot_rl.learn.replay import Replay
 from robot_rl.learn.sac import actor_weights
@@ -36,7 +46,17 @@ MANIFEST_FORMAT = 1
 POOL_SEED = 7_919
 
 
-METHODS: dict[str, Callable[[Steering, MethodConfig, torch.Generator], Method]] = {"usr": USR, "dsrl-na": DSRLNA}
+METHODS: dict[str, Callable[[Steering, MethodConfig, torch.Generator], Method]] = {
+    "usr": USR,
+    "usr-sac": USRSAC,
+    "dsrl-na": DSRLNA,
+    "dsrl-sac": DSRLSAC,
+    "policy-decorator": PolicyDecorator,
+    "residual-rl": ResidualRL,
+    "zprl": ZPRL,
+    "lp-ds": LPDS,
+    "rlpd": RLPD,
+}
 
 
 class Learner:
@@ -47,18 +67,26 @@ class Learner:
             raise ConfigError(f"no method {method!r}{nearest(method, METHODS)}")
         self.spec, self.method_name, self.config, self.seed = spec, method, config, seed
         self.layout = SteeringLayout(spec, config)
-        self.replay = Replay(self.layout, config, self._pool)
+        self.replay = Replay(
+            self.layout,
+            config,
+            self._pool,
+            self._extras,
+            prior_share=config.prior_share if "prior_share" in methods.METHODS[method].reads else 0.0,
+        )
         self.updates = 0
         self.refused: dict[int, str] = {}
         """Episode -> why it is not trained on."""
         self.losses: dict[str, float] = {}
-        """Means over the newest call of `learn`."""
+        """Means over the newest call of `learn`, and what the method diagnosed at its end."""
         self._steering = Steering(self.layout, config, decoder)
         self._generator = torch.Generator().manual_seed(seed)
         self._method = METHODS[method](self._steering, config, self._generator)
         self._published = Target(self._method.actor.network, config.actor_average)
         """What the robot gets: the actor, averaged over its newest updates (setting `actor_average`)."""
         self._consumed: list[int] = []
+        self._demonstrated: dict[int, LabelValue] = {}
+        self._demonstration_chunks = 0
 
     @property
     def consumed(self) -> list[int]:
@@ -80,7 +108,12 @@ class Learner:
         """Updates that bring the achieved UTD to the wanted one; the warm-up's chunks are paid for at its end."""
         if self.warming_up or not self.replay.sampleable:
             return 0
-        return max(0, int(self.config.utd * len(self.replay)) - self.updates)
+        return max(0, int(self.config.utd * self.chunks) - self.updates)
+
+    @property
+    def chunks(self) -> int:
+        """Chunks of the consumed episodes; those of demonstrations count for nothing but learning."""
+        return len(self.replay) - self._demonstration_chunks
 
     def add_episode(self, transitions: Sequence[Transition]) -> None:
         """Take one whole episode; bad data is refused with a reason in `refused`, and learning goes on without it."""
@@ -88,11 +121,23 @@ class Learner:
             raise SpecMismatch("expected an episode of at least one chunk, got none; `refuse` it by its number")
         episode = transitions[0].episode
         try:
-            self.replay.add_episode(transitions)
+            self.replay.add_episode(transitions, prior=self.warming_up)
         except RobotRLError as error:
             self.refuse(episode, str(error))
         else:
             self._consumed.append(episode)
+
+    def add_demonstrations(self, episodes: Sequence[Sequence[Transition]]) -> None:
+        """Add an expert's successful episodes, numbered below 0 (`learn.prior`): prior data, before any other episode.
+
+        A new learner that is to be restored needs them first. Raises as `Replay.add_episode` does.
+        """
+        for transitions in episodes:
+            if self._consumed or not transitions or transitions[0].episode >= 0:
+                raise SpecMismatch("expected demonstrations numbered below 0, before the first episode of the run")
+            self.replay.add_episode(transitions, prior=True)
+            self._demonstrated[transitions[0].episode] = LabelValue.SUCCESS
+            self._demonstration_chunks += len(transitions)
 
     def refuse(self, episode: int, reason: str) -> None:
         """Count `episode` as consumed without training on it, so that whoever waits for its version goes on."""
@@ -101,7 +146,7 @@ class Learner:
 
     def set_labels(self, labels: Mapping[int, LabelValue]) -> None:
         """What the operators say now, episode -> value; corrections count from the next batch on."""
-        self.replay.set_labels(labels)
+        self.replay.set_labels({**labels, **self._demonstrated})
 
     def learn(self, updates: int | None = None) -> int:
         """Do `updates` updates (default: all that are owed), keep their mean losses; returns how many were done."""
@@ -110,11 +155,14 @@ class Learner:
             return 0
         sums: dict[str, Tensor] = {}
         for _ in range(count):
-            for name, value in self._method.update(self.replay.sample(self.config.batch, self._generator)).items():
+            batch = self.replay.sample(self.config.batch, self._generator)
+            for name, value in self._method.update(batch).items():
                 sums[name] = sums[name] + value if name in sums else value.clone()
             self._published.follow()
             self.updates += 1
         self.losses = {name: float(total) / count for name, total in sums.items()}
+        if isinstance(self._method, Diagnosing):
+            self.losses |= self._method.diagnose(batch)
         return count
 
     def adapter(self) -> Adapter:
@@ -138,7 +186,7 @@ class Learner:
             "policy_id": self.spec.policy_id,
             "seed": self.seed,
             "updates": self.updates,
-            "chunks": len(self.replay),
+            "chunks": self.chunks,
             "warmup": self.warming_up,
         }
 
@@ -163,6 +211,7 @@ class Learner:
         `SpecMismatch` when the checkpoint is of another policy, method or setting, or of other episodes.
         """
         mine = self.manifest()
+        manifest = {**manifest, "config": _as_known_now(manifest["config"])}
         for key in ("format", "spec_hash", "method", "config", "seed"):
             if manifest[key] != mine[key]:
                 raise SpecMismatch(f"checkpoint {key}: expected {mine[key]!r}, got {manifest[key]!r}; start a new run")
@@ -184,6 +233,26 @@ class Learner:
         self.updates = manifest["updates"]
         self.losses = dict(manifest["losses"])
 
+    def _extras(self, transitions: Sequence[Transition]) -> dict[str, Array]:
+        """What the method needs of each chunk beside the common row."""
+        wanted = methods.METHODS[self.method_name].extras
+        if wanted == "latents":
+            return latents(transitions, self.layout)
+        if wanted == "base_chunks":
+            terminal = self.config.timeouts_terminal
+            return base_chunks(transitions, self.layout, self._decode_base, timeouts_terminal=terminal)
+        return {}
+
+    def _decode_base(self, last: Transition) -> Array:
+        """What the base policy might have done after `last`, normalised [T*A]; from the episode's own generator."""
+        features = torch.from_numpy(last.next_features.astype(np.float32))[None]
+        decoded: Array = self._steering.decode_base(features, self._generator_of(last.episode)).numpy()[0]
+        return decoded
+
+    def _generator_of(self, episode: int) -> torch.Generator:
+        """For draws at an episode's states: the same after a restart."""
+        return torch.Generator().manual_seed(POOL_SEED + self.seed * 1_000_003 + episode)
+
     def _pool(self, transitions: Sequence[Transition]) -> tuple[Array, Array]:
         """K pairs (noise steer [n, K, N], normalised chunk [n, K, T*A]) per chunk: stored with it, or decoded now.
 
@@ -196,8 +265,16 @@ class Learner:
         if len(noises) == len(chunks) == n:
             steer = self.layout.noise_steer(np.concatenate(noises))
             return steer.reshape(n, pairs, -1), self.layout.normalise(np.concatenate(chunks)).reshape(n, pairs, -1)
-        generator = torch.Generator().manual_seed(POOL_SEED + self.seed * 1_000_003 + transitions[0].episode)
+        generator = self._generator_of(transitions[0].episode)
         features = torch.from_numpy(np.stack([t.features for t in transitions]).astype(np.float32))
         draw = self._steering.draw_noise(n * pairs, generator)
         decoded = self._steering.decode(features.repeat_interleave(pairs, 0), draw)
         return draw.view(n, pairs, -1).numpy(), decoded.view(n, pairs, -1).numpy()
+
+
+def _as_known_now(config: Any) -> Any:
+    """A manifest's settings with the defaults of those that did not exist when it was written."""
+    try:
+        return MethodConfig.model_validate(config).model_dump(mode="json")
+    except ValidationError:
+        return config

@@ -1,14 +1,16 @@
-"""What the learner asks of the learning half of an adapter (`robot_rl.adapters.usr`, `robot_rl.adapters.dsrl`)."""
+"""What the learner asks of the learning half of an adapter (`robot_rl.adapters.usr`, `robot_rl.adapters.dsrl`, ...)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
+from robot_rl.adapters.layout import SteeringLayout
+from robot_rl.errors import SpecMismatch
+from robot_rl.learn.networks import Ensemble
 from robot_rl.learn.replay import Batch
-from robot_rl.learn.sac import Actor
 
 
 class Part(Protocol):
@@ -19,10 +21,17 @@ class Part(Protocol):
     def load(self, state: dict[str, Tensor]) -> None: ...
 
 
+class Trained(Protocol):
+    """What acts: its network's weights are the adapter's."""
+
+    network: Ensemble
+
+
 class Method(Protocol):
     """The learning half of an adapter."""
 
-    actor: Actor
+    @property
+    def actor(self) -> Trained: ...
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """One gradient step of every part; scalars for the log."""
@@ -31,3 +40,27 @@ class Method(Protocol):
     def modules(self) -> Mapping[str, Part]:
         """The parts whose state a checkpoint holds."""
         ...
+
+
+@runtime_checkable
+class Diagnosing(Protocol):
+    """A method with figures to watch that are too dear to compute at every update."""
+
+    def diagnose(self, batch: Batch) -> dict[str, float]:
+        """For the log, from the newest batch; changes nothing."""
+        ...
+
+
+def require_steering(method: str, layout: SteeringLayout, *, noise: bool, residual: bool | None, latent: bool) -> None:
+    """Raises `SpecMismatch` when `layout` steers something else than `method` does (None: either way)."""
+    for part, wanted, size in (
+        ("noise", noise, layout.noise_size),
+        ("residual", residual, layout.residual_size),
+        ("latent", latent, layout.latent_size),
+    ):
+        if wanted is not None and wanted != (size > 0):
+            setting = {"noise": "noise_layout", "residual": "residual_layout", "latent": "latent_scale"}[part]
+            does = "steers" if wanted else "does not steer"
+            raise SpecMismatch(
+                f"{method} {does} the {part}, but {setting} gives it {size} dimensions; see robot_rl.methods"
+            )

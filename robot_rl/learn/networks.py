@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from robot_rl.adapters.acting import NORM_EPSILON
+from robot_rl.adapters.actor import NORM_EPSILON
 
 
 class Ensemble:

@@ -20,6 +20,7 @@ from robot_rl.config import TaskConfig
 from robot_rl.errors import IntegrityError, SpecMismatch, StoreError
 from robot_rl.learn.checkpoint import resume, save_checkpoint
 from robot_rl.learn.learner import Learner
+from robot_rl.learn.prior import load_prior
 from robot_rl.policy.flow import FlowPolicy
 from robot_rl.policy.torch_flow import TorchFlow
 from robot_rl.store.episode import read_transitions
@@ -41,13 +42,20 @@ class LearnerService:
     """One run's learner. `step` takes in what is new and works it off; `serve` does so until it is told to stop."""
 
     def __init__(self, run: RunDirectory, task: TaskConfig, *, ordered: bool) -> None:
-        """Goes on from the newest verified checkpoint. Raises `SpecMismatch` if that is of another run."""
+        """Goes on from the newest verified checkpoint.
+
+        Raises `SpecMismatch` if that is of another run, `IntegrityError` for demonstrations that cannot be read.
+        """
         info = run.read_info()
         policy = FlowPolicy.load(run.policy)
         self.run, self._ordered = run, ordered
         self.learner = Learner(
             policy.spec, info.method, task.method(info.method), TorchFlow.from_policy(policy), info.seed
         )
+        config = self.learner.config
+        if config.demonstrations is not None:
+            prior = load_prior(config.demonstrations, policy, self.learner.layout, config.gamma)
+            self.learner.add_demonstrations(prior)
         self._labels = LabelLog(run.labels)
         self._busy_s = 0.0
         for complaint in resume(run.checkpoints, self.learner, self._take):

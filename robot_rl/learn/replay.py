@@ -3,13 +3,14 @@
 A row is [features F | next features F | executed chunk T*A, normalised | steer S | discount | truncated]. No reward is
 stored in it (DESIGN decision 2): `set_labels` says what the operator thinks now, and the next batch already follows.
 The last chunk of a successful episode earns 1, every other chunk 0. The last chunk ends the episode, unless it was
-cut off by its time limit, did not succeed, and the method bootstraps time-outs.
+cut off by its time limit, did not succeed, and the method bootstraps time-outs. What single methods need beside the
+row (`learn.extras`) lies in columns of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor
 from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.config import MethodConfig
 from robot_rl.errors import BadAction, BadObservation, RobotRLError, SpecMismatch
-from robot_rl.types import Array, LabelValue, Transition
+from robot_rl.types import Array, LabelValue, Source, Transition
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,12 @@ class Batch:
     """[D, B, N] noise part of a steer, w / b_W; None when there is no pool."""
     pool_chunks: Tensor | None
     """[D, B, T*A] normalised: what those decode to."""
+    extra: Mapping[str, Tensor] = field(default_factory=dict)
+    """What the method asked for (`learn.extras`), each [B, width]."""
 
 
+Extras = Callable[[Sequence[Transition]], Mapping[str, Array]]
+"""An episode's n chunks -> name -> [n, width]; the same names and widths for every episode."""
 Pool = Callable[[Sequence[Transition]], tuple[Array, Array]]
 """An episode's n chunks -> noise steer [n, K, N] and the normalised chunks [n, K, T*A] that it decodes to."""
 
@@ -52,9 +57,26 @@ Pool = Callable[[Sequence[Transition]], tuple[Array, Array]]
 class Replay:
     """Every chunk of every episode added so far; never forgets (a run has some thousands)."""
 
-    def __init__(self, layout: SteeringLayout, config: MethodConfig, pool: Pool) -> None:
-        """`pool` is asked once per episode, if the method distils from a pool."""
+    def __init__(
+        self,
+        layout: SteeringLayout,
+        config: MethodConfig,
+        pool: Pool,
+        extras: Extras | None = None,
+        *,
+        prior_share: float = 0.0,
+    ) -> None:
+        """`pool` and `extras` are asked once per episode, if the method distils from a pool or needs more of a chunk.
+
+        `prior_share` of a batch is drawn from prior data (demonstrations, human chunks, the warm-up), as in RLPD; 0
+        draws from everything alike.
+        """
         self._layout, self._config, self._make_pool = layout, config, pool
+        self._make_extras, self._prior_share = extras, prior_share
+        self._extra: dict[str, Tensor] = {}
+        """Name -> [rows, width]."""
+        self._prior = torch.empty(0, dtype=torch.bool)
+        """[rows]: prior data."""
         features, chunk, steer = layout.spec.features, layout.chunk_size, layout.size
         self._widths = [features, features, chunk, steer, 1, 1]
         self._rows = torch.empty(0, sum(self._widths))
@@ -81,20 +103,28 @@ class Replay:
         """In the order in which they were added."""
         return list(self._spans)
 
-    def add_episode(self, transitions: Sequence[Transition]) -> None:
+    def add_episode(self, transitions: Sequence[Transition], *, prior: bool = False) -> None:
         """Append one whole episode; it is drawn from once it has a label (`set_labels`).
 
-        Raises `BadObservation` or `BadAction` for numbers that are not finite, `SpecMismatch` for wrong sizes; the
-        episode is named, and nothing of it is kept.
+        Its chunks are prior data if `prior` is set, or where a person acted. Raises `BadObservation` or `BadAction`
+        for numbers that are not finite, `SpecMismatch` for wrong sizes; it names the episode and keeps nothing of it.
         """
         rows = self._pack(transitions)
         episode, first = transitions[0].episode, len(self._rows)
         if episode in self._spans:
             raise SpecMismatch(f"episode {episode} is already in the replay; each is added once")
+        extra = {} if self._make_extras is None else self._make_extras(transitions)
+        for name, values in extra.items():
+            _require_finite(values, BadObservation if "z" in name else BadAction, episode, name)
         if self._config.pool:
             pairs = np.concatenate(self._make_pool(transitions), -1).astype(np.float32)
             _require_finite(pairs, BadAction, episode, "pool")
             self._pool = torch.cat([self._pool, torch.from_numpy(pairs.reshape(-1, pairs.shape[-1]))])
+        for name, values in extra.items():
+            column = torch.from_numpy(values.astype(np.float32))
+            self._extra[name] = torch.cat([self._extra[name], column]) if name in self._extra else column
+        flags = torch.tensor([prior or t.source is Source.HUMAN for t in transitions])
+        self._prior = torch.cat([self._prior, flags])
         self._rows = torch.cat([self._rows, torch.from_numpy(rows)])
         self._spans[episode] = (first, len(self._rows))
 
@@ -115,13 +145,32 @@ class Replay:
         self._active = torch.cat(active) if active else torch.empty(0, dtype=torch.int64)
 
     def sample(self, size: int, generator: torch.Generator) -> Batch:
-        """`size` chunks, drawn uniformly with replacement."""
-        index = self._active[torch.randint(len(self._active), (size,), generator=generator)]
+        """`size` chunks, drawn uniformly with replacement, from prior and online data by their shares."""
+        index = self._draw(size, generator)
         parts = self._rows.index_select(0, index).split(self._widths, dim=1)
         features, next_features, executed, steer, discount, _ = parts
         reward, done = self._outcome.index_select(0, index).unbind(1)
         pool_steer, pool_chunks = self._draw_pool(index, generator)
-        return Batch(features, next_features, executed, steer, reward, discount[:, 0], done, pool_steer, pool_chunks)
+        extra = {name: column.index_select(0, index) for name, column in self._extra.items()}
+        return Batch(
+            features, next_features, executed, steer, reward, discount[:, 0], done, pool_steer, pool_chunks, extra
+        )
+
+    def _draw(self, size: int, generator: torch.Generator) -> Tensor:
+        """[size] rows; where one of the two kinds of data has none, all come from the other."""
+        if not self._prior_share:
+            return self._active[torch.randint(len(self._active), (size,), generator=generator)]
+        is_prior = self._prior[self._active]
+        kinds = self._active[is_prior], self._active[~is_prior]
+        count = round(size * self._prior_share)
+        if not len(kinds[0]) or not len(kinds[1]):
+            count = size if len(kinds[0]) else 0
+        drawn = [
+            kind[torch.randint(len(kind), (wanted,), generator=generator)]
+            for kind, wanted in zip(kinds, (count, size - count), strict=True)
+            if wanted
+        ]
+        return torch.cat(drawn)
 
     def _draw_pool(self, index: Tensor, generator: torch.Generator) -> tuple[Tensor | None, Tensor | None]:
         pairs, draws = self._config.pool, self._config.distill_steps

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from robot_rl.adapters.acting import LOG_STD_HIGH, LOG_STD_LOW
+from robot_rl.adapters.actor import LOG_STD_HIGH, LOG_STD_LOW
 from robot_rl.config import MethodConfig
 from robot_rl.learn.networks import Adam, Ensemble
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.config import MethodConfig
+from robot_rl.errors import SpecMismatch
 from robot_rl.learn.replay import Batch
 
 
@@ -17,6 +18,15 @@ class Decoder(Protocol):
 
     def decode(self, features: Tensor, noise: Tensor) -> Tensor:
         """Features [B, F] and noise [B, *noise_shape] -> chunks [B, T, A], SI units."""
+        ...
+
+
+@runtime_checkable
+class LatentDecoder(Decoder, Protocol):
+    """A decoder with a variational bottleneck (ZPRL section IV-A)."""
+
+    def reconstruct(self, latent: Tensor) -> Tensor:
+        """Latent [B, Z] -> the condition c^ = g(z) [B, C] that the flow is given."""
         ...
 
 
@@ -42,8 +52,25 @@ class Steering:
 
     def act(self, features: Tensor, steer: Tensor) -> Tensor:
         """Features [B, F], steer [B, S] -> chunks [B, T*A], the residual always applied."""
-        noise, residual = steer.split([self.layout.noise_size, self.layout.residual_size], dim=1)
+        noise, residual, _ = steer.split(
+            [self.layout.noise_size, self.layout.residual_size, self.layout.latent_size], dim=1
+        )
         return self.decode(features, noise) + self.residual(residual)
+
+    def decode_base(self, features: Tensor, generator: torch.Generator) -> Tensor:
+        """Features [B, F] -> what the base policy does there by its own noise w ~ N(0, I) [B, T*A]."""
+        shape = self.layout.spec.noise_shape
+        noise = torch.randn(len(features), *shape, generator=generator) if shape else torch.zeros(len(features))
+        return (self._decoder.decode(features, noise).flatten(1) - self._mid) / self._half
+
+    def feature_shift(self, z: Tensor, shifted: Tensor) -> Tensor:
+        """How far the decoder's condition g(z) [B, C] moves from latent z [B, Z] to another: L2 norms [B]."""
+        decoder = self._decoder
+        if not isinstance(decoder, LatentDecoder):
+            raise SpecMismatch("this policy's decoder has no bottleneck latent; expected one with `reconstruct`")
+        moved = decoder.reconstruct(shifted) - decoder.reconstruct(z)
+        norm: Tensor = torch.linalg.vector_norm(moved, dim=1)
+        return norm
 
     def draw_noise(self, size: int, generator: torch.Generator) -> Tensor:
         """Noise steer [size, N] for distillation: w / b_W of w ~ N(0, I) clipped to the actor's range [-b_W, b_W]."""

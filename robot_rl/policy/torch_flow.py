@@ -35,9 +35,14 @@ class TorchFlow:
         return cls(policy)
 
     @torch.no_grad()
+    def reconstruct(self, latent: Tensor) -> Tensor:
+        """Latent [B, Z] -> the condition c^ = g(z) [B, C] that takes the embedding's place."""
+        return _mlp(self._reconstruct, latent)
+
+    @torch.no_grad()
     def decode(self, features: Tensor, noise: Tensor, latent: Tensor | None = None) -> Tensor:
         """Features [B, F], noise [B, T, A], latent [B, Z] or None -> chunks [B, T, A] SI, as `FlowPolicy.decode`."""
-        c = _mlp(self._embed, features) if latent is None else _mlp(self._reconstruct, latent)
+        c = _mlp(self._embed, features) if latent is None else self.reconstruct(latent)
         condition = c @ self._from_c
         x = noise.flatten(1)
         for left, time in zip(range(self._steps, 0, -1), self._time, strict=True):

@@ -44,6 +44,8 @@ class AdapterConformance:
             assert steering.residual.shape == (spec.horizon, spec.action_space.size)
             if steering.latent is not None:
                 assert steering.latent.shape == (spec.latent,)
+            if steering.chunk is not None:
+                assert steering.chunk.shape == (spec.horizon, spec.action_space.size)
             assert all(np.isfinite(array).all() for array in arrays(steering))
 
     @pytest.mark.parametrize("explore", [True, False])
@@ -56,7 +58,7 @@ class AdapterConformance:
 
     def test_exploring_samples(self, adapter: Adapter, context: Context) -> None:
         one, other = (adapter.steer(context, np.random.default_rng(seed), explore=True) for seed in (0, 1))
-        assert not np.array_equal(one.steer, other.steer)
+        assert any(not np.array_equal(a, b) for a, b in zip(arrays(one), arrays(other), strict=True))
 
     def test_inputs_are_only_read_and_outputs_the_callers_own(self, adapter: Adapter, context: Context) -> None:
         features = context.features.copy()
@@ -70,4 +72,5 @@ class AdapterConformance:
 
 def arrays(steering: Steering) -> list[Array]:
     """All that an adapter decided."""
-    return [a for a in (steering.steer, steering.noise, steering.residual, steering.latent) if a is not None]
+    decided = (steering.steer, steering.noise, steering.residual, steering.latent, steering.chunk)
+    return [array for array in decided if array is not None]

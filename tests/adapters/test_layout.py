@@ -110,3 +110,57 @@ def test_a_policy_without_noise_is_refused() -> None:
 def test_a_steer_of_the_wrong_size_is_refused() -> None:
     with pytest.raises(BadAction, match=r"\[B, 8\]"):
         layout().split(np.zeros((1, 7), np.float32))
+
+
+@given(horizon=st.integers(1, 6), rank=st.integers(1, 4), seed=st.integers(0, 3))
+def test_low_rank_noise_has_orthogonal_directions_and_the_norm_of_full_noise(
+    horizon: int, rank: int, seed: int
+) -> None:
+    steering = layout(horizon, noise_layout="low_rank", noise_rank=rank, noise_seed=seed, noise_bound=1.0)
+    gram = steering.noise_map @ steering.noise_map.T
+    assert np.allclose(gram, np.eye(rank) * horizon * A / rank, atol=1e-4)
+    assert steering.noise_size == rank
+    steer = np.random.default_rng(0).normal(size=(3, rank)).astype(np.float32)
+    assert np.allclose(steering.noise_steer(steering.split(steer)[0]), steer, atol=1e-4)
+
+
+def test_the_low_rank_basis_is_fixed_by_its_seed() -> None:
+    first, again, other = (layout(noise_layout="low_rank", noise_rank=3, noise_seed=seed) for seed in (1, 1, 2))
+    assert np.array_equal(first.noise_map, again.noise_map)
+    assert not np.allclose(first.noise_map, other.noise_map)
+
+
+def test_noise_outside_the_low_rank_has_no_steer() -> None:
+    with pytest.raises(SpecMismatch, match="full"):
+        layout(noise_layout="low_rank", noise_rank=2).noise_steer(np.random.default_rng(0).normal(size=(1, T, A)))
+
+
+def test_more_directions_than_the_noise_has_are_refused() -> None:
+    with pytest.raises(SpecMismatch, match="noise_rank: expected at most 8"):
+        layout(noise_layout="low_rank", noise_rank=9)
+
+
+def test_noise_that_is_not_steered_takes_no_dimension() -> None:
+    steering = layout(noise_layout="none", residual_layout="constant", residual_scale=ALPHA)
+    assert (steering.noise_size, steering.residual_size, steering.size) == (0, 2, 2)
+
+
+def test_the_full_residual_is_half_the_action_range() -> None:
+    steering = layout(noise_layout="none", residual_layout="per_step", residual_scale="full")
+    assert np.allclose(steering.split(np.ones((1, T * A), np.float32))[1][0], [0.01, 0.01, 0.01, 0.04])
+
+
+def test_a_latent_is_shifted_by_lambda() -> None:
+    spec = replace(SPEC, latent=3)
+    steering = SteeringLayout(spec, MethodConfig(noise_layout="none", latent_scale=0.25))
+    assert steering.size == steering.latent_size == 3
+    assert np.allclose(steering.latent_shift(np.array([[1.0, -1.0, 0.5]])), [[0.25, -0.25, 0.125]])
+
+
+def test_a_policy_without_a_bottleneck_has_no_latent_to_steer() -> None:
+    with pytest.raises(SpecMismatch, match="bottleneck"):
+        layout(latent_scale=0.2)
+
+
+def test_the_plain_layout_of_a_policy_without_noise_steers_nothing() -> None:
+    assert SteeringLayout.plain(replace(SPEC, noise_shape=())).size == 0

@@ -75,12 +75,14 @@ class PointAdapter:
 
     version: int = 7
     residual_m: float = 0.0005
+    whole_chunk: Array | None = None
+    """[T, A]: sent in place of what the policy decodes."""
 
     def steer(self, context: Context, rng: np.random.Generator, *, explore: bool) -> Steering:
         noise = rng.standard_normal((HORIZON, 4)).astype(np.float32)
         residual = np.zeros((HORIZON, 4), np.float32)
         residual[:, 2] = self.residual_m
-        return Steering(steer=noise.reshape(-1), noise=noise, residual=residual)
+        return Steering(steer=noise.reshape(-1), noise=noise, residual=residual, chunk=self.whole_chunk)
 
 
 @dataclass(frozen=True)

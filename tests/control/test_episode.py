@@ -32,12 +32,13 @@ def run_episode(
     *,
     seed: int = 0,
     max_steps: int = MAX_STEPS,
+    adapter: PointAdapter | None = None,
 ) -> EpisodeRecord:
     cell.start_episode()
     return EpisodeRun(
         cell.motion,
         policy or PointPolicy(),
-        PointAdapter(),
+        adapter or PointAdapter(),
         recorder,
         episode=cell.session.episode,
         max_steps=max_steps,
@@ -91,6 +92,14 @@ def test_the_residual_is_executed_and_the_base_chunk_kept_without_it(cell: Cell,
     np.testing.assert_allclose(first.executed_chunk[:, 2], 0.0005)
     np.testing.assert_array_equal(first.steer, first.noise.reshape(-1))
     assert first.discount == 0.97
+
+
+def test_a_whole_chunk_is_executed_and_the_base_chunk_kept(cell: Cell, recorder: MemoryRecorder) -> None:
+    own = np.tile(np.array([0.001, -0.002, 0.0, 0.04], np.float32), (HORIZON, 1))
+    run_episode(cell, recorder, adapter=PointAdapter(whole_chunk=own))
+    first = recorder.transitions[0]
+    np.testing.assert_allclose(first.executed_chunk, own, atol=1e-7)
+    np.testing.assert_allclose(first.base_chunk[:, 0], 0.006)
 
 
 def test_executed_is_what_the_filter_sent_not_what_was_asked(cell: Cell, recorder: MemoryRecorder) -> None:

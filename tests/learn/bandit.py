@@ -7,11 +7,15 @@ removes the error.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from robot_rl.config import MethodConfig
+from robot_rl.adapters.layout import SteeringLayout
+from robot_rl.config import MethodConfig, method_config
 from robot_rl.learn.learner import Learner
 from robot_rl.protocols import Adapter
 from robot_rl.types import ActionSpace, Array, Context, LabelValue, PolicySpec, Steering, Transition
@@ -48,7 +52,37 @@ SMALL = MethodConfig(
     actor_learning_rate=1e-3,
 )
 """Learns the bandit in a few hundred updates."""
+LATENT_SPEC = replace(SPEC, policy_id="latent-bandit", latent=2)
+"""Of a policy with a bottleneck: its first entry chooses the side."""
 WITH_RESIDUAL = SMALL.model_copy(update={"residual_layout": "constant", "residual_scale": (0.0, 0.0, 0.002, 0.0)})
+
+
+QUICK: dict[str, Any] = {name: getattr(SMALL, name) for name in SMALL.model_fields_set}
+"""The settings of `SMALL` by name, which every method reads."""
+OWN: dict[str, dict[str, Any]] = {
+    "usr": {"residual_layout": "constant", "residual_scale": (0.0, 0.0, 0.002, 0.0)},
+    "usr-sac": {"residual_layout": "constant", "residual_scale": (0.0, 0.0, 0.002, 0.0)},
+    "policy-decorator": {"residual_layout": "constant", "residual_scale": (0.0, 0.0, 0.002, 0.0)},
+    "rlpd": {"residual_layout": "constant"},
+    "zprl": {"latent_scale": 0.5},
+    "lp-ds": {"distill_steps": 1},
+}
+"""What a method needs, or is quicker with, on the bandit."""
+
+
+def config_of(method: str, **settings: Any) -> MethodConfig:
+    """The bandit's settings of `method`."""
+    return method_config(method, **{**QUICK, **OWN.get(method, {}), **settings})
+
+
+def spec_of(method: str) -> PolicySpec:
+    """The bandit's policy for `method`: with a latent where the method steers one."""
+    return LATENT_SPEC if method == "zprl" else SPEC
+
+
+def decoder_of(method: str) -> BimodalDecoder:
+    """As `spec_of`."""
+    return LatentDecoder() if method == "zprl" else BimodalDecoder()
 
 
 class BimodalDecoder:
@@ -62,6 +96,24 @@ class BimodalDecoder:
         return chunk
 
 
+class LatentDecoder(BimodalDecoder):
+    """The same chunk, but the side is that of the latent's first entry."""
+
+    def reconstruct(self, latent: Tensor) -> Tensor:
+        return latent
+
+    def decode(self, features: Tensor, noise: Tensor, latent: Tensor | None = None) -> Tensor:
+        chunk = super().decode(features, noise)
+        if latent is not None:
+            chunk[..., 1] = 0.005 * torch.tanh(8 * latent[:, :1])
+        return chunk
+
+
+def latent(rng: np.random.Generator) -> Array:
+    """Z [2]."""
+    return (0.3 * rng.standard_normal(2)).astype(np.float32)
+
+
 def state(rng: np.random.Generator) -> Array:
     """[F]."""
     return np.array([rng.uniform(-1, 1), 1.0, 0.0], np.float32)
@@ -69,9 +121,10 @@ def state(rng: np.random.Generator) -> Array:
 
 def chunk_of(features: Array, steering: Steering) -> tuple[Array, Array]:
     """(base, final) [T, A]."""
-    decoded = BimodalDecoder().decode(torch.from_numpy(features)[None], torch.from_numpy(steering.noise)[None])
-    base = decoded[0].numpy()
-    return base, base + steering.residual
+    w = torch.from_numpy(steering.noise)[None]
+    z = None if steering.latent is None else torch.from_numpy(steering.latent)[None]
+    base = LatentDecoder().decode(torch.from_numpy(features)[None], w, z)[0].numpy()
+    return base, base + steering.residual if steering.chunk is None else steering.chunk
 
 
 def succeeded(features: Array, chunk: Array, height: float) -> bool:
@@ -84,7 +137,9 @@ def episode(
 ) -> tuple[list[Transition], LabelValue]:
     """One chunk, one label."""
     features = state(rng)
-    steering = adapter.steer(Context(features=features[None]), rng, explore=explore)
+    z = latent(np.random.default_rng(number if number else rng.integers(1 << 30))) if latents_of(adapter) else None
+    context = Context(features[None], None if z is None else z[None])
+    steering = adapter.steer(context, rng, explore=explore)
     base, final = chunk_of(features, steering)
     label = LabelValue.SUCCESS if succeeded(features, final, height) else LabelValue.FAILURE
     transition = Transition(
@@ -100,8 +155,16 @@ def episode(
         discount=0.97,
         terminal=True,
         truncated=False,
+        z=z,
+        next_z=z,
     )
     return [transition], label
+
+
+def latents_of(adapter: Adapter) -> bool:
+    """Whether `adapter` acts on the policy with a latent."""
+    layout: SteeringLayout = adapter.layout  # type: ignore[attr-defined]
+    return layout.spec.latent is not None
 
 
 def run(learner: Learner, episodes: int, height: float, first: int = 1) -> dict[int, LabelValue]:
@@ -124,8 +187,8 @@ def success_rate(adapter: Adapter, height: float, trials: int = 100) -> float:
 
 
 def chunks(number: int, count: int, steer: int, *, truncated: bool = False, seed: int = 0) -> list[Transition]:
-    """An episode of `count` random chunks with a steer of size `steer`."""
-    rng = np.random.default_rng([seed, number])
+    """An episode of `count` random chunks with a steer of size `steer`, and latents."""
+    rng, of_latents = np.random.default_rng([seed, abs(number)]), np.random.default_rng([seed, abs(number), 1])
     return [
         Transition(
             episode=number,
@@ -134,12 +197,14 @@ def chunks(number: int, count: int, steer: int, *, truncated: bool = False, seed
             next_features=rng.standard_normal(F).astype(np.float32),
             noise=rng.standard_normal((T, A)).astype(np.float32),
             steer=rng.uniform(-1, 1, steer).astype(np.float32),
-            base_chunk=np.zeros((T, A), np.float32),
+            base_chunk=np.full((T, A), 0.001 * (i + 1), np.float32),
             executed_chunk=rng.uniform(-0.01, 0.01, (T, A)).astype(np.float32),
             k_executed=T,
             discount=0.97,
             terminal=i == count - 1 and not truncated,
             truncated=i == count - 1 and truncated,
+            z=latent(of_latents),
+            next_z=latent(of_latents),
         )
         for i in range(count)
     ]

@@ -13,15 +13,15 @@ from robot_rl.adapters.acting import BaseAdapter, SteeringAdapter
 from robot_rl.errors import ConfigError, SpecMismatch
 from robot_rl.learn.learner import METHODS, Learner
 from robot_rl.types import Array, LabelValue, Transition
-from tests.learn.bandit import SMALL, SPEC, WITH_RESIDUAL, A, BimodalDecoder, F, T, chunks
+from tests.learn.bandit import SMALL, SPEC, A, BimodalDecoder, F, T, chunks, config_of, decoder_of, spec_of
 
 SUCCESS, FAILURE = LabelValue.SUCCESS, LabelValue.FAILURE
 QUICK: dict[str, Any] = {"hidden": 16, "warmup_episodes": 2, "utd": 2.0, "pool": 3}
 
 
 def learner(method: str = "usr", seed: int = 0, **settings: Any) -> Learner:
-    config = WITH_RESIDUAL if method == "usr" else SMALL
-    return Learner(SPEC, method, config.model_copy(update={**QUICK, **settings}), BimodalDecoder(), seed)
+    config = config_of(method).model_copy(update={**QUICK, **settings})
+    return Learner(spec_of(method), method, config, decoder_of(method), seed)
 
 
 def feed(subject: Learner, first: int, last: int) -> None:

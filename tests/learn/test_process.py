@@ -61,12 +61,13 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def make_run(path: Path, policy: Path, **settings: Any) -> RunDirectory:
+def make_run(path: Path, policy: Path, method: str = "usr", **settings: Any) -> RunDirectory:
     """`settings` replace some of the method's."""
     task = yaml.safe_load((TASKS_DIR / "lid_opening.yaml").read_text())
-    task["methods"] = {"usr": METHOD.model_dump(mode="json") | settings}
+    common = METHOD.model_dump(mode="json", exclude_unset=True, exclude=set() if method == "usr" else {"pool"})
+    task["methods"] = {method: common | settings}
     spec = FlowPolicy.load(policy).spec
-    run = RunDirectory.create(path, RunInfo("lid_opening", "usr", 3, spec.hash, "0.1.0"))
+    run = RunDirectory.create(path, RunInfo("lid_opening", method, 3, spec.hash, "0.1.0"))
     run.task_yaml.write_text(yaml.safe_dump(task))
     run.policy.write_bytes(policy.read_bytes())
     run.policy.with_suffix(".json").write_bytes(policy.with_suffix(".json").read_bytes())
@@ -361,3 +362,30 @@ def test_a_version_that_a_kill_left_out_is_published_from_its_checkpoint(run: Ru
         manifest.with_suffix(".safetensors").write_bytes(b"not weights")
     with service(run):
         assert same(weights(run, 3), expected)
+
+
+def test_demonstrations_are_prior_data_also_after_a_restart(tmp_path: Path, policy: Path) -> None:
+    steps = 20
+    pose = np.tile(np.array([0.5, 0, 0.5, 0, 0, 0, 1.0]), (steps, 1))
+    action = np.tile([0.001, 0, 0, 0.04], (steps, 1))
+    bins = np.tile(np.array([0.65, 0.0, 0.3, 0.1]), (steps, 1))
+    Demonstrations(pose, np.full(steps, 0.04), bins, action, np.zeros(steps, int)).save(tmp_path / "demos.npz")
+    run = make_run(
+        tmp_path / "run", policy, "rlpd", demonstrations=str(tmp_path / "demos.npz"), residual_layout="constant"
+    )
+    spec = FlowPolicy.load(policy).spec
+    for episode in (1, 2, 3):
+        steer = np.zeros(4, np.float32)
+        record(run, episode, steer=steer)
+        label(run, episode)
+    with service(run) as made:
+        prior = len(made.learner.replay)
+        assert prior == -(-steps // spec.horizon)
+        assert made.learner.chunks == 0
+        while made.step():
+            pass
+        assert made.learner.version == 3
+        weights = made.learner.actor_arrays()["layer.0.weight"].copy()
+    with service(run) as again:
+        assert len(again.learner.replay) == len(made.learner.replay)
+        assert np.array_equal(again.learner.actor_arrays()["layer.0.weight"], weights)

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from robot_rl.policy.flow import FlowPolicy
+from robot_rl.learn.steering import LatentDecoder
+from robot_rl.policy.flow import FlowPolicy, layers_of, mlp
 from robot_rl.policy.torch_flow import TorchFlow
 from robot_rl.types import Context
 
@@ -18,6 +19,15 @@ def test_torch_and_numpy_decode_the_same_chunks(policy: FlowPolicy, through_bott
     chunks = TorchFlow.from_policy(policy).decode(torch.from_numpy(features), torch.from_numpy(noise), latent)
     np.testing.assert_allclose(chunks.numpy(), expected, atol=1e-5)
     assert not np.array_equal(expected, policy.decode(Context(features), -noise, z))
+
+
+def test_the_condition_is_what_a_latent_decodes_to(policy: FlowPolicy) -> None:
+    decoder = TorchFlow.from_policy(policy)
+    latent = torch.randn(5, 16, generator=torch.Generator().manual_seed(0))
+    condition = decoder.reconstruct(latent)
+    assert isinstance(decoder, LatentDecoder)
+    expected = mlp(layers_of(policy.weights, "reconstruct"), latent.numpy())
+    np.testing.assert_allclose(condition.numpy(), expected, atol=1e-5)
 
 
 def test_no_gradient_passes_and_the_noise_is_only_read(policy: FlowPolicy) -> None:

@@ -1,0 +1,71 @@
+"""Demonstrations as transitions: an expert's steps cut into chunks, for a method that learns from prior data (RLPD)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from robot_rl.adapters.layout import SteeringLayout
+from robot_rl.policy.demonstrations import Demonstrations
+from robot_rl.protocols import FrozenPolicy
+from robot_rl.types import Array, Observation, Source, Transition
+
+
+def demonstration_episodes(
+    recorded: Demonstrations, policy: FrozenPolicy, layout: SteeringLayout, gamma: float
+) -> list[list[Transition]]:
+    """One list of transitions per demonstration, numbered -1, -2, ...; each is a success by its being one.
+
+    A chunk is the T steps that the expert did from where the last one ended; the features are what the policy makes of
+    what the expert saw. No adapter chose anything: steer and noise are 0.
+    """
+    horizon = policy.spec.horizon
+    _, chunks = recorded.windows(horizon)
+    episodes = []
+    for number, episode in enumerate(np.unique(recorded.episode), start=1):
+        steps = np.flatnonzero(recorded.episode == episode)
+        begins = steps[::horizon]
+        seen = [_observation(recorded, row) for row in (*begins, steps[-1])]
+        features = policy.encode(seen).features  # [n + 1, F]
+        episodes.append(
+            [
+                Transition(
+                    episode=-number,
+                    index=i,
+                    features=features[i],
+                    next_features=features[i + 1],
+                    noise=np.zeros(policy.spec.noise_shape, np.float32),
+                    steer=np.zeros(layout.size, np.float32),
+                    base_chunk=chunks[begin],
+                    executed_chunk=chunks[begin],
+                    k_executed=min(horizon, len(steps) - i * horizon),
+                    discount=gamma,
+                    terminal=i == len(begins) - 1,
+                    truncated=False,
+                    source=Source.HUMAN,
+                )
+                for i, begin in enumerate(begins)
+            ]
+        )
+    return episodes
+
+
+def load_prior(path: str, policy: FrozenPolicy, layout: SteeringLayout, gamma: float) -> list[list[Transition]]:
+    """The demonstrations in the file `path`. Raises `IntegrityError` when it is none."""
+    return demonstration_episodes(Demonstrations.load(Path(path)), policy, layout, gamma)
+
+
+def _observation(recorded: Demonstrations, row: int) -> Observation:
+    """What the expert saw at step `row`; joints were not recorded."""
+    nothing: Array = np.zeros(0)
+    return Observation(
+        seq=int(row),
+        stamps_ns={},
+        q=nothing,
+        dq=nothing,
+        tcp_pose=recorded.tcp_pose[row],
+        gripper_width=float(recorded.gripper_width[row]),
+        wrench=np.zeros(6),
+        extra={"bin_pose": recorded.bin_pose[row]},
+    )

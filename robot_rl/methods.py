@@ -1,0 +1,131 @@
+"""The methods by name: what each must steer, the settings it reads, and those of its paper that differ from the common.
+
+`SHARED` settings are read by all; beside these a method reads what it lists, and a task file that sets anything else
+for it is refused: a setting without effect hides a mistake. The learning halves are in `robot_rl.adapters`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from robot_rl.errors import nearest
+
+SHARED = frozenset(
+    {
+        *("warmup_episodes", "utd", "gamma", "learning_rate", "actor_learning_rate", "tau", "batch", "actor_average"),
+        *("hidden", "layers", "layer_norm", "critics", "critic_reduce", "clip_targets", "timeouts_terminal"),
+    }
+)
+ENTROPY = frozenset({"initial_temperature", "target_entropy", "entropy_in_target"})
+NOISE = frozenset({"noise_layout", "noise_rank", "noise_seed", "noise_bound"})
+RESIDUAL = frozenset({"residual_layout", "residual_scale"})
+ALIASED = frozenset({"distill_steps", "pool", "bootstrap"})
+
+UNALIASED: Mapping[str, Any] = {"pool": 0}
+"""A single critic has nothing to distil from, and asks for no pool."""
+
+
+@dataclass(frozen=True)
+class MethodEntry:
+    """One method, as task files and manifests know it."""
+
+    steers: frozenset[str]
+    """Of "noise" and "residual", those without which it is not this method."""
+    reads: frozenset[str]
+    """Settings that it reads beside `SHARED`."""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    """Settings whose default is another than the common one: the paper's, or what makes it this method."""
+    kind: str = "squashed"
+    """How it acts (`robot_rl.adapters.acting.make_adapter`): squashed, latent, perturbation or chunk."""
+    gated_warmup: bool = False
+    """The untrained actor acts in the warm-up as its gate lets it, not the base policy alone."""
+    extras: str = ""
+    """What its replay holds beside the common row (`robot_rl.learn.extras`): latents, base_chunks or nothing."""
+
+
+METHODS: Mapping[str, MethodEntry] = {
+    "usr": MethodEntry(frozenset({"noise"}), ENTROPY | NOISE | RESIDUAL | ALIASED | {"residual_horizon"}),
+    "usr-sac": MethodEntry(
+        frozenset({"noise", "residual"}), ENTROPY | NOISE | RESIDUAL | {"residual_horizon"}, UNALIASED
+    ),
+    "dsrl-na": MethodEntry(frozenset({"noise"}), ENTROPY | NOISE | ALIASED),
+    "dsrl-sac": MethodEntry(frozenset({"noise"}), ENTROPY | NOISE, UNALIASED),
+    "policy-decorator": MethodEntry(
+        frozenset({"residual"}),
+        ENTROPY | RESIDUAL | {"residual_horizon"},
+        {**UNALIASED, "noise_layout": "none", "learning_rate": 1e-4, "actor_learning_rate": 1e-4},
+        gated_warmup=True,
+        extras="base_chunks",
+    ),
+    "residual-rl": MethodEntry(
+        frozenset({"residual"}),
+        ENTROPY | {"residual_layout"},
+        {**UNALIASED, "noise_layout": "none", "residual_layout": "constant", "residual_scale": "full"},
+        extras="base_chunks",
+    ),
+    "zprl": MethodEntry(
+        frozenset(),
+        ENTROPY | {"latent_scale"},
+        {
+            **UNALIASED,
+            "noise_layout": "none",
+            "latent_scale": 0.2,
+            "actor_learning_rate": 1e-4,
+            "tau": 0.005,
+            "gamma": 0.99,
+            "layers": 4,
+            "critics": 5,
+            "initial_temperature": 0.01,
+        },
+        kind="latent",
+        extras="latents",
+    ),
+    "lp-ds": MethodEntry(
+        frozenset({"noise"}),
+        NOISE | ALIASED | {"trust_region", "dual_rate", "critic"},
+        {"noise_bound": 2.5, "gamma": 0.99, "distill_steps": 10},
+        kind="perturbation",
+    ),
+    "rlpd": MethodEntry(
+        frozenset({"residual"}),
+        ENTROPY | {"residual_layout", "prior_share", "demonstrations"},
+        {
+            **UNALIASED,
+            "noise_layout": "none",
+            "residual_layout": "per_step",
+            "residual_scale": "full",
+            "critics": 10,
+            "gamma": 0.99,
+            "tau": 0.005,
+        },
+        kind="chunk",
+    ),
+}
+
+
+def with_defaults(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """`settings` over the defaults of `method`."""
+    return {**METHODS[method].defaults, **settings}
+
+
+def objections(method: str, settings: Mapping[str, Any], known: Collection[str]) -> list[str]:
+    """What is wrong with the names in `settings` for `method`, one line each; names that are not `known` are left."""
+    if method not in METHODS:
+        return [f"methods.{method}: no such method{nearest(method, METHODS)}"]
+    entry = METHODS[method]
+    reads = SHARED | entry.reads
+    lines = [
+        f"methods.{method}.{name}: {method} does not read this setting; take it out{nearest(name, reads)}"
+        for name in settings
+        if name in known and name not in reads
+    ]
+    chosen = with_defaults(method, settings)
+    if "noise" in entry.steers and chosen.get("noise_layout") == "none":
+        lines.append(f"methods.{method}.noise_layout: {method} steers the noise: expected full, repeat or low_rank")
+    if "noise_rank" in settings and chosen.get("noise_layout") != "low_rank":
+        lines.append(f"methods.{method}.noise_rank: is read with noise_layout: low_rank only; take it out")
+    if "residual" in entry.steers and chosen.get("residual_layout", "none") == "none":
+        lines.append(f"methods.{method}.residual_layout: {method} needs one: expected constant or per_step")
+    return lines
