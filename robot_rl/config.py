@@ -97,6 +97,8 @@ class MethodConfig(Section):
 
     full: half the action range, so that every action can be reached from the middle of the range.
     """
+    residual_std: float = Field(default=1.0, gt=0, le=2)
+    """Standard deviation of the residual's entries before tanh that an actor begins with: how boldly it tries them."""
     residual_horizon: int = Field(default=0, ge=0)
     """H: executed chunks over which the chance of applying the residual rises from 0 to 1."""
     latent_scale: float = Field(default=0.0, ge=0)

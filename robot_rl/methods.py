@@ -20,7 +20,7 @@ SHARED = frozenset(
 )
 ENTROPY = frozenset({"initial_temperature", "target_entropy", "entropy_in_target"})
 NOISE = frozenset({"noise_layout", "noise_rank", "noise_seed", "noise_bound"})
-RESIDUAL = frozenset({"residual_layout", "residual_scale"})
+RESIDUAL = frozenset({"residual_layout", "residual_scale", "residual_std"})
 ALIASED = frozenset({"distill_steps", "pool", "bootstrap"})
 
 UNALIASED: Mapping[str, Any] = {"pool": 0}

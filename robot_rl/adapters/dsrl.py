@@ -39,7 +39,7 @@ class DSRLNA:
         require_steering("dsrl-na", layout, noise=True, residual=False, latent=False)
         features = layout.spec.features
         self._steering, self._config, self._generator = steering, config, generator
-        self.actor = Actor(features, layout.size, config, generator)
+        self.actor = Actor(features, layout, config, generator)
         self._action = critic(features + layout.chunk_size, config, generator)
         self._target = Target(self._action, config.tau)
         self._noise = critic(features + layout.size, config, generator)

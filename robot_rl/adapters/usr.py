@@ -37,7 +37,7 @@ class USR:
         require_steering("usr", layout, noise=True, residual=None, latent=False)
         features = layout.spec.features
         self._steering, self._config, self._generator = steering, config, generator
-        self.actor = Actor(features, layout.size, config, generator)
+        self.actor = Actor(features, layout, config, generator)
         self._environment = critic(features + layout.chunk_size, config, generator)
         self._target = Target(self._environment, config.tau)
         self._combined = critic(features + layout.size, config, generator)

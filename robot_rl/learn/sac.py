@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from robot_rl.adapters.actor import LOG_STD_HIGH, LOG_STD_LOW
+from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.config import MethodConfig
 from robot_rl.learn.networks import Adam, Ensemble
 
@@ -22,11 +23,12 @@ from robot_rl.learn.networks import Adam, Ensemble
 class Actor:
     """pi(steer | features), one network [F] -> mean and log-std [S] each.
 
-    The last layer starts near zero: mean 0 and std 1, so that learning starts near the base policy's own noise and
-    with a residual of mean 0.
+    The last layer starts near zero: mean 0 and std 1 (a residual's: `residual_std`), so that learning starts near the
+    base policy's own noise and with a residual of mean 0.
     """
 
-    def __init__(self, features: int, steer: int, config: MethodConfig, generator: torch.Generator) -> None:
+    def __init__(self, features: int, layout: SteeringLayout, config: MethodConfig, generator: torch.Generator) -> None:
+        steer = layout.size
         self.network = Ensemble(
             [features, *[config.hidden] * config.layers, 2 * steer],
             members=1,
@@ -38,7 +40,9 @@ class Actor:
         weight.mul_(0.01)
         bias.zero_()
         middle, half = (LOG_STD_HIGH + LOG_STD_LOW) / 2, (LOG_STD_HIGH - LOG_STD_LOW) / 2
-        bias[..., steer:] = math.atanh(-middle / half)  # log-std 0
+        log_std = torch.zeros(steer)
+        log_std[layout.noise_size : layout.noise_size + layout.residual_size] = math.log(config.residual_std)
+        bias[..., steer:] = torch.atanh((log_std - middle) / half)
 
     def sample(self, features: Tensor, generator: torch.Generator, *, frozen: bool = False) -> tuple[Tensor, Tensor]:
         """Features [B, F] -> steer [B, S] in [-1, 1] and its log-probability [B]."""

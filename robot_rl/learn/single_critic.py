@@ -34,7 +34,7 @@ class SingleCritic(ABC):
         """`sees`: size of x; `judges`: size of f."""
         layout = steering.layout
         self._steering, self._config, self._generator = steering, config, generator
-        self.actor = Actor(sees, layout.size, config, generator)
+        self.actor = Actor(sees, layout, config, generator)
         self._critic = critic(layout.spec.features + judges, config, generator)
         self._target = Target(self._critic, config.tau)
         self._temperature = Temperature(config)

@@ -18,7 +18,7 @@ from robot_rl.testing.adapter import AdapterConformance
 from robot_rl.twins import Cell, Split
 from robot_rl.types import Array, Context, PolicySpec, Steering
 
-TRIALS = 8
+TRIALS = 12
 
 
 @pytest.fixture(scope="module")

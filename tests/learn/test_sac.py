@@ -8,10 +8,15 @@ import pytest
 import torch
 from torch.distributions import Normal, TanhTransform, TransformedDistribution
 
+from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.config import MethodConfig
 from robot_rl.learn.sac import Actor, Temperature, critic, reduce, regression, td_target
+from tests.learn.bandit import SPEC
 
-CONFIG = MethodConfig(hidden=16, layers=2)
+CONFIG = MethodConfig(
+    hidden=16, layers=2, noise_layout="repeat", residual_layout="constant", residual_scale=(0.0, 0.0, 0.002, 0.0)
+)
+LAYOUT = SteeringLayout(SPEC, CONFIG)
 ONE = torch.ones(1)
 
 
@@ -20,7 +25,7 @@ def generator() -> torch.Generator:
 
 
 def test_the_log_probability_is_that_of_the_squashed_gaussian() -> None:
-    actor = Actor(3, 4, CONFIG, generator())
+    actor = Actor(3, LAYOUT, CONFIG, generator())
     actor.network.flat.add_(torch.randn(actor.network.flat.shape, generator=generator()) * 0.1)
     features = torch.randn(50, 3, generator=generator())
     steer, log_prob = actor.sample(features, generator(), frozen=True)
@@ -32,9 +37,17 @@ def test_the_log_probability_is_that_of_the_squashed_gaussian() -> None:
 
 
 def test_the_actor_starts_at_mean_zero_and_unit_spread() -> None:
-    mean, log_std = Actor(3, 4, CONFIG, generator()).distribution(torch.randn(20, 3, generator=generator()))
+    mean, log_std = Actor(3, LAYOUT, CONFIG, generator()).distribution(torch.randn(20, 3, generator=generator()))
     assert mean.abs().max() < 0.1
     assert log_std.abs().max() < 0.1
+
+
+def test_a_residual_may_start_timidly_while_the_noise_does_not() -> None:
+    config = CONFIG.model_copy(update={"residual_std": 0.3})
+    _, log_std = Actor(3, LAYOUT, config, generator()).distribution(torch.randn(20, 3, generator=generator()))
+    noise, residual = log_std.exp().split([LAYOUT.noise_size, LAYOUT.residual_size], dim=1)
+    assert torch.allclose(noise, torch.ones_like(noise), atol=0.1)
+    assert torch.allclose(residual, torch.full_like(residual, 0.3), atol=0.05)
 
 
 @pytest.mark.parametrize(("log_prob", "rises"), [(3.0, True), (-3.0, False)])
