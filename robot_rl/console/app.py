@@ -10,23 +10,26 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from anyio import to_thread
-from fastapi import Body, FastAPI, Request, WebSocket
+from fastapi import FastAPI, Request, WebSocket
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 
-from robot_rl.console.commands import Commands, http_status
+from robot_rl.console.commands import Commands
+from robot_rl.console.messages import finite, parse
 from robot_rl.console.port import OperatorPort
+from robot_rl.console.refusals import http_status
 from robot_rl.console.security import OriginGate
 from robot_rl.console.sockets import ControlSocket, serve_camera
-from robot_rl.console.watcher import Watcher, finite
+from robot_rl.console.watcher import Watcher
 from robot_rl.errors import RobotRLError
 
 WEB = Path(__file__).parent / "web"
 SCRIPT = "script"
 """Author of what comes by POST."""
+AN_OBJECT = {"requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}}}
 
 
 def create_app(port: OperatorPort, hosts: frozenset[str]) -> FastAPI:
@@ -58,14 +61,19 @@ def create_app(port: OperatorPort, hosts: frozenset[str]) -> FastAPI:
         return state
 
     @app.post("/api/stop")
+    @app.post("/api/command/stop", include_in_schema=False)
     async def stop() -> dict[str, Any]:
-        """Stop the robot; answers with the guard's safety state once it is latched. Not a safety function."""
+        """Stop the robot, whatever the body is; answers with the guard's safety state once it is latched.
+
+        Not a safety function.
+        """
         return await commands.perform("stop", {}, SCRIPT)
 
-    @app.post("/api/command/{name}")
-    async def command(name: str, args: Annotated[dict[str, Any] | None, Body()] = None) -> dict[str, Any]:
+    @app.post("/api/command/{name}", openapi_extra=AN_OBJECT)
+    async def command(name: str, request: Request) -> dict[str, Any]:
         """arm, run, pause, end, label, undo, reset_done, clear or stop; 409 if the present state does not allow it."""
-        result = await commands.perform(name, args or {}, SCRIPT)
+        args = parse(await request.body() or b"{}")
+        result = await commands.perform(name, args, SCRIPT)
         await watcher.refresh()
         return result
 

@@ -68,8 +68,6 @@ class OriginGate:
         refusal = self._refusal(scope)
         if refusal is None:
             await self._app(scope, receive, _with_headers(send))
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008, "reason": refusal})
         else:
             await JSONResponse({"detail": refusal}, status_code=403)(scope, receive, _with_headers(send))
 

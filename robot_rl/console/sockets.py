@@ -1,8 +1,9 @@
 """The two websockets of the page.
 
 Control: text. From the page `{"type": "beat", "t"}` every 100 ms and `{"type": "command", "id", "name", "args"}`; to
-the page `beat` (with `guard`: None or why it could not be told), `ack` (by id) and `snapshot` or `lost`. An ack comes
-after the snapshot that already shows its effect; STOP's comes at once, with the guard's own word.
+the page `beat` (with `guard`: None or why it could not be told), `ack` (by id), `snapshot` or `lost`, and `error` for
+what is no message. An ack comes after the snapshot that already shows its effect; STOP's comes at once, with the
+guard's own word. What is refused has the status that it has by POST (`refusals`).
 
 Camera: the page sends any text as a credit for one frame; the answer is one binary message, two little-endian
 float64 (sequence, age in ms) and the JPEG. A viewer that is slow gets fewer frames, never older ones.
@@ -10,7 +11,6 @@ float64 (sequence, age in ms) and the JPEG. A viewer that is slow gets fewer fra
 
 from __future__ import annotations
 
-import json
 import struct
 from typing import Annotated, Any, Literal
 
@@ -20,15 +20,17 @@ from anyio.abc import TaskGroup
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from robot_rl.console.commands import Commands, http_status
+from robot_rl.console.commands import Commands
+from robot_rl.console.messages import compose, parse
 from robot_rl.console.port import OperatorPort
+from robot_rl.console.refusals import BadMessage, UnknownName, http_status
 from robot_rl.console.watcher import PERIOD_S, Watcher
 from robot_rl.errors import RobotRLError, nearest
 
 AUTHOR = "page"
 FRAME_POLL_S = 0.008
-NO_SUCH_CAMERA, MAX_REASON = 4404, 120
-"""Close code of a websocket for a camera that is not there; bytes that a reason may have (RFC 6455 allows 123)."""
+REFUSED, REASON_BYTES = 4000, 123
+"""What a status is added to for the code with which a websocket is closed; what its reason may weigh (RFC 6455)."""
 FRAME_HEADER = struct.Struct("<dd")
 
 
@@ -36,7 +38,7 @@ class Beat(BaseModel):
     """The page's main thread is alive; `t` is echoed, for the round trip."""
 
     type: Literal["beat"]
-    t: float = Field(allow_inf_nan=False)
+    t: float
 
 
 class CommandMessage(BaseModel):
@@ -51,6 +53,14 @@ class CommandMessage(BaseModel):
 FROM_PAGE: TypeAdapter[Beat | CommandMessage] = TypeAdapter(
     Annotated[Beat | CommandMessage, Field(discriminator="type")]
 )
+
+
+def parsed(text: str) -> Beat | CommandMessage:
+    """A message of the page. Raises `BadMessage`."""
+    try:
+        return FROM_PAGE.validate_python(parse(text))
+    except ValidationError as error:
+        raise BadMessage(f"not a message of this protocol: {error.errors()[0]['msg']}") from error
 
 
 class ControlSocket:
@@ -81,10 +91,9 @@ class ControlSocket:
             except (WebSocketDisconnect, KeyError):  # KeyError: a binary message, which nobody of ours sends
                 return
             try:
-                message = FROM_PAGE.validate_json(text)
-            except ValidationError as error:
-                detail = f"not a message of this protocol: {error.errors()[0]['msg']}"
-                await self._send({"type": "error", "detail": detail})
+                message = parsed(text)
+            except BadMessage as error:
+                await self._send({"type": "error", "status": http_status(error), "detail": str(error)})
                 continue
             if isinstance(message, Beat):
                 tasks.start_soon(self._beat, message)
@@ -127,7 +136,7 @@ class ControlSocket:
             await self._send_text(self._watcher.text)
 
     async def _send(self, message: dict[str, Any]) -> None:
-        await self._send_text(json.dumps(message, separators=(",", ":")))
+        await self._send_text(compose(message))
 
     async def _send_text(self, text: str) -> None:
         async with self._sending:
@@ -137,21 +146,23 @@ class ControlSocket:
                 return  # the page left; `_read` ends the connection
 
 
-def _cameras(port: OperatorPort) -> list[str] | None:
-    """The names of the cameras; None when the actor does not say, which is no reason to show nothing."""
-    try:
-        return [str(name) for name in port.snapshot()["cameras"]]
-    except (RobotRLError, KeyError, TypeError):
-        return None
+def find_camera(port: OperatorPort, camera: str) -> None:
+    """Raises `UnknownName` if there is no such camera, and what `port.snapshot` raises when nobody can say."""
+    if port.frame(camera) is None and camera not in (known := port.snapshot()["cameras"]):
+        raise UnknownName(f"no camera {camera[:16]!r}{nearest(camera[:16], known)}")
 
 
 async def serve_camera(socket: WebSocket, port: OperatorPort, camera: str) -> None:
-    """Send the newest frame of `camera` for each credit, until the viewer leaves; one that is not there is refused."""
-    await socket.accept()
-    known = await anyio.to_thread.run_sync(_cameras, port)
-    if known is not None and camera not in known:
-        reason = f"no camera {camera[:32]!r}{nearest(camera[:32], known)}"
-        return await socket.close(NO_SUCH_CAMERA, reason[:MAX_REASON])
+    """Send the newest frame of `camera` for each credit, until the viewer leaves.
+
+    A camera that cannot be found is refused: the socket is closed, with the reason.
+    """
+    await socket.accept()  # a browser learns no reason of one that never opened
+    try:
+        await anyio.to_thread.run_sync(find_camera, port, camera)
+    except RobotRLError as error:
+        reason = str(error).encode()[:REASON_BYTES].decode(errors="ignore")
+        return await socket.close(REFUSED + http_status(error), reason)
     credit = anyio.Event()
 
     async def read_credits() -> None:

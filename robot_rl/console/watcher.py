@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
-import math
 from collections.abc import Iterator
-from typing import Any
 
 import anyio.to_thread
 
+from robot_rl.console.messages import compose
 from robot_rl.console.port import OperatorPort
 from robot_rl.errors import RobotRLError
 
@@ -19,17 +17,6 @@ log = logging.getLogger(__name__)
 
 PERIOD_S = 0.1
 """Seconds between two snapshots: the page is told at 10 Hz at most."""
-
-
-def finite(value: Any) -> Any:
-    """`value` with every NaN and infinity as None, which JSON has and a browser reads."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(item) for item in value]
-    return value
 
 
 class Watcher:
@@ -77,13 +64,12 @@ class Watcher:
             await self._changed.wait()
 
     async def _ask(self) -> str:
-        message: dict[str, Any]
         try:
             snapshot = await anyio.to_thread.run_sync(self._port.snapshot)
-            message = {"type": "snapshot", "snapshot": finite(snapshot)}
+            return compose({"type": "snapshot", "snapshot": snapshot})
         except RobotRLError as error:
-            message = {"type": "lost", "detail": str(error)}
-        except Exception:
+            lost = str(error)
+        except Exception:  # whatever an actor of another version says: the poll must go on
             log.exception("the snapshot failed")
-            message = {"type": "lost", "detail": "the console could not read the state; its log says why"}
-        return json.dumps(message, separators=(",", ":"), allow_nan=False)
+            lost = "the console could not read the state; its log says why"
+        return compose({"type": "lost", "detail": lost})

@@ -26,7 +26,14 @@ def main(out: Path, states: list[str]) -> None:
                 page.wait_for_selector(f'body[data-state="{state}"]')
                 page.wait_for_timeout(300)
                 page.screenshot(path=out / f"{state.lower()}-{width}x{height}.png")
+            port.become("RUNNING")
+            for name in ("waits", "held"):
+                setattr(port, name, True)
+                page.wait_for_timeout(500)
+                page.screenshot(path=out / f"{name}-{width}x{height}.png")
+                setattr(port, name, False)
             page.locator(".episode").nth(1).click()
+            port.become("PAUSED")
             port.frozen_camera = "side"
             page.keyboard.press("1")
             page.wait_for_selector('.camera[data-age="stale"]')

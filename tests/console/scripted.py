@@ -29,15 +29,15 @@ LEGAL = {
     "clear": ("STOPPED", "FAULT"),
 }
 WHY = {
-    "DISARMED": "",
-    "PAUSED": "Paused by the operator.",
-    "RUNNING": "Adapter v41 steers noise and residual.",
-    "HOMING": "The episode has ended by its time limit.",
-    "AWAIT_LABEL": "It ended by its time limit.",
-    "AWAIT_RESET": "Labelled success.",
-    "STOPPED": "STOP by the operator.",
-    "FAULT": "Reflex: joint 4 torque.",
-    "FINISHED": "",
+    "DISARMED": "not armed yet",
+    "PAUSED": "paused by page",
+    "RUNNING": "adapter version 41",
+    "HOMING": "time limit of 120 steps",
+    "AWAIT_LABEL": "time limit of 120 steps",
+    "AWAIT_RESET": "labelled success by page",
+    "STOPPED": "operator_stop: STOP on the operator's page (by page)",
+    "FAULT": "robot_fault: joint 4 torque reflex",
+    "FINISHED": "labelled success by page",
 }
 
 
@@ -63,6 +63,10 @@ class ScriptedPort:
         self.labels: dict[int, list[str]] = {}
         self.lost: Exception | None = None
         """Raised by `snapshot` when set: the actor does not answer."""
+        self.waits = False
+        """RUNNING, but the learner is not there yet and no episode has begun."""
+        self.held = False
+        """RUNNING, but the guard holds the robot."""
         self.frozen_camera: str | None = None
         self._revision = 1
         rng = random.Random(7)
@@ -82,7 +86,7 @@ class ScriptedPort:
             return {
                 "revision": self._revision,
                 "state": self.state,
-                "why": WHY[self.state],
+                "why": "waiting for the learner" if self.waits else WHY[self.state],
                 "task": "lid_opening",
                 "title": "Open the lid of a bin",
                 "method": "usr",
@@ -96,9 +100,9 @@ class ScriptedPort:
                 "auto_label": self.auto_label,
                 "awaiting_label": self.episode if self.state == "AWAIT_LABEL" else None,
                 "safety": {
-                    "level": {"STOPPED": "STOP", "FAULT": "FAULT"}.get(self.state, "OK"),
+                    "level": {"STOPPED": "STOP", "FAULT": "FAULT"}.get(self.state, "HOLD" if self.held else "OK"),
                     "epoch": self.epoch,
-                    "causes": [self._cause()] if latched else [],
+                    "causes": [self._cause()] if latched or self.held else [],
                 },
                 "verdicts": {"pass": 2914, "clipped": 61, "held": 3, "rejected": 0},
                 "learner": {
@@ -167,18 +171,28 @@ class ScriptedPort:
             self._revision += 1
 
     def _refusal(self, name: str) -> str | None:
+        if self.waits and name in ("end", "label"):
+            return "no episode runs"
         legal = LEGAL.get(name)
         if legal is None or self.state in legal:
             return None
         return f"only in {' or '.join(legal)}".replace("_", " ").lower()
 
     def _cause(self) -> dict[str, Any]:
+        if self.held:
+            return {
+                "id": "operator_silent-9",
+                "kind": "operator_silent",
+                "level": "HOLD",
+                "detail": "no renewal for 500 ms",
+                "clears": "the operator's deadline is renewed",
+            }
         fault = self.state == "FAULT"
         return {
             "id": f"stop-{self.epoch}",
             "kind": "robot_fault" if fault else "operator_stop",
             "level": "FAULT" if fault else "STOP",
-            "detail": "joint 4 torque reflex" if fault else "STOP on the operator's page at 14:02:31",
+            "detail": "joint 4 torque reflex" if fault else "STOP on the operator's page (by page)",
             "clears": "operator",
         }
 

@@ -8,8 +8,7 @@ import httpx
 import pytest
 
 from robot_rl.console.app import WEB
-from robot_rl.console.commands import http_status
-from robot_rl.errors import ConfigError, DeadlineMissed, LabelConflict, RobotRLError, StoreError
+from robot_rl.errors import DeadlineMissed
 from tests.console.scripted import ScriptedPort
 
 
@@ -48,6 +47,11 @@ def test_stop_by_post_answers_with_the_guards_word(origin: str, port: ScriptedPo
         ("labell", LABEL, 404, "did you mean 'label'"),
         ("label", LABEL | {"value": "maybe"}, 422, "'success', 'failure' or 'discard'"),
         ("label", LABEL | {"event_id": ""}, 422, "event_id"),
+        ("label", LABEL | {"episode": 0}, 422, "episode"),
+        ("label", LABEL | {"episode": True}, 422, "episode"),
+        ("label", LABEL | {"episode": 2**63}, 422, "episode"),
+        ("label", LABEL | {"expected_revision": -1}, 422, "expected_revision"),
+        ("label", LABEL | {"expected_revision": 2**63}, 422, "expected_revision"),
         ("label", {"value": "success"}, 422, "episode"),
         ("pause", {"now": True}, 422, "now"),
         ("clear", {}, 422, "cause_id"),
@@ -59,24 +63,41 @@ def test_a_refusal_says_why(origin: str, name: str, args: dict[str, object], sta
     assert says in answer.json()["detail"]
 
 
-@pytest.mark.parametrize("body", ["", "[]", "{", '"x"', "{" * 2000])
-def test_no_body_is_an_error_of_ours(origin: str, body: str) -> None:
-    headers = {"origin": origin, "content-type": "application/json"}
-    assert httpx.post(f"{origin}/api/command/label", content=body, headers=headers).status_code == 422
+@pytest.mark.parametrize("body", ["", "[]", "{", '"x"', "{" * 2000, "null", '{"\\ud800": 1}', b"\xff", b'{"\xff": 1}'])
+def test_no_body_is_an_error_of_ours(origin: str, body: str | bytes) -> None:
+    answer = httpx.post(f"{origin}/api/command/label", content=body, headers={"origin": origin})
+    assert answer.status_code == 422
+    assert isinstance(answer.json()["detail"], str)
 
 
-@pytest.mark.parametrize(
-    ("error", "status"),
-    [(ConfigError("no such value"), 422), (LabelConflict("newer"), 409), (StoreError("disk full"), 503)],
-)
-def test_the_actors_own_refusal_has_the_callers_or_the_services_status(error: RobotRLError, status: int) -> None:
-    assert http_status(error) == status
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+@pytest.mark.parametrize("body", ["{}", '{{"now": {}}}', '{{"now": [{{"x": {}}}]}}'])
+def test_a_number_that_is_not_finite_is_refused_as_such(
+    origin: str, port: ScriptedPort, body: str, number: str
+) -> None:
+    answer = httpx.post(f"{origin}/api/command/pause", content=body.format(number), headers={"origin": origin})
+    assert answer.status_code == 422
+    assert "finite" in answer.json()["detail"]
+    assert port.commands == []
 
 
-def test_a_silent_actor_is_a_gateway_timeout(origin: str, port: ScriptedPort) -> None:
+@pytest.mark.parametrize("body", ['{"why": "it burns"}', "NaN", "{", b"\xff"])
+def test_a_stop_is_not_refused_for_what_comes_with_it(origin: str, port: ScriptedPort, body: str | bytes) -> None:
+    for path in ("/api/stop", "/api/command/stop"):
+        answer = httpx.post(origin + path, content=body, headers={"origin": origin})
+        assert answer.json()["level"] == "STOP"
+    assert len(port.stops) == 2
+
+
+def test_what_a_command_came_to_is_valid_json(origin: str, port: ScriptedPort, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(port, "command", lambda *_: {"loss": float("nan"), "most": float("inf")})
+    assert post(origin, "/api/command/pause", {}).json() == {"loss": None, "most": None}
+
+
+def test_a_silent_actor_is_an_unavailable_service(origin: str, port: ScriptedPort) -> None:
     port.lost = DeadlineMissed("snapshot: no answer")
     answer = httpx.get(f"{origin}/api/snapshot")
-    assert answer.status_code == 504
+    assert answer.status_code == 503
     assert answer.json() == {"detail": "snapshot: no answer"}
 
 

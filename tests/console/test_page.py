@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import threading
 import time
@@ -71,11 +72,11 @@ def test_everything_comes_from_this_origin_and_nothing_complains(page: Page, wat
 def test_esc_stops_and_stays_stopped_over_a_reload(page: Page, port: ScriptedPort) -> None:
     page.keyboard.press("Escape")
     shows(page, "STOPPED")
-    assert len(port.stops) == 1
+    stops = len(port.stops)  # 2 on a busy machine: not confirmed at once, it went by POST as well
     page.reload()
     shows(page, "STOPPED")
     assert page.inner_text("#state") == "Stopped"
-    assert len(port.stops) == 1
+    assert len(port.stops) == stops >= 1
 
 
 def test_esc_reaches_the_guard_and_the_page_within_50_ms(
@@ -324,8 +325,62 @@ def test_the_page_returns_when_the_service_does(watched: Watched) -> None:
         shows(page, "PAUSED")
 
 
+def test_between_two_episodes_it_does_not_say_that_one_runs(page: Page, port: ScriptedPort) -> None:
+    port.waits = True
+    shows(page, "READY")
+    assert page.inner_text("#why") == "waiting for the learner"
+    assert page.inner_text("#prompt") == "The next episode begins by itself. Keep your hands out."
+    assert page.inner_text("#step") == "–"
+    port.waits = False
+    shows(page, "RUNNING")
+    assert page.inner_text("#step") == "37"
+
+
+def test_a_robot_that_the_guard_holds_is_not_said_to_move(page: Page, port: ScriptedPort) -> None:
+    assert "moves" in page.inner_text("#prompt")
+    port.held = True
+    page.wait_for_selector('.cause:has-text("clears by itself")')
+    assert page.inner_text("#prompt") == "Held by the guard; goes on by itself. Keep your hands out."
+
+
+@pytest.mark.parametrize("state", ["RUNNING", "HOMING"])
+def test_nobody_is_told_to_keep_hands_out_of_a_twin(page: Page, port: ScriptedPort, state: str) -> None:
+    port.restart(auto_label=True)
+    port.become(state)
+    page.wait_for_selector(f'body[data-state="{state}"] #labels:has-text("twin labels")')
+    assert "hands" not in page.inner_text("#prompt")
+
+
+def test_the_guards_word_stands_over_an_actor_that_lags(
+    page: Page, port: ScriptedPort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, steps = port.snapshot(), itertools.count(38)
+    monkeypatch.setattr(port, "snapshot", lambda: {**before, "step": next(steps)})
+    page.keyboard.press("Escape")
+    shows(page, "STOPPED")
+    page.wait_for_timeout(3500)
+    assert page.get_attribute("body", "data-state") == "STOPPED"
+    assert page.inner_text("#why") == "operator stop: STOP on the operator's page (by page)"
+    assert page.get_attribute("#causes .clear", "data-cause") == f"stop-{port.epoch}"
+    assert page.inner_text("#safety-level") == "STOP"
+    monkeypatch.undo()
+    page.click('#causes .clear[aria-disabled="false"]')
+    shows(page, "PAUSED")
+
+
+def test_the_guards_word_does_not_stand_over_another_run(
+    page: Page, port: ScriptedPort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page.keyboard.press("Escape")
+    shows(page, "STOPPED")
+    port.restart()
+    assert port.epoch < 4
+    monkeypatch.setattr(port, "snapshot", lambda honest=port.snapshot: {**honest(), "run": "another"})
+    shows(page, "RUNNING")
+
+
 @pytest.mark.parametrize(("width", "height"), [(1280, 720), (1920, 1080)])
-@pytest.mark.parametrize("state", ["RUNNING", "AWAIT_LABEL", "FAULT"])
+@pytest.mark.parametrize("state", ["RUNNING", "PAUSED", "AWAIT_LABEL", "STOPPED", "FAULT"])
 def test_nothing_is_cut_off(
     browser: Browser, origin: str, port: ScriptedPort, state: str, width: int, height: int
 ) -> None:

@@ -48,6 +48,7 @@ def test_a_websocket_of_another_origin_is_refused_before_it_opens(origin: str, p
     ):
         pass
     assert refused.value.response.status_code == 403
+    assert "wrong Origin" in refused.value.response.body.decode()
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "localhost:1"])

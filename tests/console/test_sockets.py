@@ -5,12 +5,22 @@ import struct
 import time
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
+import httpx
 import pytest
 from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import ClientConnection, connect
 
-from robot_rl.errors import DeadlineMissed
+from robot_rl.errors import (
+    ConfigError,
+    DeadlineMissed,
+    IllegalTransition,
+    LabelConflict,
+    RobotFault,
+    RobotRLError,
+    StoreError,
+)
 from tests.console.scripted import ScriptedPort
 
 
@@ -97,8 +107,97 @@ def test_a_guard_that_is_silent_is_said(
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"type": "x"}', '{"type": "beat"}', '{"type": "command", "id": 1}'])
 def test_a_malformed_message_is_answered_and_the_next_one_served(control: ClientConnection, text: str) -> None:
     control.send(text)
-    assert receive(control)["type"] == "error"
+    answer = receive(control)
+    assert (answer["type"], answer["status"]) == ("error", 422)
+    assert answer["detail"]
     send(control, "pause")
+    assert receive(control)["type"] == "snapshot"
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+@pytest.mark.parametrize(
+    "text",
+    ['{{"type": "beat", "t": {}}}', '{{"type": "command", "id": "a", "name": "pause", "args": {{"now": [{}]}}}}'],
+)
+def test_a_number_that_is_not_finite_is_refused_and_not_echoed(
+    control: ClientConnection, port: ScriptedPort, text: str, number: str
+) -> None:
+    control.send(text.format(number))
+    answer = receive(control)
+    assert (answer["type"], answer["status"]) == ("error", 422)
+    assert "finite" in answer["detail"]
+    assert (port.commands, port.renewals) == ([], [])
+    control.send('{"type": "beat", "t": 1.5}')
+    assert receive(control) == {"type": "beat", "t": 1.5, "guard": None}
+
+
+@pytest.mark.parametrize(
+    ("raised", "status"),
+    [
+        (IllegalTransition("pause: only in running"), 409),
+        (LabelConflict("labelled since"), 409),
+        (ConfigError("argument 'episode': expected an integer"), 422),
+        (DeadlineMissed("command: no answer"), 503),
+        (StoreError("the disk is full"), 500),
+        (RobotFault("reflex"), 500),
+        (ZeroDivisionError("not told to anyone"), 500),
+    ],
+)
+def test_a_refusal_has_one_status_on_the_socket_and_by_post(
+    control: ClientConnection,
+    origin: str,
+    port: ScriptedPort,
+    monkeypatch: pytest.MonkeyPatch,
+    raised: Exception,
+    status: int,
+) -> None:
+    def refuse(*_: object) -> dict[str, Any]:
+        raise raised
+
+    monkeypatch.setattr(port, "command", refuse)
+    send(control, "pause")
+    ack = receive(control)
+    by_post = httpx.post(f"{origin}/api/command/pause", headers={"origin": origin})
+    assert (ack["type"], ack["status"], by_post.status_code) == ("ack", status, status)
+    assert ack["detail"] == by_post.json()["detail"]
+    if isinstance(raised, RobotRLError):
+        assert ack["detail"] == str(raised)
+    else:
+        assert "its log says more" in ack["detail"]
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "status"),
+    [("labell", {}, 404), ("pause", {"now": True}, 422), ("label", {"episode": 2**63}, 422), ("arm", {}, 409)],
+)
+def test_a_caller_in_the_wrong_is_told_so(
+    control: ClientConnection, name: str, args: dict[str, Any], status: int
+) -> None:
+    send(control, name, args)
+    ack = receive(control)
+    assert (ack["ok"], ack["status"]) == (False, status)
+
+
+def test_a_stop_is_not_refused_for_what_comes_with_it(control: ClientConnection, port: ScriptedPort) -> None:
+    send(control, "stop", {"why": "it burns"})
+    assert receive(control)["ok"]
+    assert len(port.stops) == 1
+
+
+def test_what_a_command_came_to_is_valid_json(
+    control: ClientConnection, port: ScriptedPort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(port, "command", lambda *_: {"loss": float("nan")})
+    send(control, "pause")
+    assert receive(control)["result"] == {"loss": None}
+
+
+def test_a_snapshot_that_is_no_json_is_said_and_the_next_one_shown(
+    control: ClientConnection, port: ScriptedPort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(port, "snapshot", lambda: {"state": b"RUNNING"})
+        assert receive(control)["type"] == "lost"
     assert receive(control)["type"] == "snapshot"
 
 
@@ -140,19 +239,31 @@ def test_a_credit_is_one_frame_and_the_newest(origin: str, port: ScriptedPort) -
             socket.recv(timeout=0.2)
 
 
-@pytest.mark.parametrize("t", ["NaN", "Infinity", "-Infinity", "1e999"])
-def test_a_beat_that_is_no_number_is_refused_and_not_echoed(control: ClientConnection, t: str) -> None:
-    control.send(f'{{"type": "beat", "t": {t}}}')
-    assert receive(control)["type"] == "error"
-    control.send('{"type": "beat", "t": 1.5}')
-    assert receive(control) == {"type": "beat", "t": 1.5, "guard": None}
+def refused(origin: str, camera: str) -> tuple[int, str]:
+    """Close code and reason of a camera's websocket."""
+    with opened(origin, f"/ws/cam/{camera}") as socket, pytest.raises(ConnectionClosedError) as closed:
+        socket.recv(timeout=5)
+    assert closed.value.rcvd is not None
+    return closed.value.rcvd.code, closed.value.rcvd.reason
 
 
 def test_a_camera_that_is_not_there_is_refused_by_the_nearest_name(origin: str) -> None:
-    with opened(origin, "/ws/cam/frnt") as socket:
-        socket.send("1")
-        with pytest.raises(ConnectionClosedError) as closed:
-            socket.recv(timeout=5)
-    assert closed.value.rcvd is not None
-    assert closed.value.rcvd.code == 4404
-    assert "did you mean 'front'" in closed.value.rcvd.reason
+    assert refused(origin, "frnt") == (4404, "no camera 'frnt'; did you mean 'front'? valid: front, side, wrist")
+
+
+@pytest.mark.parametrize("name", ["k" * 500, quote("ë" * 60), quote("摄像头" * 20), "%00", "%ff"])
+def test_a_camera_of_any_name_is_refused_with_a_reason_that_fits(origin: str, name: str) -> None:
+    code, reason = refused(origin, name)
+    assert code == 4404
+    assert reason.startswith("no camera")
+    assert reason.endswith("valid: front, side, wrist")
+
+
+def test_a_camera_without_a_picture_is_refused_while_nobody_says_whether_it_is_there(
+    origin: str, port: ScriptedPort
+) -> None:
+    port.lost = DeadlineMissed("snapshot: no answer")
+    assert refused(origin, "frnt") == (4503, "snapshot: no answer")
+    with opened(origin, "/ws/cam/front") as socket:
+        socket.send("next")
+        assert socket.recv(timeout=2)

@@ -7,21 +7,19 @@ import { Curve } from './curve.js';
 import { EpisodeList } from './episodes.js';
 import { intent } from './keys.js';
 import { Link } from './link.js';
+import { moment } from './states.js';
 import { buildActions, part, showActions, showCauses, showNumbers, showRun, showState } from './view.js';
 
 /** @typedef {import('./types').Snapshot} Snapshot */
 /** @typedef {import('./types').Safety} Safety */
-/** @typedef {import('./types').ShownState} ShownState */
 
 const MESSAGE_MS = 6000;
-const GUARD_WORD_MS = 3000; // longer than any snapshot lags behind the guard
 
 const link = new Link();
 /** @type {Snapshot | null} */
 let snapshot = null;
 /** The guard's word on our own STOP: shown before the actor has heard of it. @type {Safety | null} */
 let guardWord = null;
-let guardWordAt = 0;
 /** @type {'no' | 'asked' | 'unconfirmed'} */
 let stopping = 'no';
 /** Commands not acknowledged yet. @type {Set<string>} */
@@ -33,27 +31,18 @@ const episodes = new EpisodeList(part('episodes'), (row, value) => send('label',
   episode: row.episode, value, event_id: crypto.randomUUID(), expected_revision: row.revision,
 }, `Episode ${row.episode}: ${value}`));
 
-/** @returns {ShownState} */
-function shownState() {
-  if (stopping === 'unconfirmed') return 'STOP_UNCONFIRMED';
-  if (stopping === 'asked') return 'STOPPING';
-  const newer = guardWord && (!snapshot || guardWord.epoch > snapshot.safety.epoch);
-  if (newer) return guardWord?.level === 'FAULT' ? 'FAULT' : 'STOPPED';
-  if (link.trouble !== null) return snapshot ? 'NO_CONTACT' : 'CONNECTING';
-  if (!snapshot) return 'CONNECTING';
-  if (snapshot.safety.level === 'FAULT') return 'FAULT'; // the guard is the last authority, also over a session that lags
-  if (snapshot.safety.level === 'STOP') return 'STOPPED';
-  return snapshot.state;
-}
-
 function render() {
   const contact = link.trouble === null;
-  showState(shownState(), snapshot, link.trouble);
+  const word = guardWord && (!snapshot || guardWord.epoch > snapshot.safety.epoch) ? guardWord : null;
+  const safety = word ?? snapshot?.safety;
+  const { state, why } = moment(snapshot, word, link.trouble, stopping);
+  showState(state, why, snapshot);
   showActions(snapshot, contact, pending);
-  if (!snapshot) return;
-  showRun(snapshot);
-  showCauses(snapshot, contact, (cause) => send('clear', { cause_id: cause }, 'Cleared'));
-  showNumbers(snapshot);
+  const refused = contact && snapshot ? snapshot.allowed.clear ?? null : 'no contact';
+  if (safety) showCauses(safety, refused, (cause) => send('clear', { cause_id: cause }, 'Cleared'));
+  if (!snapshot || !safety) return;
+  showRun(snapshot, state);
+  showNumbers(snapshot, safety);
   cameras.show(snapshot.cameras);
   curve.show(snapshot);
   episodes.show(snapshot.episodes);
@@ -109,13 +98,13 @@ async function stop() {
   const safety = await link.stop();
   stopping = safety ? 'no' : 'unconfirmed';
   guardWord = safety ?? guardWord;
-  guardWordAt = performance.now();
   render();
 }
 
 link.onSnapshot = (newest) => {
+  const another = snapshot && (newest.run !== snapshot.run || newest.revision < snapshot.revision);
+  if (another) guardWord = null; // another actor: it has asked its guard itself
   snapshot = newest;
-  if (performance.now() - guardWordAt > GUARD_WORD_MS) guardWord = null;
   if (stopping === 'unconfirmed' && (newest.safety.level === 'STOP' || newest.safety.level === 'FAULT')) stopping = 'no';
   render();
 };

@@ -3,6 +3,7 @@
 
 /** @typedef {import('./types').ShownState} ShownState */
 /** @typedef {import('./types').Snapshot} Snapshot */
+/** @typedef {import('./types').Safety} Safety */
 
 /** @type {Record<ShownState, {word: string, icon: string, tone: string}>} */
 const LOOKS = {
@@ -11,6 +12,7 @@ const LOOKS = {
   DISARMED: { word: 'Disarmed', icon: 'lock', tone: 'idle' },
   PAUSED: { word: 'Paused', icon: 'pause', tone: 'calm' },
   RUNNING: { word: 'Running', icon: 'play', tone: 'go' },
+  READY: { word: 'Ready', icon: 'hourglass', tone: 'calm' },
   HOMING: { word: 'Homing', icon: 'home', tone: 'calm' },
   AWAIT_LABEL: { word: 'Await label', icon: 'question', tone: 'ask' },
   AWAIT_RESET: { word: 'Await reset', icon: 'reset', tone: 'ask' },
@@ -27,6 +29,38 @@ export function look(state) {
 }
 
 /**
+ * What is latched: the guard is the last authority, also over a session that lags.
+ * @param {Safety} safety
+ * @returns {{state: ShownState, why: string} | null}
+ */
+function latched(safety) {
+  if (safety.level !== 'STOP' && safety.level !== 'FAULT') return null;
+  const [worst] = safety.causes;
+  const why = worst ? `${worst.kind.replaceAll('_', ' ')}: ${worst.detail}` : '';
+  return { state: safety.level === 'FAULT' ? 'FAULT' : 'STOPPED', why };
+}
+
+/**
+ * What the page calls the moment, and why it is so.
+ * @param {Snapshot | null} snapshot
+ * @param {Safety | null} word    the guard's, on our own STOP, where it is newer than the snapshot
+ * @param {string | null} trouble    why there is no contact
+ * @param {'no' | 'asked' | 'unconfirmed'} stopping
+ * @returns {{state: ShownState, why: string}}
+ */
+export function moment(snapshot, word, trouble, stopping) {
+  if (stopping === 'unconfirmed') return { state: 'STOP_UNCONFIRMED', why: trouble ?? '' };
+  if (stopping === 'asked') return { state: 'STOPPING', why: '' };
+  const stopped = word && latched(word);
+  if (stopped) return stopped;
+  if (!snapshot) return { state: 'CONNECTING', why: trouble ?? '' };
+  if (trouble !== null) return { state: 'NO_CONTACT', why: trouble };
+  // An episode that may be ended is one that runs; between two of them a run waits, for its learner or itself.
+  const waits = snapshot.state === 'RUNNING' && (snapshot.allowed.end ?? null) !== null;
+  return latched(snapshot.safety) ?? { state: waits ? 'READY' : snapshot.state, why: snapshot.why };
+}
+
+/**
  * One sentence for the person: what happens now, or what is wanted of them.
  * @param {ShownState} state
  * @param {Snapshot | null} snapshot
@@ -34,13 +68,17 @@ export function look(state) {
  */
 export function prompt(state, snapshot) {
   const auto = snapshot?.auto_label ?? false;
+  const hands = auto ? '' : ' Keep your hands out.';
   switch (state) {
     case 'CONNECTING': return 'Looking for the robot’s service.';
     case 'NO_CONTACT': return 'State and numbers are old. If in doubt, press Esc.';
     case 'DISARMED': return auto ? 'The twin arms itself.' : 'The robot will not move. Look at the workspace, then Arm.';
-    case 'PAUSED': return 'The robot holds its pose. Run goes on.';
-    case 'RUNNING': return auto ? 'The policy moves the twin.' : 'The policy moves the robot. Keep your hands out.';
-    case 'HOMING': return 'The arm retreats. Keep your hands out.';
+    case 'PAUSED': return 'The robot holds its pose until you click Run.';
+    case 'RUNNING':
+      if (snapshot?.safety.level === 'HOLD') return `Held by the guard; goes on by itself.${hands}`;
+      return `The policy moves the ${auto ? 'twin' : 'robot'}.${hands}`;
+    case 'READY': return `The next episode begins by itself.${hands}`;
+    case 'HOMING': return `The arm retreats.${hands}`;
     case 'AWAIT_LABEL':
       return auto ? 'The twin’s ground truth labels this episode.'
         : `Episode ${snapshot?.awaiting_label}: did it succeed? Press 1 or 0.`;
@@ -48,7 +86,7 @@ export function prompt(state, snapshot) {
     case 'STOPPING': return 'Waiting for the guard’s word.';
     case 'STOPPED': return 'Latched: it stays stopped until you clear the cause below.';
     case 'STOP_UNCONFIRMED': return 'The guard did not confirm. Use the hardware e-stop now.';
-    case 'FAULT': return 'The robot reports an error. Mend it, then clear the cause below.';
+    case 'FAULT': return 'Mend what the cause below says, then clear it.';
     case 'FINISHED': return 'All planned episodes are done.';
     default: return '';
   }

@@ -4,7 +4,7 @@ export type State =
   | 'DISARMED' | 'PAUSED' | 'RUNNING' | 'HOMING' | 'AWAIT_LABEL' | 'AWAIT_RESET' | 'STOPPED' | 'FAULT' | 'FINISHED';
 
 /** What the page itself may have to say instead. */
-export type ShownState = State | 'CONNECTING' | 'NO_CONTACT' | 'STOPPING' | 'STOP_UNCONFIRMED';
+export type ShownState = State | 'READY' | 'CONNECTING' | 'NO_CONTACT' | 'STOPPING' | 'STOP_UNCONFIRMED';
 
 export interface Cause {
   id: string;

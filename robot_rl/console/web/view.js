@@ -6,6 +6,7 @@ import { moving, WINDOW } from './curve.js';
 import { look, prompt } from './states.js';
 
 /** @typedef {import('./types').Snapshot} Snapshot */
+/** @typedef {import('./types').Safety} Safety */
 /** @typedef {import('./types').ShownState} ShownState */
 
 /** @param {string} id @returns {HTMLElement} */
@@ -71,23 +72,23 @@ export function showActions(snapshot, contact, pending) {
 }
 
 /**
- * @param {ShownState} state @param {Snapshot | null} snapshot @param {string | null} trouble
+ * @param {ShownState} state @param {string} why @param {Snapshot | null} snapshot
  */
-export function showState(state, snapshot, trouble) {
+export function showState(state, why, snapshot) {
   const { word, icon, tone } = look(state);
   document.body.dataset.state = state;
   document.body.dataset.tone = tone;
   write('state', word);
   part('state-icon').setAttribute('href', `#icon-${icon}`);
   write('prompt', prompt(state, snapshot));
-  write('why', trouble ?? snapshot?.why ?? '');
-  part('why').title = trouble ?? snapshot?.why ?? '';
-  const waiting = state === 'AWAIT_LABEL' || state === 'AWAIT_RESET';
-  document.title = `${waiting ? '● ' : ''}${word}${snapshot ? ` · ${snapshot.title}` : ''}`;
+  write('why', why);
+  part('why').title = why;
+  const asks = state === 'AWAIT_LABEL' || state === 'AWAIT_RESET';
+  document.title = `${asks ? '● ' : ''}${word}${snapshot ? ` · ${snapshot.title}` : ''}`;
 }
 
-/** @param {Snapshot} snapshot */
-export function showRun(snapshot) {
+/** @param {Snapshot} snapshot @param {ShownState} state */
+export function showRun(snapshot, state) {
   write('title', snapshot.title);
   write('method', snapshot.method.toUpperCase());
   write('run', snapshot.run);
@@ -95,21 +96,21 @@ export function showRun(snapshot) {
   write('labels', snapshot.auto_label ? 'twin labels and resets' : 'you label and reset');
   write('episode', String(snapshot.episode));
   write('episodes-planned', `of ${snapshot.episodes_planned}`);
-  write('step', String(snapshot.step));
+  write('step', state === 'READY' ? '–' : String(snapshot.step)); // it would be the last episode's
   write('max-steps', `of ${snapshot.max_steps}`);
   write('adapter', snapshot.adapter_version === 0 ? 'none' : `v${snapshot.adapter_version}`);
 }
 
 /**
- * @param {Snapshot} snapshot @param {boolean} contact @param {(cause: string) => void} clear
+ * @param {Safety} safety @param {string | null} refused    why nothing may be cleared now
+ * @param {(cause: string) => void} clear
  */
-export function showCauses(snapshot, contact, clear) {
+export function showCauses(safety, refused, clear) {
   const root = part('causes');
-  const refused = contact ? snapshot.allowed.clear ?? null : 'no contact';
-  const key = JSON.stringify([snapshot.safety.causes, refused]);
+  const key = JSON.stringify([safety.causes, refused]);
   if (root.dataset.key === key) return;
   root.dataset.key = key;
-  root.replaceChildren(...snapshot.safety.causes.map((cause) => {
+  root.replaceChildren(...safety.causes.map((cause) => {
     const row = make('div', 'cause');
     row.append(make('strong', '', cause.kind.replaceAll('_', ' ')), make('span', 'detail', cause.detail));
     if (cause.clears !== 'operator') {
@@ -126,8 +127,8 @@ export function showCauses(snapshot, contact, clear) {
   }));
 }
 
-/** @param {Snapshot} snapshot */
-export function showNumbers(snapshot) {
+/** @param {Snapshot} snapshot @param {Safety} safety */
+export function showNumbers(snapshot, safety) {
   const newest = moving(snapshot.curve).at(-1);
   write('success', newest ? percent(newest.mean) : '–');
   write('success-what', newest ? `last ${Math.min(newest.n, WINDOW)} episodes` : 'no labelled episode yet');
@@ -148,8 +149,8 @@ export function showNumbers(snapshot) {
   part('losses').replaceChildren(...lines);
 
   const { pass, clipped, held, rejected } = snapshot.verdicts;
-  part('safety').dataset.level = snapshot.safety.level;
-  write('safety-level', snapshot.safety.level);
+  part('safety').dataset.level = safety.level;
+  write('safety-level', safety.level);
   write('pass', pass.toLocaleString('en'));
   write('clipped', clipped.toLocaleString('en'));
   write('held', held.toLocaleString('en'));
