@@ -13,6 +13,7 @@ import argparse
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -72,6 +73,8 @@ def run_cell(cell: Cell, out: Path) -> dict[str, Any]:
         loaded: dict[str, Any] = json.loads(done.read_text())
         return loaded
     begun = (folder / "run.json").exists()
+    if folder.exists() and not begun:
+        shutil.rmtree(folder)  # interrupted before it was a run
     where = ["--resume", str(folder)] if begun else ["--out", str(folder)]
     arguments = ["--method", cell.method, "--seed", str(cell.seed), "--episodes", str(cell.episodes)]
     started = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 console = Console(highlight=False)
 
+MAX_SEED = 2**32 - 1
 RunOption = Annotated[Path, typer.Argument(help="a run's directory", show_default=False)]
 
 
@@ -36,7 +38,9 @@ def run(
         str | None, typer.Option(help=f"{', '.join(METHODS)}: those the task has settings for  [default: usr]")
     ] = None,
     episodes: Annotated[int | None, typer.Option(help="labelled episodes  [default: the task's]", min=1)] = None,
-    seed: Annotated[int | None, typer.Option(help="of starts, noise and learner  [default: 0]", min=0)] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="of starts, noise and learner  [default: 0]", min=0, max=MAX_SEED)
+    ] = None,
     label: Annotated[
         str | None, typer.Option(help="auto: the twin's truth labels; human: you do, on the page  [default: auto]")
     ] = None,
@@ -45,7 +49,7 @@ def run(
         typer.Option(help="lockstep (fast, reproducible), real-time, or auto: as --label needs  [default: auto]"),
     ] = None,
     policy: Annotated[
-        str | None, typer.Option(help="endpoint of a policy server, tcp://HOST:PORT  [default: in this process]")
+        str | None, typer.Option(help="endpoint of a policy server, tcp://HOST:PORT  [default: local, in this process]")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="the run's directory  [default: runs/TASK-METHOD-SEED-TIME]")] = None,
     resume: Annotated[
@@ -77,7 +81,7 @@ def run(
 def evaluate_run(
     run: RunOption,
     trials: Annotated[int, typer.Option(help="episodes of each, on the same starts", min=1)] = 100,
-    seed: Annotated[int, typer.Option(help="of the evaluation starts", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="of the evaluation starts", min=0, max=MAX_SEED)] = 0,
     version: Annotated[int | None, typer.Option(help="adapter version  [default: the newest]", min=1)] = None,
     world: Annotated[str, typer.Option(help="the task's world: twin, or real (its perturbed copy)")] = "twin",
 ) -> None:
@@ -92,7 +96,7 @@ def demos(
     task: Annotated[str, typer.Argument(help="a task's name, or the path of a .yaml file")] = "lid_opening",
     out: Annotated[Path, typer.Option(help="file to write (.npz)")] = Path("demos.npz"),
     count: Annotated[int | None, typer.Option(help="demonstrations  [default: the task's]", min=1)] = None,
-    seed: Annotated[int, typer.Option(help="of starts and of the expert's imperfections", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="of starts and of the expert's imperfections", min=0, max=MAX_SEED)] = 0,
 ) -> None:
     """Record the task's scripted expert in the twin."""
     from robot_rl.compositions.pretraining import save_demonstrations
@@ -129,7 +133,8 @@ def choose(option: str, value: str | None, valid: tuple[str, ...]) -> None:
 
 
 def main() -> None:
-    """The entry point: what goes wrong on purpose is one line, without a traceback."""
+    """The entry point: what goes wrong on purpose is one line, without a traceback; SIGTERM is Ctrl-C."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
     except RobotRLError as error:

@@ -36,11 +36,26 @@ def end_with_parent() -> None:
 
 
 def stop_event() -> threading.Event:
-    """Set by SIGTERM, SIGINT and the parent's end: what a service waits for. Its log goes to the terminal."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    """Set by SIGTERM and SIGINT, however many of them come at once."""
     stopping = threading.Event()
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+
+    def pass_on() -> None:
+        os.read(reader, 1)
+        stopping.set()
+
+    threading.Thread(target=pass_on, name="stop", daemon=True).start()
     for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: stopping.set())
+        # A handler may interrupt itself: setting the event here would wait for a lock that it holds.
+        signal.signal(name, lambda *_: os.write(writer, b"."))
+    return stopping
+
+
+def begin_service() -> threading.Event:
+    """The start of a run's child process: what it waits for, which its parent's end sets too. Logs to the terminal."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    stopping = stop_event()
     end_with_parent()
     return stopping
 
@@ -56,6 +71,8 @@ class Child:
     arguments: list[str]
     restart: bool
     process: subprocess.Popen[bytes]
+    log_begins: int
+    """Bytes that an earlier run of this name had left in its log."""
     restarts: int = 0
 
 
@@ -71,7 +88,9 @@ class Children:
     def start(self, name: str, module: str, arguments: Sequence[str], *, restart: bool = True) -> None:
         """Run `python -m module arguments`; `restart` it when it ends by itself."""
         command = [sys.executable, "-m", module, *arguments]
-        self._children[name] = Child(command, restart, self._spawn(name, command))
+        log = self._logs / f"{name}.log"
+        begins = log.stat().st_size if log.exists() else 0
+        self._children[name] = Child(command, restart, self._spawn(name, command), begins)
 
     @property
     def pids(self) -> dict[str, int]:
@@ -99,9 +118,11 @@ class Children:
         return None if status is None else f"{name} ended with status {status}; its last words:\n{self.log_tail(name)}"
 
     def log_tail(self, name: str, lines: int = 12) -> str:
-        """The end of a child's output."""
-        path = self._logs / f"{name}.log"
-        return "\n".join(path.read_text(errors="replace").splitlines()[-lines:]) if path.exists() else ""
+        """The end of a child's output, of this run alone."""
+        if name not in self._children:
+            return ""
+        written = (self._logs / f"{name}.log").read_bytes()[self._children[name].log_begins :]
+        return "\n".join(written.decode(errors="replace").splitlines()[-lines:])
 
     def stop(self) -> None:
         """End all of them: SIGTERM in reverse order, a grace period, then SIGKILL."""

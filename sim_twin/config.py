@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from robot_rl.config import Section, explain
 from robot_rl.errors import ConfigError, nearest
 
-Range = tuple[float, float]
+
+def _ascending(ends: tuple[float, float]) -> tuple[float, float]:
+    if ends[0] > ends[1]:
+        raise ValueError(f"expected [low, high], got {list(ends)}")
+    return ends
+
+
+Range = Annotated[tuple[float, float], AfterValidator(_ascending)]
 Vec3 = tuple[float, float, float]
 
 
@@ -50,25 +57,25 @@ class WorldConfig(Section):
 
     timestep: float = Field(gt=0, le=0.002)
     """s."""
-    lid_mass: float
+    lid_mass: float = Field(gt=0)
     """kg."""
-    body_mass: float
+    body_mass: float = Field(gt=0)
     """kg."""
-    friction: float
+    friction: float = Field(ge=0)
     """Sliding friction of bin, table and finger."""
-    lid_damping: float
+    lid_damping: float = Field(ge=0)
     """Nm s/rad."""
-    lid_friction: float
+    lid_friction: float = Field(ge=0)
     """Nm, dry friction of the hinge."""
-    gain: float
+    gain: float = Field(gt=0)
     """Factor on the joint position gains of the arm."""
-    damping: float
+    damping: float = Field(ge=0)
     """Factor on the joint velocity gains of the arm; with the model's own (1.0) it lags its targets by 0.1 s."""
     delay_steps: int = Field(ge=0)
     """Control steps between a command and its effect."""
     height_error: float
     """m: the TCP is this much lower than the robot's calibration says."""
-    height_error_std: float
+    height_error_std: float = Field(ge=0)
     """m: normal spread of that error over episodes."""
 
 
@@ -84,9 +91,9 @@ class StartsConfig(Section):
 class PerceptionConfig(Section):
     """The twin's stand-in for object pose estimation: normal noise on every reading."""
 
-    position_std: float
+    position_std: float = Field(ge=0)
     """m, x and y."""
-    yaw_std: float
+    yaw_std: float = Field(ge=0)
     """rad."""
 
 
@@ -112,10 +119,10 @@ class CameraConfig(Section):
     """m, in the base frame, or the hand's."""
     target: Vec3
     """The point it looks at, in the same frame."""
-    fovy: float
+    fovy: float = Field(gt=0, lt=180)
     """deg, vertical."""
-    width: int
-    height: int
+    width: int = Field(ge=16, le=4096)
+    height: int = Field(ge=16, le=4096)
     mount: Literal["world", "hand"] = "world"
     jitter: float = 0.0
     """m: half-width of the uniform randomisation of its position, drawn once per scene."""

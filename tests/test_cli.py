@@ -31,6 +31,11 @@ def robot_rl(*arguments: str, timeout: float = 60) -> subprocess.CompletedProces
         (("runn",), "run"),
         (("eval", "no/such/run"), "is not a run"),
         (("run", "lid_opening", "--policy", "http://x"), "expected tcp://HOST:PORT"),
+        (("run", "lid_opening", "--policy", "tcp://nohost"), "expected tcp://HOST:PORT"),
+        (("run", "lid_opening", "--label", "human"), "leave out --no-console"),
+        (("run", "lid_opening", "--seed", "99999999999999999999"), "4294967295"),
+        (("demos", "lid_opening", "--out", "demos"), "ends in .npz"),
+        (("pretrain", "lid_opening", "--out", "/proc/x/p.safetensors"), "choose a place that can be written"),
     ],
 )
 def test_what_is_mistyped_is_answered_with_the_nearest_valid_name(

@@ -34,6 +34,10 @@ MODULES = {
         "    sys.exit(0)\n"
         "signal.signal(signal.SIGTERM, end); print('ready', flush=True); time.sleep(60)"
     ),
+    "waiting": (
+        "from robot_rl.processes import stop_event; stopping = stop_event(); print('ready', flush=True); "
+        "stopping.wait(30); print('ended', flush=True)"
+    ),
     "surroundings": "import os; print(os.environ['OMP_NUM_THREADS'], os.getsid(0) == os.getpid())",
     "parent": (
         "import sys, time; from pathlib import Path; from robot_rl.processes import Children\n"
@@ -195,3 +199,25 @@ def test_a_child_whose_parent_died_before_it_looked_ends_too(modules: Path) -> N
     )
     assert orphan.returncode == -signal.SIGTERM
     assert b"watching" not in orphan.stdout
+
+
+def test_any_number_of_signals_at_once_end_a_service(children: Children) -> None:
+    """A handler that takes a lock deadlocks when it interrupts itself: one burst in some dozens did."""
+    for round_ in range(15):
+        name = f"waiting {round_}"
+        children.start(name, "waiting", [], restart=False)
+        wait_for(lambda name=name: children.log_tail(name) == "ready", "its start")  # type: ignore[misc]
+        for _ in range(12):
+            os.kill(children.pids[name], signal.SIGTERM)
+        wait_for(lambda name=name: not children.alive(name), "its end")  # type: ignore[misc]
+        assert children.log_tail(name) == "ready\nended"
+
+
+def test_what_an_earlier_run_left_in_a_log_is_not_told_again(modules: Path) -> None:
+    for _ in range(2):
+        children = Children(modules / "logs")
+        children.start("one", "sleeper", [])
+        wait_for(lambda: children.log_tail("one") != "", "its output")  # noqa: B023
+        assert children.log_tail("one") == "sleeping"
+        children.stop()
+    assert (modules / "logs" / "one.log").read_text() == "sleeping\nsleeping\n"

@@ -14,7 +14,7 @@ from robot_rl.clock import RealClock
 from robot_rl.compositions.remote_cell import cell_handlers
 from robot_rl.config import load_task
 from robot_rl.errors import RobotRLError
-from robot_rl.processes import stop_event
+from robot_rl.processes import begin_service
 from robot_rl.safety.guard import Guard
 from robot_rl.safety.limits import Limits
 from robot_rl.services.frames import StatePublisher
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--endpoint", required=True, help="where to serve the guard, e.g. ipc:///run/guard")
     parser.add_argument("--states", required=True, help="where to publish the twin's joint positions for its cameras")
     arguments = parser.parse_args(argv)
-    stopping = stop_event()
+    stopping = begin_service()
     try:
         serve(RunDirectory.open(arguments.run), arguments.endpoint, arguments.states, stopping)
     except RobotRLError as error:

@@ -30,6 +30,7 @@ from robot_rl.services.frames import StatePublisher
 from robot_rl.services.guard import operator_handlers
 from robot_rl.services.session import Served, session_handlers
 from robot_rl.store.store import Store
+from robot_rl.store.training import first_free_episode
 from robot_rl.twins import Cell, load_twin
 
 Watch = Callable[[Actor], None]
@@ -49,7 +50,7 @@ def run_lockstep(plan: RunPlan, watch: Watch, announce: Callable[[str], None]) -
         stack.callback(store.close)
         children = Children(run.path / "logs")
         stack.callback(children.stop)
-        first = max(run.closed_episodes(), default=0) + 1
+        first = first_free_episode(run)
         session = Session(guard, store, guard.safety, first=first, planned=plan.episodes)
         operator = AutoOperator(session, guard, store, cell, clock)
         latch = LatchNotice(session, clearable=plan.console_port is not None)

@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from robot_rl import __version__
-from robot_rl.config import MethodConfig, TaskConfig, load_task, task_path
+from robot_rl.config import TASKS_DIR, MethodConfig, TaskConfig, load_task, task_path
 from robot_rl.errors import ConfigError, IntegrityError, SpecMismatch, StoreError
 from robot_rl.policy.flow import FlowPolicy
 from robot_rl.policy.remote import RemotePolicy
 from robot_rl.protocols import FrozenPolicy
 from robot_rl.store.files import read_json, sha256_file
 from robot_rl.store.run import RunDirectory, RunInfo
+
+LOCAL = "local"
+"""The endpoint that is none: the policy acts in this process."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,8 @@ def load_policy(task: TaskConfig, task_file: Path) -> FlowPolicy:
     """The task's own frozen policy. Raises `IntegrityError`, saying how to make it."""
     path = checkpoint_path(task, task_file)
     if not path.exists():
-        raise IntegrityError(f"no frozen policy at {path}: make it with `robot-rl pretrain {task.name}`")
+        name = task.name if task_file.parent == TASKS_DIR else task_file
+        raise IntegrityError(f"no frozen policy at {path}: make it with `robot-rl pretrain {name}`")
     return FlowPolicy.load(path)
 
 
@@ -72,12 +76,15 @@ def new_run(
         arguments={**arguments, "task_sha256": sha256_file(task_file)},
     )
     source = checkpoint_path(task, task_file)
+    if (path / "run.json").exists():
+        raise StoreError(f"{path} holds a run already; resume it, or choose another directory")
     try:
         path.mkdir(parents=True, exist_ok=True)
-        if not (path / "run.json").exists():
-            shutil.copyfile(task_file, path / "task.yaml")
-            for suffix in (".safetensors", ".json"):
-                shutil.copyfile(source.with_suffix(suffix), RunDirectory(path).policy.with_suffix(suffix))
+        if found := sorted(entry.name for entry in path.iterdir()):
+            raise StoreError(f"{path}: expected a new or an empty directory for a run, found {found[0]!r} in it")
+        shutil.copyfile(task_file, path / "task.yaml")
+        for suffix in (".safetensors", ".json"):
+            shutil.copyfile(source.with_suffix(suffix), RunDirectory(path).policy.with_suffix(suffix))
     except OSError as error:
         raise StoreError(f"cannot make the run's directory {path}: {error.strerror or error}") from error
     return RunDirectory.create(path, info), info
@@ -87,6 +94,8 @@ def open_run(path: Path) -> tuple[RunDirectory, RunInfo, TaskConfig, FlowPolicy]
     """A run as it was begun. Raises `StoreError`, or `SpecMismatch` if its policy is not the one it began with."""
     run = RunDirectory.open(path)
     info = run.read_info()
+    if not run.task_yaml.is_file():
+        raise StoreError(f"{run.task_yaml} is gone: put the file back, or begin a new run")
     policy = FlowPolicy.load(run.policy)
     if policy.spec.hash != info.spec_hash:
         raise SpecMismatch(
@@ -104,11 +113,13 @@ def open_run(path: Path) -> tuple[RunDirectory, RunInfo, TaskConfig, FlowPolicy]
 
 
 def connect_policy(endpoint: str | None, local: FlowPolicy) -> FrozenPolicy:
-    """The policy that acts: the run's own, or a server's; the learner decodes with the run's, so they must agree."""
-    if endpoint is None:
+    """The policy that acts: the run's own ("local"), or a server's; the learner decodes with the run's: they agree."""
+    if endpoint in (None, LOCAL):
         return local
     if not endpoint.startswith(("tcp://", "ipc://")):
-        raise ConfigError(f"--policy: expected tcp://HOST:PORT or ipc://PATH of a policy server, got {endpoint!r}")
+        raise ConfigError(
+            f"--policy: expected tcp://HOST:PORT or ipc://PATH of a policy server, or local, got {endpoint!r}"
+        )
     remote = RemotePolicy(endpoint)
     if remote.spec.hash != local.spec.hash:
         raise SpecMismatch(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from rich.console import Console
@@ -11,6 +12,7 @@ from robot_rl.clock import SteppedClock
 from robot_rl.compositions.plan import checkpoint_path
 from robot_rl.compositions.terminal import progress_bar
 from robot_rl.config import TaskConfig, load_task, task_path
+from robot_rl.errors import ConfigError
 from robot_rl.policy.demonstrations import Demonstrations
 from robot_rl.twins import load_object, load_twin
 
@@ -27,9 +29,9 @@ def record_demonstrations(task: TaskConfig, count: int | None, seed: int, consol
 
 
 def save_demonstrations(task: TaskConfig, out: Path, count: int | None, seed: int, console: Console) -> None:
-    """`robot-rl demos`."""
+    """`robot-rl demos`. Raises `ConfigError` for a path that cannot be written, before anything is recorded."""
+    check_target(out, ".npz")
     recorded = record_demonstrations(task, count, seed, console)
-    out.parent.mkdir(parents=True, exist_ok=True)
     recorded.save(out)
     console.print(f"{recorded.episodes} demonstrations, {len(recorded.action)} control steps, in {out}")
 
@@ -40,6 +42,7 @@ def clone_policy(task_name: str, demonstrations: Path | None, out: Path | None, 
 
     task = load_task(task_name)
     target = out or checkpoint_path(task, task_path(task_name))
+    check_target(target, ".safetensors")
     if demonstrations is None:
         recorded = record_demonstrations(task, None, task.policy.seed, console)
     else:
@@ -56,3 +59,15 @@ def clone_policy(task_name: str, demonstrations: Path | None, out: Path | None, 
         report = clone(recorded, task.policy, robot.action_space, target, show, step_s=1 / robot.control_hz)
     made = f"{report.policy_id}: {report.parameters} parameters, flow loss {report.flow_loss:.4f}"
     console.print(f"{made}, {report.seconds:.0f} s, in {target}")
+
+
+def check_target(path: Path, suffix: str) -> None:
+    """Raises `ConfigError` when no file can be written at `path`, or under another name than it says."""
+    if path.suffix != suffix or path.is_dir():
+        raise ConfigError(f"--out: expected the path of a file that ends in {suffix}, got {path}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--out {path}: {error.strerror or error}; choose a place that can be written") from error
+    if not os.access(path.parent, os.W_OK):
+        raise ConfigError(f"--out {path}: {path.parent} cannot be written to; choose another place")

@@ -30,6 +30,7 @@ from robot_rl.services.guard import GuardClient
 from robot_rl.services.session import Served, session_handlers
 from robot_rl.services.store import StoreClient
 from robot_rl.store.run import RunDirectory
+from robot_rl.store.training import first_free_episode
 
 T = TypeVar("T")
 
@@ -65,7 +66,7 @@ def run_realtime(plan: RunPlan, watch: Callable[[Actor], None], announce: Callab
         guard = _answered(children, lambda: GuardClient(ends["guard"], GUARD_S, connect_timeout_s=1.0))
         stack.callback(guard.close)
 
-        first = max(run.closed_episodes(), default=0) + 1
+        first = first_free_episode(run)
         session = Session(guard, store, guard.safety, first=first, planned=plan.episodes)
         cell = RemoteCell(guard)
         operator = AutoOperator(session, guard, store, cell, clock) if plan.auto_label else None

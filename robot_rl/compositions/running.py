@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.clock import SteppedClock
 from robot_rl.compositions.evaluate import evaluate, frozen
 from robot_rl.compositions.plan import RunPlan, connect_policy, learner_status, load_policy, new_run, open_run
@@ -17,9 +18,10 @@ from robot_rl.compositions.report import draw_results, evaluate_and_show
 from robot_rl.compositions.results import Rate, write_json_results
 from robot_rl.compositions.terminal import Watch, progress_bar
 from robot_rl.config import TaskConfig, load_task, task_path
-from robot_rl.errors import ConfigError, StoreError
+from robot_rl.errors import ConfigError, IntegrityError, StoreError
 from robot_rl.policy.flow import FlowPolicy
 from robot_rl.protocols import FrozenPolicy
+from robot_rl.safety.limits import Limits
 from robot_rl.store.files import read_json
 from robot_rl.store.run import RunDirectory, RunInfo
 from robot_rl.twins import Split, load_twin
@@ -54,9 +56,10 @@ def run_task(request: RunRequest, console: Console) -> None:
     if request.resume is not None:
         _agrees(request, begun)
     label, pace = (str(begun.get(name) or DEFAULTS[name]) for name in ("label", "pace"))
-    if pace == "auto":
-        pace = "lockstep" if label == "auto" else "real-time"
+    pace = _pace(label, pace, request.console_port)
     episodes = request.episodes or begun.get("episodes") or task.protocol.episodes
+    if not isinstance(episodes, int):
+        raise IntegrityError(f"{run.run_json}: expected a number of episodes, got {episodes!r}")
     console.print(f"[bold]{task.title}[/bold]: {info.method}, seed {info.seed}, {pace} pace, in {run.path}")
     policy = connect_policy(request.policy or begun.get("policy"), local)
     base = baseline(run, info, task, local, console)
@@ -65,7 +68,7 @@ def run_task(request: RunRequest, console: Console) -> None:
         info=info,
         task=task,
         policy=policy,
-        episodes=int(episodes),
+        episodes=episodes,
         auto_label=label == "auto",
         console_port=request.console_port,
         base_success=base.rate,
@@ -95,9 +98,11 @@ def _begin(request: RunRequest) -> Path:
     """The directory of a new run, once everything that it needs has been seen to be there."""
     name, method, seed = (getattr(request, key) or DEFAULTS[key] for key in ("task", "method", "seed"))
     task = load_task(name)
-    task.method(method)
     policy = load_policy(task, task_path(name))
-    load_twin(task, "twin", SteppedClock())
+    SteeringLayout(policy.spec, task.method(method))
+    Limits.of(task.limits, load_twin(task, "twin", SteppedClock()).spec.action_space)
+    label, pace = (getattr(request, key) or DEFAULTS[key] for key in ("label", "pace"))
+    _pace(label, pace, request.console_port)
     if request.policy is not None:
         _close(connect_policy(request.policy, policy))
     stamp = time.strftime("%Y%m%d-%H%M%S")
@@ -105,6 +110,15 @@ def _begin(request: RunRequest) -> Path:
     arguments = {key: getattr(request, key) for key in ("episodes", "label", "policy", "pace")}
     new_run(path, name, method, seed, arguments)
     return path
+
+
+def _pace(label: str, pace: str, console_port: int | None) -> str:
+    """The pace that `auto` stands for. Raises `ConfigError` where nobody could label."""
+    if label == "human" and console_port is None:
+        raise ConfigError("--label human: a person arms and labels on the operator's page; leave out --no-console")
+    if label == "human" and pace == "lockstep":
+        raise ConfigError("--label human: in lockstep the twin outruns a person; leave out --pace, or give real-time")
+    return pace if pace != "auto" else "real-time" if label == "human" else "lockstep"
 
 
 def _close(policy: FrozenPolicy) -> None:

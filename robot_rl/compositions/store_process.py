@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 
 from robot_rl.errors import RobotRLError, StoreError
-from robot_rl.processes import GRACE_S, stop_event
+from robot_rl.processes import GRACE_S, begin_service
 from robot_rl.services.store import serve_store
 from robot_rl.store.run import RunDirectory
 from robot_rl.store.store import Store
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("run", help="the run's directory")
     parser.add_argument("--endpoint", required=True, help="where to serve the store, e.g. ipc:///run/store")
     arguments = parser.parse_args(argv)
-    stopping = stop_event()
+    stopping = begin_service()
     try:
         store = open_store(RunDirectory.open(arguments.run))
         try:

@@ -28,6 +28,7 @@ class Watch:
     def __init__(self, bar: Progress, plan: RunPlan) -> None:
         self._bar, self._plan = bar, plan
         self._due = 0.0
+        self._why = ""
         done = len(labelled_episodes(plan.run))
         self._task: TaskID = bar.add_task("episodes", total=plan.episodes, completed=done, note="")
 
@@ -42,4 +43,8 @@ class Watch:
         learner = shown["learner"] or {}
         acting = f"adapter v{shown['adapter_version']}  UTD {learner.get('utd_reached', 0):.1f}"
         note = f"{shown['state'].lower()}  {rate}  {acting}"
+        held = shown["safety"]["level"] != "OK" and shown["why"]
+        if held and held != self._why:
+            self._bar.console.print(f"holding: {held}")
+        self._why = held or ""
         self._bar.update(self._task, completed=len(shown["curve"]), note=note)

@@ -25,10 +25,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     from robot_rl.config import load_task
     from robot_rl.errors import RobotRLError
     from robot_rl.learn.process import LearnerService
-    from robot_rl.processes import stop_event
+    from robot_rl.processes import begin_service
     from robot_rl.store.run import RunDirectory
 
-    stopping = stop_event()
+    stopping = begin_service()
     os.nice(NICE)
     torch.set_num_threads(1)
     try:

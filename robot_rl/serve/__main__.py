@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import signal
 import sys
-import threading
 from pathlib import Path
 
 from robot_rl.errors import ConfigError, RobotRLError
+from robot_rl.processes import stop_event
 from robot_rl.protocols import FrozenPolicy
 from robot_rl.serve.server import PolicyServer
 
@@ -24,9 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--allow-remote", action="store_true", help="let other machines connect; nobody is authenticated"
     )
     options = parser.parse_args(arguments)
-    stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopping.set())
+    stopping = stop_event()
     try:
         policy = load(options.policy)
         server = PolicyServer(policy, options.endpoint, keep_s=options.keep, allow_remote=options.allow_remote)

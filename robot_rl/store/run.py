@@ -56,13 +56,7 @@ class RunDirectory:
         run = cls(Path(path))
         if run.run_json.exists():
             raise StoreError(f"{run.path} holds a run already; resume it, or choose another directory")
-        try:
-            for folder in (run.episodes, run.adapters, run.checkpoints, run.results):
-                folder.mkdir(parents=True, exist_ok=True)
-            sync_directory(run.path)
-            sync_directory(run.path.parent)
-        except OSError as error:
-            raise StoreError(f"cannot make the run's directory {run.path}: {error.strerror or error}") from error
+        run._make_folders()
         write_json(run.run_json, {"format": FORMAT, **asdict(info)})
         return run
 
@@ -73,7 +67,20 @@ class RunDirectory:
         if not run.run_json.is_file():
             raise StoreError(f"{run.path} is not a run: expected {run.run_json.name} in it")
         run.read_info()
+        if not run.episodes.is_dir():
+            raise StoreError(f"{run.episodes} is gone: put it back; its labels mean nothing without it")
+        run._make_folders()
         return run
+
+    def _make_folders(self) -> None:
+        """Those that a run can make again are made again when they are gone."""
+        try:
+            for folder in (self.episodes, self.adapters, self.checkpoints, self.results):
+                folder.mkdir(parents=True, exist_ok=True)
+            sync_directory(self.path)
+            sync_directory(self.path.parent)
+        except OSError as error:
+            raise StoreError(f"cannot make the run's directory {self.path}: {error.strerror or error}") from error
 
     def read_info(self) -> RunInfo:
         """What run.json says. Raises `IntegrityError`."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from robot_rl.errors import IntegrityError, StoreError
+from robot_rl.errors import StoreError
 from robot_rl.store.episode import (
     EndedBy,
     EpisodeHeader,
@@ -97,7 +97,7 @@ class StorePort(Protocol):
 class Store:
     """`StorePort` over a run's directory, for any number of threads.
 
-    Raises `StoreError` when another process has the run open.
+    Raises `StoreError` when another process has the run open, or when the label log of its episodes is gone.
     """
 
     def __init__(self, run: RunDirectory) -> None:
@@ -106,6 +106,7 @@ class Store:
         self._lock = threading.RLock()
         self._descriptor = _lock(run)
         try:
+            _require_labels(run)
             self._log = LabelLog(run.labels)
             self._settle()
         except BaseException:
@@ -203,7 +204,7 @@ def summaries(run: RunDirectory, labels: Mapping[int, LabelEvent]) -> list[Episo
     for episode in run.closed_episodes():
         try:
             manifest = manifest_of(run, episode)
-        except IntegrityError:
+        except StoreError:
             continue  # `Store` has put it into the audit log when it opened the run.
         event = labels.get(episode)
         listed.append(
@@ -219,6 +220,16 @@ def summaries(run: RunDirectory, labels: Mapping[int, LabelEvent]) -> list[Episo
             )
         )
     return listed
+
+
+def _require_labels(run: RunDirectory) -> None:
+    """A log that is gone is not silently begun anew: what people said of the episodes would be lost without a word."""
+    closed = run.closed_episodes()
+    if closed and not run.labels.exists():
+        raise StoreError(
+            f"{run.labels}: expected the label log of {len(closed)} closed episodes, and it is gone; put it back, or "
+            "make an empty file of that name to label them all anew"
+        )
 
 
 def _lock(run: RunDirectory) -> int:

@@ -31,6 +31,15 @@ def labelled_episodes(run: RunDirectory) -> list[tuple[int, LabelValue]]:
         log.close()
 
 
+def first_free_episode(run: RunDirectory) -> int:
+    """The number that a run goes on with: behind every closed episode and every label, lost episodes' too."""
+    log = LabelLog(run.labels)
+    try:
+        return 1 + max([0, *run.closed_episodes(), *log.current()])
+    finally:
+        log.close()
+
+
 def training_set(run: RunDirectory, labels: dict[int, LabelEvent]) -> TrainingSet:
     """What `labels` and the manifests say together; a damaged manifest leaves out its episode and no other."""
     chosen = TrainingSet([], {})

@@ -169,7 +169,11 @@ class RpcClient:
         self._posted_error: RobotRLError | None = None
         self._socket = open_socket(zmq.DEALER, limits)
         self._socket.setsockopt(zmq.IMMEDIATE, 1)  # nothing is queued for a server that is not there
-        self._socket.connect(endpoint)
+        try:
+            self._socket.connect(endpoint)
+        except zmq.ZMQError as error:
+            self._socket.close()
+            raise ConfigError(f"endpoint {endpoint!r}: {error}; expected tcp://HOST:PORT or ipc://PATH") from error
 
     def call(
         self, name: str, header: Mapping[str, Any] | None = None, arrays: Sequence[Array] = (), timeout_s: float = 1.0

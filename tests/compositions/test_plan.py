@@ -66,7 +66,7 @@ def test_a_mistyped_name_makes_no_directory(tmp_path: Path, task: str, method: s
 
 def test_a_missing_policy_says_how_to_make_it(tmp_path: Path) -> None:
     source = write_small_task(tmp_path, policy={"checkpoint": "nowhere.safetensors"})
-    with pytest.raises(IntegrityError, match="robot-rl pretrain small"):
+    with pytest.raises(IntegrityError, match=r"robot-rl pretrain .*/small\.yaml"):
         load_policy(load_task(source), source)
 
 
@@ -91,6 +91,28 @@ def test_a_damaged_policy_in_the_run_is_refused(tmp_path: Path) -> None:
     run.policy.write_bytes(bytes(content))
     with pytest.raises(IntegrityError, match="sha256"):
         open_run(run.path)
+
+
+@pytest.mark.parametrize("name", ["episodes", "labels.sqlite", "notes.txt", "policy.safetensors"])
+def test_a_directory_that_holds_something_is_left_as_it_is(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "run"
+    path.mkdir()
+    (path / name).write_text("mine")
+    with pytest.raises(StoreError, match=f"expected a new or an empty directory.*{name}"):
+        new_run(path, "lid_opening", "usr", 0, {})
+    assert [(entry.name, entry.read_text()) for entry in path.iterdir()] == [(name, "mine")]
+
+
+def test_a_run_without_its_task_file_says_so(tmp_path: Path) -> None:
+    run, _ = new_run(tmp_path / "run", "lid_opening", "usr", 0, {})
+    run.task_yaml.unlink()
+    with pytest.raises(StoreError, match=r"task\.yaml is gone: put the file back"):
+        open_run(run.path)
+
+
+def test_local_is_the_policy_of_the_run_itself() -> None:
+    policy = load_policy(load_task("lid_opening"), task_path("lid_opening"))
+    assert connect_policy("local", policy) is connect_policy(None, policy) is policy
 
 
 def test_what_is_no_run_is_said(tmp_path: Path) -> None:

@@ -51,3 +51,14 @@ def test_names_in_episodes_are_told_apart(run: RunDirectory) -> None:
     assert run.incomplete_paths() == [run.episodes / "000011.incomplete.1"]
     assert run.incomplete(11) == run.episodes / "000011.incomplete.2"
     assert run.episode(2) == Path(run.episodes / "000002")
+
+
+def test_folders_that_a_run_can_make_again_are_made_again_and_episodes_are_missed(run: RunDirectory) -> None:
+    for folder in (run.adapters, run.checkpoints, run.results):
+        folder.rmdir()
+    assert all(folder.is_dir() for folder in (run.adapters, run.checkpoints, run.results)) is False
+    RunDirectory.open(run.path)
+    assert all(folder.is_dir() for folder in (run.adapters, run.checkpoints, run.results))
+    run.episodes.rmdir()
+    with pytest.raises(StoreError, match="episodes is gone: put it back"):
+        RunDirectory.open(run.path)

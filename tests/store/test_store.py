@@ -201,6 +201,30 @@ def test_a_damaged_manifest_is_reported_and_costs_its_episode_only(run: RunDirec
     store.close()
 
 
+def test_a_missing_manifest_costs_its_episode_only(run: RunDirectory) -> None:
+    store = Store(run)
+    for episode in (1, 2):
+        record_one(store, episode)
+    store.close()
+    (run.episode(1) / MANIFEST_NAME).unlink()
+    store = Store(run)
+    assert [row.episode for row in store.episodes()] == [2]
+    store.close()
+
+
+def test_a_label_log_that_is_gone_is_not_begun_anew_without_a_word(run: RunDirectory) -> None:
+    store = Store(run)
+    record_one(store, 1)
+    store.close()
+    for path in run.path.glob("labels.sqlite*"):
+        path.unlink()
+    with pytest.raises(StoreError, match="label log of 1 closed episodes, and it is gone; put it back"):
+        Store(run)
+    assert not run.labels.exists()
+    run.labels.touch()  # as the error says, for a person who means it
+    Store(run).close()
+
+
 def _damage(path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b'"success"', b'"failure"', 1))
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -8,7 +9,7 @@ from robot_rl.store.episode import MANIFEST_NAME, EndedBy
 from robot_rl.store.labels import LabelLog
 from robot_rl.store.run import RunDirectory
 from robot_rl.store.store import Store
-from robot_rl.store.training import labelled_episodes, training_set
+from robot_rl.store.training import first_free_episode, labelled_episodes, training_set
 from robot_rl.types import Label, LabelValue
 from tests.store.examples import header, outcome
 
@@ -67,3 +68,12 @@ def test_a_label_of_an_episode_that_is_not_there_is_left_out(run: RunDirectory) 
     log.close()
     assert chosen.labelled == []
     assert "episode 9 is not closed" in chosen.left_out[9]
+
+
+def test_a_number_that_was_ever_used_is_not_used_again(store: Store, run: RunDirectory) -> None:
+    """An old label would sit on the new episode."""
+    assert first_free_episode(run) == 1
+    for episode in (1, 2, 3):
+        add(store, episode, "success", S)
+    shutil.rmtree(run.episode(3))
+    assert first_free_episode(run) == 4
