@@ -21,6 +21,10 @@ class Noted(Children):
         assert restart
         self.started[name] = module, list(arguments)
 
+    def log_tail(self, name: str, lines: int = 12) -> str:
+        path = self._logs / f"{name}.log"
+        return path.read_text() if path.exists() else ""
+
 
 def option(arguments: list[str], name: str) -> str:
     return arguments[arguments.index(name) + 1]

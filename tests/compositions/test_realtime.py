@@ -57,7 +57,7 @@ def test_a_run_finishes_by_the_clock_on_the_wall(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(60)
 def test_a_person_works_a_run_and_the_twin_puts_its_objects_back(tmp_path: Path) -> None:
-    run = short_run(tmp_path, max_steps=60)
+    run = short_run(tmp_path, max_steps=40)
     starts = starts_of(run, 2)
     assert not near(*starts)
     with started(run, 2, "--page", "--human") as realtime:
