@@ -146,6 +146,13 @@ class MethodConfig(Section):
     """With 0/1 reward a time-out has value 0: it ends the episode."""
 
 
+class ComputeConfig(Section):
+    """How the learner computes on its machine."""
+
+    matmul: Literal["auto", "default", "onednn"] = "auto"
+    """torch's path for float32 matrix products; auto: the faster one that is exact on this CPU (`learn.matmul`)."""
+
+
 class ProtocolConfig(Section):
     """How this task is measured; fixed before a run and never bent."""
 
@@ -179,6 +186,7 @@ class TaskConfig(Section):
     guard: GuardConfig = GuardConfig()
     policy: PolicyConfig
     methods: dict[str, MethodConfig]
+    compute: ComputeConfig = ComputeConfig()
     protocol: ProtocolConfig
 
     @model_validator(mode="after")

@@ -19,6 +19,7 @@ def write_small_task(folder: Path, **changes: object) -> Path:
     for name, method in raw["methods"].items():
         method |= {"hidden": 32, "layers": 2, "batch": 32, "warmup_episodes": 2, "utd": 2.0}
         method |= {"pool": 4} if "pool" in METHODS[name].reads else {}
+    raw["compute"] = {"matmul": "default"}  # a measurement could choose otherwise the next time
     raw["protocol"]["baseline_trials"] = 3
     raw |= changes
     path = folder / "small.yaml"

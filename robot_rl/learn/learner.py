@@ -34,6 +34,7 @@ from robot_rl.adapters.zprl import ZPRL
 from robot_rl.config import MethodConfig
 from robot_rl.errors import ConfigError, RobotRLError, SpecMismatch, nearest
 from robot_rl.learn.extras import base_chunks, latents
+from robot_rl.learn.matmul import MatmulPath, matmul_path
 from robot_rl.learn.method import Diagnosing, Method, Part
 from robot_rl.learn.networks import Target
 from robot_rl.learn.replay import Replay
@@ -62,7 +63,16 @@ METHODS: dict[str, Callable[[Steering, MethodConfig, torch.Generator], Method]] 
 class Learner:
     """One method on one policy. Raises `ConfigError` for an unknown method, `SpecMismatch` for one that cannot fit."""
 
-    def __init__(self, spec: PolicySpec, method: str, config: MethodConfig, decoder: Decoder, seed: int) -> None:
+    def __init__(
+        self,
+        spec: PolicySpec,
+        method: str,
+        config: MethodConfig,
+        decoder: Decoder,
+        seed: int,
+        *,
+        matmul: MatmulPath = "default",
+    ) -> None:
         if method not in METHODS:
             raise ConfigError(f"no method {method!r}{nearest(method, METHODS)}")
         self.spec, self.method_name, self.config, self.seed = spec, method, config, seed
@@ -74,6 +84,8 @@ class Learner:
             self._extras,
             prior_share=config.prior_share if "prior_share" in methods.METHODS[method].reads else 0.0,
         )
+        self.matmul: MatmulPath = matmul
+        """By which path updates multiply matrices."""
         self.updates = 0
         self.refused: dict[int, str] = {}
         """Episode -> why it is not trained on."""
@@ -154,12 +166,13 @@ class Learner:
         if not self.replay.sampleable or count <= 0:
             return 0
         sums: dict[str, Tensor] = {}
-        for _ in range(count):
-            batch = self.replay.sample(self.config.batch, self._generator)
-            for name, value in self._method.update(batch).items():
-                sums[name] = sums[name] + value if name in sums else value.clone()
-            self._published.follow()
-            self.updates += 1
+        with matmul_path(self.matmul):
+            for _ in range(count):
+                batch = self.replay.sample(self.config.batch, self._generator)
+                for name, value in self._method.update(batch).items():
+                    sums[name] = sums[name] + value if name in sums else value.clone()
+                self._published.follow()
+                self.updates += 1
         self.losses = {name: float(total) / count for name, total in sums.items()}
         if isinstance(self._method, Diagnosing):
             self.losses |= self._method.diagnose(batch)

@@ -10,21 +10,23 @@ go into the run's directory, each written whole or not at all. Two ways to go on
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
-from typing import Any
+from typing import Any, get_args
 
 from robot_rl.adapters.files import read_weights, write_weights
-from robot_rl.config import TaskConfig
+from robot_rl.config import ComputeConfig, MethodConfig, TaskConfig
 from robot_rl.errors import IntegrityError, SpecMismatch, StoreError
 from robot_rl.learn.checkpoint import resume, save_checkpoint
 from robot_rl.learn.learner import Learner
+from robot_rl.learn.matmul import MatmulPath, choose, probe
 from robot_rl.learn.prior import load_prior
 from robot_rl.policy.flow import FlowPolicy
 from robot_rl.policy.torch_flow import TorchFlow
 from robot_rl.store.episode import read_transitions
-from robot_rl.store.files import write_json
+from robot_rl.store.files import read_json, write_json
 from robot_rl.store.labels import LabelEvent, LabelLog
 from robot_rl.store.run import RunDirectory
 from robot_rl.store.training import TrainingSet, training_set
@@ -49,10 +51,11 @@ class LearnerService:
         info = run.read_info()
         policy = FlowPolicy.load(run.policy)
         self.run, self._ordered = run, ordered
+        config = task.method(info.method)
+        decoder = TorchFlow.from_policy(policy)
         self.learner = Learner(
-            policy.spec, info.method, task.method(info.method), TorchFlow.from_policy(policy), info.seed
+            policy.spec, info.method, config, decoder, info.seed, matmul=matmul_of(run, config, task.compute)
         )
-        config = self.learner.config
         if config.demonstrations is not None:
             prior = load_prior(config.demonstrations, policy, self.learner.layout, config.gamma)
             self.learner.add_demonstrations(prior)
@@ -134,6 +137,23 @@ class LearnerService:
             self.learner.refuse(episode, str(error))
         if episode in self.learner.refused:
             log.warning("episode %d is not trained on: %s", episode, self.learner.refused[episode])
+
+
+def matmul_of(run: RunDirectory, config: MethodConfig, compute: ComputeConfig) -> MatmulPath:
+    """The path of this run's matrix products on this machine (`learn.matmul`), written down with what was measured."""
+    measured = probe(batch=config.batch, hidden=config.hidden, members=config.critics)
+    earlier = None
+    if run.compute_json.exists():
+        with contextlib.suppress(IntegrityError):
+            earlier = read_json(run.compute_json).get("matmul")
+    if earlier not in get_args(MatmulPath):
+        earlier = None
+    path = choose(compute.matmul, earlier, measured)
+    if earlier is not None and earlier != path:
+        log.warning("this run multiplied matrices by %s, now by %s: its updates will differ in bits", earlier, path)
+    log.info("%s; taken: %s", measured, path)
+    write_json(run.compute_json, {"matmul": path, "onednn_speedup": measured.speedup, "onednn_error": measured.error})
+    return path
 
 
 def adapter_is_missing(run: RunDirectory, version: int) -> bool:

@@ -7,6 +7,7 @@ RUN/run.json  task.yaml  policy.*   what was run; run.json is written last and n
     labels.sqlite                   the label log and the audit log (robot_rl.store.labels)
     adapters/ checkpoints/          what the learner writes
     guard.json learner.json         the guard's latch, the learner's newest status
+    compute.json                    how the learner computes on its machine
     results/
 """
 
@@ -125,6 +126,11 @@ class RunDirectory:
     @property
     def learner_json(self) -> Path:
         return self.path / "learner.json"
+
+    @property
+    def compute_json(self) -> Path:
+        """How this run's learner computes; a resumed one does likewise, to go on bit for bit."""
+        return self.path / "compute.json"
 
     @property
     def results(self) -> Path:

@@ -66,6 +66,7 @@ def make_run(path: Path, policy: Path, method: str = "usr", **settings: Any) -> 
     task = yaml.safe_load((TASKS_DIR / "lid_opening.yaml").read_text())
     common = METHOD.model_dump(mode="json", exclude_unset=True, exclude=set() if method == "usr" else {"pool"})
     task["methods"] = {method: common | settings}
+    task["compute"] = {"matmul": "default"}  # a measurement could choose otherwise for another run
     spec = FlowPolicy.load(policy).spec
     run = RunDirectory.create(path, RunInfo("lid_opening", method, 3, spec.hash, "0.1.0"))
     run.task_yaml.write_text(yaml.safe_dump(task))
@@ -294,6 +295,23 @@ def wait_for_version(run: RunDirectory, version: int, started: subprocess.Popen[
         assert started.poll() is None, "the learner ended"
         assert time.monotonic() < deadline, f"version {version} did not come"
         time.sleep(0.01)
+
+
+def test_a_run_stays_with_the_matrix_products_that_it_took(tmp_path: Path, policy: Path) -> None:
+    run = make_run(tmp_path / "run", policy)
+    task = yaml.safe_load(run.task_yaml.read_text())
+    run.task_yaml.write_text(yaml.safe_dump(task | {"compute": {"matmul": "auto"}}))
+    with service(run) as learner:
+        taken = learner.learner.matmul
+    said = json.loads(run.compute_json.read_bytes())
+    assert said["matmul"] == taken
+    assert said["onednn_speedup"] > 0
+    run.compute_json.write_text(json.dumps(said | {"matmul": "default"}))
+    with service(run) as learner:
+        assert learner.learner.matmul == "default"
+    run.compute_json.write_text("{cut sho")
+    with service(run) as learner:
+        assert learner.learner.matmul in ("default", "onednn")
 
 
 def test_a_kill_costs_nothing_and_a_signal_ends_it_in_order(tmp_path: Path, policy: Path) -> None:
