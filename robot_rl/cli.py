@@ -35,7 +35,8 @@ def run(
         str | None, typer.Argument(help="a task's name, or the path of a .yaml file  [default: lid_opening]")
     ] = None,
     method: Annotated[
-        str | None, typer.Option(help=f"{', '.join(METHODS)}: those the task has settings for  [default: usr]")
+        str | None,
+        typer.Option(help=f"{', '.join(METHODS)}: those, or variants, that the task has settings for  [default: usr]"),
     ] = None,
     episodes: Annotated[int | None, typer.Option(help="labelled episodes  [default: the task's]", min=1)] = None,
     seed: Annotated[

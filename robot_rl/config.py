@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from robot_rl.errors import ConfigError, nearest
-from robot_rl.methods import METHODS, objections, with_defaults
+from robot_rl.methods import METHODS, method_of, objections, with_defaults
 from robot_rl.types import canonical_hash
 
 TASKS_DIR = Path(__file__).parent / "tasks"
@@ -282,7 +282,7 @@ def _settle_methods(raw: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
         settled[name] = settings
         if isinstance(settings, dict):
             faults += objections(str(name), settings, MethodConfig.model_fields)
-            if name in METHODS:
+            if method_of(str(name)) in METHODS:
                 settled[name] = with_defaults(name, settings)
     return {**raw, "methods": settled}, faults
 

@@ -105,27 +105,33 @@ METHODS: Mapping[str, MethodEntry] = {
 }
 
 
-def with_defaults(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """`settings` over the defaults of `method`."""
-    return {**METHODS[method].defaults, **settings}
+def method_of(name: str) -> str:
+    """The method that an entry of a task file is of: "lp-ds" of "lp-ds", and of its variant "lp-ds:paper"."""
+    return name.partition(":")[0]
 
 
-def objections(method: str, settings: Mapping[str, Any], known: Collection[str]) -> list[str]:
-    """What is wrong with the names in `settings` for `method`, one line each; names that are not `known` are left."""
-    if method not in METHODS:
-        return [f"methods.{method}: no such method{nearest(method, METHODS)}"]
+def with_defaults(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """`settings` over the defaults of the method of `name`."""
+    return {**METHODS[method_of(name)].defaults, **settings}
+
+
+def objections(name: str, settings: Mapping[str, Any], known: Collection[str]) -> list[str]:
+    """What is wrong with `settings` for entry `name`, one line each; settings that are not `known` are left."""
+    method, colon, variant = name.partition(":")
+    if method not in METHODS or bool(colon) != bool(variant):
+        return [f"methods.{name}: no such method{nearest(method, METHODS)}; a variant is METHOD:VARIANT"]
     entry = METHODS[method]
     reads = SHARED | entry.reads
     lines = [
-        f"methods.{method}.{name}: {method} does not read this setting; take it out{nearest(name, reads)}"
-        for name in settings
-        if name in known and name not in reads
+        f"methods.{name}.{setting}: {method} does not read this setting; take it out{nearest(setting, reads)}"
+        for setting in settings
+        if setting in known and setting not in reads
     ]
-    chosen = with_defaults(method, settings)
+    chosen = with_defaults(name, settings)
     if "noise" in entry.steers and chosen.get("noise_layout") == "none":
-        lines.append(f"methods.{method}.noise_layout: {method} steers the noise: expected full, repeat or low_rank")
+        lines.append(f"methods.{name}.noise_layout: {method} steers the noise: expected full, repeat or low_rank")
     if "noise_rank" in settings and chosen.get("noise_layout") != "low_rank":
-        lines.append(f"methods.{method}.noise_rank: is read with noise_layout: low_rank only; take it out")
+        lines.append(f"methods.{name}.noise_rank: is read with noise_layout: low_rank only; take it out")
     if "residual" in entry.steers and chosen.get("residual_layout", "none") == "none":
-        lines.append(f"methods.{method}.residual_layout: {method} needs one: expected constant or per_step")
+        lines.append(f"methods.{name}.residual_layout: {method} needs one: expected constant or per_step")
     return lines

@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from robot_rl.config import TASKS_DIR
-from robot_rl.methods import METHODS
+from robot_rl.methods import METHODS, method_of
 
 
 def write_small_task(folder: Path, **changes: object) -> Path:
@@ -18,7 +18,7 @@ def write_small_task(folder: Path, **changes: object) -> Path:
     raw["policy"]["checkpoint"] = str(TASKS_DIR / "lid_opening.safetensors")
     for name, method in raw["methods"].items():
         method |= {"hidden": 32, "layers": 2, "batch": 32, "warmup_episodes": 2, "utd": 2.0}
-        method |= {"pool": 4} if "pool" in METHODS[name].reads else {}
+        method |= {"pool": 4} if "pool" in METHODS[method_of(name)].reads else {}
     raw["compute"] = {"matmul": "default"}  # a measurement could choose otherwise the next time
     raw["protocol"]["baseline_trials"] = 3
     raw |= changes

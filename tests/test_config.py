@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from robot_rl.config import load_task, method_config, parse_task, task_names, task_path
 from robot_rl.errors import ConfigError
-from robot_rl.methods import METHODS
+from robot_rl.methods import METHODS, method_of
 
 TASK: dict[str, Any] = {
     "name": "push",
@@ -206,4 +206,24 @@ def test_settings_made_in_code_are_checked_as_those_of_a_file() -> None:
 
 @pytest.mark.parametrize("name", ["lid_opening", "lid_opening_strict"])
 def test_the_lid_tasks_have_settings_for_every_method(name: str) -> None:
-    assert set(load_task(name).methods) == set(METHODS)
+    assert {method_of(entry) for entry in load_task(name).methods} == set(METHODS)
+
+
+def test_a_variant_of_a_method_has_settings_of_its_own_over_the_methods_defaults() -> None:
+    methods = {"lp-ds": {"distill_steps": 1}, "lp-ds:wide": {"trust_region": 4.0}}
+    task = parse_task(yaml.safe_dump(TASK | {"methods": methods}), "mine")
+    assert task.method("lp-ds:wide") == method_config("lp-ds", trust_region=4.0)
+    assert task.method("lp-ds:wide").distill_steps == METHODS["lp-ds"].defaults["distill_steps"]
+
+
+@pytest.mark.parametrize("name", ["lpds:wide", "lp-ds:"])
+def test_a_variant_of_no_method_is_an_error_that_says_what_a_variant_is(name: str) -> None:
+    text = yaml.safe_dump(TASK | {"methods": {name: {}}})
+    with pytest.raises(ConfigError, match=r"no such method.*METHOD:VARIANT"):
+        parse_task(text, "mine")
+
+
+def test_a_variant_reads_what_its_method_reads() -> None:
+    text = yaml.safe_dump(TASK | {"methods": {"dsrl-sac:wide": {"pool": 3}}})
+    with pytest.raises(ConfigError, match=r"methods.dsrl-sac:wide.pool: dsrl-sac does not read"):
+        parse_task(text, "mine")

@@ -20,7 +20,7 @@ from robot_rl.adapters.kinds import ChunkAdapter, LatentAdapter, PerturbationAda
 from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.config import MethodConfig
 from robot_rl.errors import IntegrityError, SpecMismatch, nearest
-from robot_rl.methods import METHODS
+from robot_rl.methods import METHODS, method_of
 from robot_rl.protocols import Adapter
 from robot_rl.types import Array, Context, PolicySpec, Steering
 
@@ -90,11 +90,10 @@ def make_adapter(arrays: Mapping[str, Array], manifest: Mapping[str, Any], spec:
             f"adapter {manifest['version']} was trained on the policy with spec hash {manifest['spec_hash'][:12]}, "
             f"this policy ({spec.policy_id}) has {spec.hash[:12]}; use the policy of its run"
         )
-    if manifest["method"] not in METHODS:
-        raise SpecMismatch(
-            f"adapter {manifest['version']}: no method {manifest['method']!r}{nearest(manifest['method'], METHODS)}"
-        )
-    entry = METHODS[manifest["method"]]
+    method = method_of(manifest["method"])
+    if method not in METHODS:
+        raise SpecMismatch(f"adapter {manifest['version']}: no method {manifest['method']!r}{nearest(method, METHODS)}")
+    entry = METHODS[method]
     config = MethodConfig.model_validate(manifest["config"])
     layout, version = SteeringLayout(spec, config), manifest["version"]
     if manifest["warmup"] and not entry.gated_warmup:

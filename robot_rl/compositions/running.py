@@ -106,7 +106,7 @@ def _begin(request: RunRequest) -> Path:
     if request.policy is not None:
         _close(connect_policy(request.policy, policy))
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    path = request.out or Path("runs") / f"{task.name}-{method}-{seed}-{stamp}"
+    path = request.out or Path("runs") / f"{task.name}-{method.replace(':', '-')}-{seed}-{stamp}"
     arguments = {key: getattr(request, key) for key in ("episodes", "label", "policy", "pace")}
     new_run(path, name, method, seed, arguments)
     return path

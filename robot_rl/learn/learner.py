@@ -73,8 +73,10 @@ class Learner:
         *,
         matmul: MatmulPath = "default",
     ) -> None:
-        if method not in METHODS:
-            raise ConfigError(f"no method {method!r}{nearest(method, METHODS)}")
+        kind = methods.method_of(method)
+        if kind not in METHODS:
+            raise ConfigError(f"no method {method!r}{nearest(kind, METHODS)}")
+        entry = methods.METHODS[kind]
         self.spec, self.method_name, self.config, self.seed = spec, method, config, seed
         self.layout = SteeringLayout(spec, config)
         self.replay = Replay(
@@ -82,7 +84,7 @@ class Learner:
             config,
             self._pool,
             self._extras,
-            prior_share=config.prior_share if "prior_share" in methods.METHODS[method].reads else 0.0,
+            prior_share=config.prior_share if "prior_share" in entry.reads else 0.0,
         )
         self.matmul: MatmulPath = matmul
         """By which path updates multiply matrices."""
@@ -93,9 +95,10 @@ class Learner:
         """Means over the newest call of `learn`, and what the method diagnosed at its end."""
         self._steering = Steering(self.layout, config, decoder)
         self._generator = torch.Generator().manual_seed(seed)
-        self._method = METHODS[method](self._steering, config, self._generator)
+        self._method = METHODS[kind](self._steering, config, self._generator)
         self._published = Target(self._method.actor.network, config.actor_average)
         """What the robot gets: the actor, averaged over its newest updates (setting `actor_average`)."""
+        self._wanted_extras = entry.extras
         self._consumed: list[int] = []
         self._demonstrated: dict[int, LabelValue] = {}
         self._demonstration_chunks = 0
@@ -248,10 +251,9 @@ class Learner:
 
     def _extras(self, transitions: Sequence[Transition]) -> dict[str, Array]:
         """What the method needs of each chunk beside the common row."""
-        wanted = methods.METHODS[self.method_name].extras
-        if wanted == "latents":
+        if self._wanted_extras == "latents":
             return latents(transitions, self.layout)
-        if wanted == "base_chunks":
+        if self._wanted_extras == "base_chunks":
             terminal = self.config.timeouts_terminal
             return base_chunks(transitions, self.layout, self._decode_base, timeouts_terminal=terminal)
         return {}

@@ -93,6 +93,16 @@ def test_losses_are_named_and_finite() -> None:
     assert all(np.isfinite(v) for v in subject.losses.values())
 
 
+def test_a_variant_learns_as_its_method_and_names_itself_in_its_adapters() -> None:
+    plain = learner("lp-ds")
+    variant = Learner(plain.spec, "lp-ds:wide", plain.config, decoder_of("lp-ds"), seed=0)
+    for subject in (plain, variant):
+        feed(subject, 1, 4)
+    assert same(weights(plain), weights(variant))
+    assert variant.manifest()["method"] == "lp-ds:wide"
+    assert variant.adapter().version == 4
+
+
 # --- determinism and continuation -----------------------------------------------------------------------------------
 
 
