@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 
-from benchmarks.lid_opening import Cell, cells_of, code_digest, run_cell, summarise
+from benchmarks.cells import Cell, code_digest, run_cell
+from benchmarks.lid_opening import cells_of
+from benchmarks.summary import summarise
 from robot_rl.config import load_task
+from robot_rl.errors import ConfigError
 
 ROOT = Path(__file__).parent.parent
 
@@ -48,6 +51,27 @@ def test_seeds_for_choosing_and_for_the_table_are_disjoint(task: str) -> None:
     assert not set(protocol.seeds) & set(protocol.tuning_seeds)
     assert {cell.seed for cell in cells_of([task], ["usr"], short=False)} == set(protocol.seeds)
     assert {cell.seed for cell in cells_of([task], ["usr"], short=True)} <= set(protocol.tuning_seeds)
+
+
+def test_every_entry_of_a_task_file_has_its_cells() -> None:
+    cells = cells_of(["lid_opening"], None, short=False)
+    task = load_task("lid_opening")
+    assert {(cell.method, cell.seed) for cell in cells} == {(m, s) for m in task.methods for s in task.protocol.seeds}
+    assert len({cell.folder(Path()) for cell in cells}) == len(cells)
+    assert not any(":" in str(cell.folder(Path())) for cell in cells)
+
+
+def test_a_method_without_settings_is_refused_before_anything_runs() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'dsrl-na'"):
+        cells_of(["lid_opening"], ["usr", "dsrl-nb"], short=False)
+
+
+def test_the_starts_of_the_frozen_policy_are_counted_once() -> None:
+    one = summarise(made_up({"usr": [0.9, 0.8]}))
+    two = summarise(made_up({"usr": [0.9, 0.8], "lp-ds:paper": [0.6, 0.7]}))
+    assert one["lid_opening_base_interval"] == two["lid_opening_base_interval"]
+    assert two["lid_opening_lp_ds_paper_mean"] == pytest.approx(0.65)
+    assert two["lid_opening_usr_minus_lp_ds_paper"] == pytest.approx(0.2)
 
 
 def test_a_cell_that_is_done_is_read_and_not_run(tmp_path: Path) -> None:
