@@ -150,7 +150,11 @@ class ComputeConfig(Section):
     """How the learner computes on its machine."""
 
     matmul: Literal["auto", "default", "onednn"] = "auto"
-    """torch's path for float32 matrix products; auto: the faster one that is exact on this CPU (`learn.matmul`)."""
+    """torch's path for float32 matrix products; auto: the faster one that is exact on this CPU (`learn.matmul`).
+
+    A run stays with what it took. Where the two are about as fast, auto may choose differently for another run: name
+    one, for runs that are to be the same in every bit.
+    """
 
 
 class ProtocolConfig(Section):
