@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.optim.adam import adam
 
 from robot_rl.adapters.actor import NORM_EPSILON
 
@@ -116,15 +117,29 @@ class Adam:
     """Adam on one flat tensor, with its moments where a checkpoint can reach them."""
 
     def __init__(self, flat: Tensor, learning_rate: float) -> None:
-        self._flat = flat
+        self._flat, self._rate = flat, learning_rate
         self._moments = {"exp_avg": torch.zeros_like(flat), "exp_avg_sq": torch.zeros_like(flat)}
         self._steps = torch.zeros((), dtype=torch.float32)
-        self._adam = torch.optim.Adam([flat], lr=learning_rate, fused=True)
-        self._adam.state[flat] = {"step": self._steps, **self._moments}
 
     def step(self, gradient: Tensor) -> None:
-        self._flat.grad = gradient
-        self._adam.step()
+        """By torch's function: its optimizer object costs a small network more than the step itself."""
+        with torch.no_grad():
+            adam(
+                [self._flat],
+                [gradient],
+                [self._moments["exp_avg"]],
+                [self._moments["exp_avg_sq"]],
+                [],
+                [self._steps],
+                fused=True,
+                amsgrad=False,
+                beta1=0.9,
+                beta2=0.999,
+                lr=self._rate,
+                weight_decay=0.0,
+                eps=1e-8,
+                maximize=False,
+            )
 
     def state(self) -> dict[str, Tensor]:
         return {"adam.step": self._steps, **{f"adam.{name}": moment for name, moment in self._moments.items()}}
@@ -143,7 +158,8 @@ def forward(x: Tensor, layers: Sequence[Layer], layer_norm: bool, passed: list[P
         x = _sum(x, layer, passed)
         if layer_norm:
             x = F.layer_norm(x, x.shape[-1:], eps=NORM_EPSILON)
-        x = F.relu(x)
+        # In place it spares the cache; but the sum itself must stay as it is where `Ensemble.step` asks for its gradient.
+        x = F.relu(x, inplace=layer_norm or passed is None)
     return _sum(x, last, passed)
 
 

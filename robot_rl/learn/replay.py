@@ -159,7 +159,7 @@ class Replay:
     def _draw(self, size: int, generator: torch.Generator) -> Tensor:
         """[size] rows; where one of the two kinds of data has none, all come from the other."""
         if not self._prior_share:
-            return self._active[torch.randint(len(self._active), (size,), generator=generator)]
+            return self._active.index_select(0, torch.randint(len(self._active), (size,), generator=generator))
         is_prior = self._prior[self._active]
         kinds = self._active[is_prior], self._active[~is_prior]
         count = round(size * self._prior_share)
