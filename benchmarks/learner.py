@@ -149,9 +149,7 @@ class Undecoded:
         raise NotImplementedError("this benchmark's replay has its pairs stored")
 
 
-def make_learner(
-    method: str, cell: Cell, path: MatmulPath, decoder: Decoder | None = None, **settings: Any
-) -> Learner:
+def make_learner(method: str, cell: Cell, path: MatmulPath, decoder: Decoder | None = None, **settings: Any) -> Learner:
     """`method` at the cell's sizes, with `ROWS` random chunks in its replay."""
     config = method_config(
         method,
@@ -236,9 +234,7 @@ def compare(cell: Cell, effort: Effort) -> dict[str, Any]:
     plain = interleaved({name: products(cell, path) for name, path in paths.items()}, Effort(effort.repeats, 0.05))
     plain_operations = 2.0 * cell.critics * BATCH * cell.hidden**2
     learner = make_learner("dsrl-sac", cell, measured.path)
-    theirs = sb3_sac(
-        FEATURES, STEER, width=cell.hidden, layers=LAYERS, critics=cell.critics, batch=BATCH, rows=ROWS
-    )
+    theirs = sb3_sac(FEATURES, STEER, width=cell.hidden, layers=LAYERS, critics=cell.critics, batch=BATCH, rows=ROWS)
     times = interleaved({"ours": learner.learn, "theirs": theirs}, effort)
     ratios = [b / a for a, b in zip(times["ours"].cpu, times["theirs"].cpu, strict=True)]
     ours = statistics.median(times["ours"].cpu)
