@@ -35,7 +35,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,7 @@ from rich.table import Table
 from benchmarks.sb3 import sb3_sac
 from robot_rl.config import method_config
 from robot_rl.learn.learner import Learner
-from robot_rl.learn.matmul import MatmulPath, Probe, matmul_path, probe
+from robot_rl.learn.matmul import MatmulPath, matmul_path, probe
 from robot_rl.learn.steering import Decoder
 from robot_rl.policy.flow import TIME_FEATURES, FlowPolicy
 from robot_rl.policy.torch_flow import TorchFlow

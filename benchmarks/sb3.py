@@ -25,7 +25,7 @@ class Nowhere(gymnasium.Env[Any, Any]):
 def sb3_sac(
     features: int, action: int, *, width: int, layers: int, critics: int, batch: int, rows: int
 ) -> Callable[[int], object]:
-    """What does so many updates: SAC with ReLU MLPs of `layers` x `width`, and `rows` random transitions in its replay."""
+    """SAC of ReLU MLPs of `layers` x `width`, `rows` random transitions in its replay: does so many updates."""
     net = [width] * layers
     model = SAC(
         "MlpPolicy",

@@ -136,6 +136,8 @@ class MethodConfig(Section):
     """Where the TD target's value of the next state comes from: a fresh decode, or the distilled critic."""
     actor_average: float = Field(default=1.0, gt=0, le=1)
     """Rate per update at which the published actor follows the learnt one (Polyak averaging); 1: as it is."""
+    actor_delay: int = Field(default=1, ge=1)
+    """Updates of the critics per update of the actor and of what it is weighed with (temperature, multiplier)."""
     initial_temperature: float = Field(default=0.1, gt=0)
     target_entropy: float = 0.0
     """Of the squashed action in [-1, 1]^S, before the scaling by b_W."""

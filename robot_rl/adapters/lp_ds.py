@@ -87,12 +87,12 @@ class LPDS:
         self._target = Target(self._learnt_by_td, config.tau)
         self._multiplier = Multiplier(config.dual_rate)
 
-    def update(self, batch: Batch) -> dict[str, Tensor]:
-        """One gradient step of every part; scalars for the log."""
+    def update(self, batch: Batch, *, actor: bool = True) -> dict[str, Tensor]:
+        """One gradient step of every part, of the critics alone if not `actor`; scalars for the log."""
         log = self._learn_by_td(batch)
         if self._action is not None:
             log["distill_loss"] = self._distil(batch, self._action)
-        return log | self._improve_actor(batch)
+        return log | self._improve_actor(batch) if actor else log
 
     def modules(self) -> dict[str, Part]:
         """The parts whose state a checkpoint holds."""

@@ -165,15 +165,17 @@ class Learner:
         count = self.owed if updates is None else updates
         if not self.replay.sampleable or count <= 0:
             return 0
-        sums: dict[str, Tensor] = {}
+        seen: dict[str, tuple[Tensor, int]] = {}
         with matmul_path(self.matmul):
             for _ in range(count):
                 batch = self.replay.sample(self.config.batch, self._generator)
-                for name, value in self._method.update(batch).items():
-                    sums[name] = sums[name] + value if name in sums else value.clone()
+                actor = (self.updates + 1) % self.config.actor_delay == 0
+                for name, value in self._method.update(batch, actor=actor).items():
+                    total, times = seen.get(name, (torch.zeros(()), 0))
+                    seen[name] = total + value, times + 1
                 self._published.follow()
                 self.updates += 1
-        self.losses = {name: float(total) / count for name, total in sums.items()}
+        self.losses = {name: float(total) / times for name, (total, times) in seen.items()}
         if isinstance(self._method, Diagnosing):
             self.losses |= self._method.diagnose(batch)
         return count

@@ -33,8 +33,8 @@ class Method(Protocol):
     @property
     def actor(self) -> Trained: ...
 
-    def update(self, batch: Batch) -> dict[str, Tensor]:
-        """One gradient step of every part; scalars for the log."""
+    def update(self, batch: Batch, *, actor: bool = True) -> dict[str, Tensor]:
+        """One gradient step of every part, of the critics alone if not `actor`; scalars for the log."""
         ...
 
     def modules(self) -> Mapping[str, Part]:

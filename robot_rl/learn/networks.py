@@ -40,7 +40,7 @@ class Ensemble:
         self._adam = Adam(self.flat, learning_rate)
 
     def __call__(self, x: Tensor, *, frozen: bool = False) -> Tensor:
-        """Gradients reach the input, and the parameters by `step` of a loss of the newest call that was not `frozen`."""
+        """Gradients reach the input, and by `step` the parameters, of the newest call that was not `frozen`."""
         if frozen or not torch.is_grad_enabled():
             return forward(x, self._layers, self.layer_norm)
         self._passed = []
@@ -158,7 +158,7 @@ def forward(x: Tensor, layers: Sequence[Layer], layer_norm: bool, passed: list[P
         x = _sum(x, layer, passed)
         if layer_norm:
             x = F.layer_norm(x, x.shape[-1:], eps=NORM_EPSILON)
-        # In place it spares the cache; but the sum itself must stay as it is where `Ensemble.step` asks for its gradient.
+        # In place it spares the cache; but the sum must stay as it is where `Ensemble.step` asks for its gradient.
         x = F.relu(x, inplace=layer_norm or passed is None)
     return _sum(x, last, passed)
 

@@ -1,4 +1,4 @@
-"""The gradients that the methods descend are those of plain float64 networks with the same weights, left to autograd."""
+"""The gradients that the methods descend are autograd's of plain float64 networks with the same weights."""
 
 from __future__ import annotations
 
