@@ -153,6 +153,8 @@ class ComputeConfig(Section):
 
     matmul: Literal["auto", "default", "onednn"] = "auto"
     """torch's path for float32 matrix products; auto: the faster one that is exact on this CPU (`learn.matmul`)."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Of the products in hidden layers; bf16: faster, and less exact (`learn.matmul`)."""
 
 
 class ProtocolConfig(Section):

@@ -34,7 +34,7 @@ from robot_rl.adapters.zprl import ZPRL
 from robot_rl.config import MethodConfig
 from robot_rl.errors import ConfigError, RobotRLError, SpecMismatch, nearest
 from robot_rl.learn.extras import base_chunks, latents
-from robot_rl.learn.matmul import MatmulPath, matmul_path
+from robot_rl.learn.matmul import MatmulPath, Precision, matmul_path, matmul_precision, require_precision
 from robot_rl.learn.method import Diagnosing, Method, Part
 from robot_rl.learn.networks import Target
 from robot_rl.learn.replay import Replay
@@ -61,7 +61,11 @@ METHODS: dict[str, Callable[[Steering, MethodConfig, torch.Generator], Method]] 
 
 
 class Learner:
-    """One method on one policy. Raises `ConfigError` for an unknown method, `SpecMismatch` for one that cannot fit."""
+    """One method on one policy.
+
+    Raises `ConfigError` for an unknown method or a precision that is not to be had here, `SpecMismatch` for a method
+    that cannot fit.
+    """
 
     def __init__(
         self,
@@ -72,9 +76,12 @@ class Learner:
         seed: int,
         *,
         matmul: MatmulPath = "default",
+        precision: Precision = "fp32",
     ) -> None:
         if method not in METHODS:
             raise ConfigError(f"no method {method!r}{nearest(method, METHODS)}")
+        require_precision(precision)
+        self._precision: Precision = precision
         self.spec, self.method_name, self.config, self.seed = spec, method, config, seed
         self.layout = SteeringLayout(spec, config)
         self.replay = Replay(
@@ -166,7 +173,7 @@ class Learner:
         if not self.replay.sampleable or count <= 0:
             return 0
         seen: dict[str, tuple[Tensor, int]] = {}
-        with matmul_path(self.matmul):
+        with matmul_path(self.matmul), matmul_precision(self._precision):
             for _ in range(count):
                 batch = self.replay.sample(self.config.batch, self._generator)
                 actor = (self.updates + 1) % self.config.actor_delay == 0

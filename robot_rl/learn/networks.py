@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.optim.adam import adam
 
 from robot_rl.adapters.actor import NORM_EPSILON
+from robot_rl.learn.matmul import product, product_into
 
 Layer = tuple[Tensor, Tensor]
 """Weight [E, I, O] and bias [E, 1, O]."""
@@ -73,11 +74,13 @@ class Ensemble:
         inputs, sums = zip(*self._passed, strict=True)
         self._passed = []
         with torch.no_grad():
-            for x, gradient, (weight, bias) in zip(
-                inputs, torch.autograd.grad(loss, sums), self._gradients, strict=True
-            ):
-                torch.bmm(x.mT, gradient, out=weight)
+            *hidden, last = zip(inputs, torch.autograd.grad(loss, sums), self._gradients, strict=True)
+            for x, gradient, (weight, bias) in hidden:
+                product_into(weight, x.mT, gradient)
                 torch.sum(gradient, 1, keepdim=True, out=bias)
+            x, gradient, (weight, bias) = last
+            torch.bmm(x.mT, gradient, out=weight)
+            torch.sum(gradient, 1, keepdim=True, out=bias)
 
     def _views(self, flat: Tensor) -> list[Layer]:
         shapes = [
@@ -155,18 +158,18 @@ def forward(x: Tensor, layers: Sequence[Layer], layer_norm: bool, passed: list[P
         x = x.expand(len(layers[0][0]), -1, -1)
     *hidden, last = layers
     for layer in hidden:
-        x = _sum(x, layer, passed)
+        x = _sum(product, x, layer, passed)
         if layer_norm:
             x = F.layer_norm(x, x.shape[-1:], eps=NORM_EPSILON)
         # In place it spares the cache; but the sum must stay as it is where `Ensemble.step` asks for its gradient.
         x = F.relu(x, inplace=layer_norm or passed is None)
-    return _sum(x, last, passed)
+    return _sum(torch.bmm, x, last, passed)
 
 
-def _sum(x: Tensor, layer: Layer, passed: list[Passed] | None) -> Tensor:
+def _sum(multiply: Callable[[Tensor, Tensor], Tensor], x: Tensor, layer: Layer, passed: list[Passed] | None) -> Tensor:
     """[E, B, I] -> [E, B, O] of one linear layer."""
     weight, bias = layer
-    out = torch.bmm(x, weight).add_(bias)
+    out = multiply(x, weight).add_(bias)
     if passed is not None:
         passed.append((x, out.requires_grad_()))
     return out

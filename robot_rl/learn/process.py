@@ -47,7 +47,8 @@ class LearnerService:
     def __init__(self, run: RunDirectory, task: TaskConfig, *, ordered: bool) -> None:
         """Goes on from the newest verified checkpoint.
 
-        Raises `SpecMismatch` if that is of another run, `IntegrityError` for demonstrations that cannot be read.
+        Raises `SpecMismatch` if that is of another run, `IntegrityError` for demonstrations that cannot be read,
+        `ConfigError` for what the task file wants to compute with and this machine has not.
         """
         info = run.read_info()
         policy = FlowPolicy.load(run.policy)
@@ -55,7 +56,13 @@ class LearnerService:
         config = task.method(info.method)
         decoder = TorchFlow.from_policy(policy)
         self.learner = Learner(
-            policy.spec, info.method, config, decoder, info.seed, matmul=matmul_of(run, config, task.compute)
+            policy.spec,
+            info.method,
+            config,
+            decoder,
+            info.seed,
+            matmul=matmul_of(run, config, task.compute),
+            precision=task.compute.precision,
         )
         if config.demonstrations is not None:
             prior = load_prior(config.demonstrations, policy, self.learner.layout, config.gamma)

@@ -353,6 +353,22 @@ def test_a_run_stays_with_the_matrix_products_that_it_took(tmp_path: Path, polic
         assert learner.learner.matmul in ("default", "onednn")
 
 
+def test_a_precision_in_the_task_file_reaches_the_updates(tmp_path: Path, policy: Path) -> None:
+    weights_of = {}
+    for precision in ("fp32", "bf16"):
+        run = make_run(tmp_path / precision, policy, hidden=64)
+        task = yaml.safe_load(run.task_yaml.read_text())
+        run.task_yaml.write_text(yaml.safe_dump(task | {"compute": {"matmul": "default", "precision": precision}}))
+        fill(run, 3)
+        with service(run, ordered=False) as learner:
+            learner.step()
+        weights_of[precision] = weights(run, 3)
+    assert not same(weights_of["fp32"], weights_of["bf16"])
+    assert all(
+        np.allclose(weights_of["fp32"][name], weights_of["bf16"][name], atol=0.05) for name in weights_of["fp32"]
+    )
+
+
 def test_a_kill_costs_nothing_and_a_signal_ends_it_in_order(tmp_path: Path, policy: Path) -> None:
     whole, broken = (make_run(tmp_path / name, policy) for name in ("whole", "broken"))
     fill(whole, 4)
