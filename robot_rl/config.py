@@ -155,6 +155,8 @@ class ComputeConfig(Section):
     """torch's path for float32 matrix products; auto: the faster one that is exact on this CPU (`learn.matmul`)."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Of the products in hidden layers; bf16: faster, and less exact (`learn.matmul`)."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where the networks, the replay and the decoder are; a run may go on with another (`learn.device`)."""
 
 
 class ProtocolConfig(Section):

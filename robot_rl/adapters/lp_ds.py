@@ -71,6 +71,9 @@ class Multiplier:
     def load(self, state: dict[str, Tensor]) -> None:
         self.value.copy_(state["value"])
 
+    def to(self, device: torch.device) -> None:
+        self.value = self.value.to(device)
+
 
 class LPDS:
     """One iteration of algorithm 1's updates is `update`."""
@@ -107,7 +110,7 @@ class LPDS:
     def _steer(self, features: Tensor, *, frozen: bool) -> tuple[Tensor, Tensor]:
         """W / b_W [B, N] by eq. 4, and Delta / b_W [B, N]."""
         shift = self.actor(features, frozen=frozen)
-        base = torch.randn(shift.shape, generator=self._generator) / self._config.noise_bound
+        base = torch.randn(shift.shape, generator=self._generator).to(shift.device) / self._config.noise_bound
         return base + shift, shift
 
     def _learn_by_td(self, batch: Batch) -> dict[str, Tensor]:

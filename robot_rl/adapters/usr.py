@@ -84,7 +84,7 @@ class USR:
             with torch.no_grad():
                 noise, chunk = self._steering.alias(batch, step, self._generator)  # [B, N], [B, T*A]
                 residual = torch.rand(len(noise), self._steering.layout.residual_size, generator=self._generator)
-                residual = residual * 2 - 1
+                residual = residual.to(noise.device) * 2 - 1
                 chunk = chunk + self._steering.residual(residual)
                 value = self._environment(torch.cat([batch.features, chunk], 1), frozen=True)  # [E, B, 1]
             loss = regression(self._combined(torch.cat([batch.features, noise, residual], 1)), value)

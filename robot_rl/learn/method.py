@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from robot_rl.adapters.layout import SteeringLayout
@@ -19,6 +20,8 @@ class Part(Protocol):
     def state(self) -> dict[str, Tensor]: ...
 
     def load(self, state: dict[str, Tensor]) -> None: ...
+
+    def to(self, device: torch.device) -> None: ...
 
 
 class Trained(Protocol):

@@ -34,11 +34,9 @@ class Ensemble:
         self.sizes, self.members, self.layer_norm = tuple(sizes), members, layer_norm
         self.flat = torch.cat([_initial(i, o, members, generator) for i, o in itertools.pairwise(sizes)])
         """[P] every parameter, per layer the weights [E, I, O] and then the biases [E, 1, O]."""
-        self._layers = self._views(self.flat)
-        self._gradient = torch.zeros_like(self.flat)
-        self._gradients = self._views(self._gradient)
-        self._passed: list[Passed] = []
         self._adam = Adam(self.flat, learning_rate)
+        self._passed: list[Passed] = []
+        self.to(self.flat.device)
 
     def __call__(self, x: Tensor, *, frozen: bool = False) -> Tensor:
         """Gradients reach the input, and by `step` the parameters, of the newest call that was not `frozen`."""
@@ -63,6 +61,13 @@ class Ensemble:
     def load(self, state: dict[str, Tensor]) -> None:
         self.flat.copy_(state["parameters"])
         self._adam.load(state)
+
+    def to(self, device: torch.device) -> None:
+        self.flat = self.flat.to(device)
+        self._layers = self._views(self.flat)
+        self._gradient = torch.zeros_like(self.flat)
+        self._gradients = self._views(self._gradient)
+        self._adam.to(self.flat)
 
     def _backward(self, loss: Tensor) -> None:
         """Fill `_gradient`.
@@ -97,7 +102,7 @@ class Target:
     def __init__(self, source: Ensemble, tau: float) -> None:
         self._source, self._tau = source, tau
         self.flat = source.flat.clone()
-        self._layers = source._views(self.flat)
+        self.to(self.flat.device)
 
     def __call__(self, x: Tensor) -> Tensor:
         return forward(x, self._layers, self._source.layer_norm)
@@ -105,6 +110,10 @@ class Target:
     def layers(self) -> list[Layer]:
         """As the ensemble's own."""
         return self._layers
+
+    def to(self, device: torch.device) -> None:
+        self.flat = self.flat.to(device)
+        self._layers = self._source._views(self.flat)
 
     def follow(self) -> None:
         self.flat.lerp_(self._source.flat, self._tau)
@@ -150,6 +159,11 @@ class Adam:
     def load(self, state: dict[str, Tensor]) -> None:
         for name, mine in self.state().items():
             mine.copy_(state[name])
+
+    def to(self, flat: Tensor) -> None:
+        """Go on with `flat`, the same parameters where they are now."""
+        self._flat, self._steps = flat, self._steps.to(flat.device)
+        self._moments = {name: moment.to(flat.device) for name, moment in self._moments.items()}
 
 
 def forward(x: Tensor, layers: Sequence[Layer], layer_norm: bool, passed: list[Passed] | None = None) -> Tensor:

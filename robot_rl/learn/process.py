@@ -63,6 +63,7 @@ class LearnerService:
             info.seed,
             matmul=matmul_of(run, config, task.compute),
             precision=task.compute.precision,
+            device=task.compute.device,
         )
         if config.demonstrations is not None:
             prior = load_prior(config.demonstrations, policy, self.learner.layout, config.gamma)

@@ -24,6 +24,7 @@ from robot_rl.learn.matmul import (
 )
 from robot_rl.learn.networks import Ensemble
 
+CPU = torch.device("cpu")
 FAST = Probe("onednn", 2.0, 1e-6)
 SLOW = Probe("default", 0.9, 1e-6)
 ROUNDING = Probe("default", 4.0, 2e-3)
@@ -82,9 +83,9 @@ def test_bf16_gradients_are_near_those_of_float32_and_weights_stay_float32() -> 
 
 def test_a_precision_that_the_machine_has_not_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
-    require_precision("fp32")
+    require_precision("fp32", CPU)
     with pytest.raises(ConfigError, match="take precision: fp32"):
-        require_precision("bf16")
+        require_precision("bf16", CPU)
 
 
 def test_the_switch_is_put_back_after_an_error() -> None:
