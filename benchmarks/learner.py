@@ -169,12 +169,14 @@ def make_learner(method: str, cell: Cell, path: MatmulPath, decoder: Decoder | N
     rng = np.random.default_rng(0)
     episodes = range(1, ROWS // EPISODE + 1)
     for episode in episodes:
-        learner.add_episode([_transition(rng, episode, index, config.pool) for index in range(EPISODE)])
+        learner.add_episode(
+            [_transition(rng, episode, index, learner.layout.size, config.pool) for index in range(EPISODE)]
+        )
     learner.set_labels({episode: LabelValue.SUCCESS if episode % 2 else LabelValue.FAILURE for episode in episodes})
     return learner
 
 
-def _transition(rng: np.random.Generator, episode: int, index: int, pairs: int) -> Transition:
+def _transition(rng: np.random.Generator, episode: int, index: int, steer: int, pairs: int) -> Transition:
     def draw(*shape: int) -> Array:
         return rng.uniform(-1, 1, shape).astype(np.float32)
 
@@ -184,7 +186,7 @@ def _transition(rng: np.random.Generator, episode: int, index: int, pairs: int) 
         features=draw(FEATURES),
         next_features=draw(FEATURES),
         noise=draw(HORIZON, ACTION),
-        steer=draw(STEER),
+        steer=draw(steer),
         base_chunk=draw(HORIZON, ACTION),
         executed_chunk=draw(HORIZON, ACTION),
         k_executed=HORIZON,
@@ -196,7 +198,7 @@ def _transition(rng: np.random.Generator, episode: int, index: int, pairs: int) 
     )
 
 
-def flow(hidden: int = 640, steps: int = 8) -> TorchFlow:
+def flow_policy(hidden: int = 640, steps: int = 8) -> FlowPolicy:
     """A flow of 0.9M random weights: what a fresh decode costs does not depend on what was learnt."""
     rng = np.random.default_rng(0)
     sizes = {
@@ -212,7 +214,7 @@ def flow(hidden: int = 640, steps: int = 8) -> TorchFlow:
             matrix = rng.standard_normal((inputs, outputs)) / np.sqrt(inputs)
             weights[f"{name}.{layer}.weight"] = matrix.astype(np.float32)
             weights[f"{name}.{layer}.bias"] = np.zeros(outputs, np.float32)
-    return TorchFlow.from_policy(FlowPolicy(SPEC, weights, steps))
+    return FlowPolicy(SPEC, weights, steps)
 
 
 def products(cell: Cell, path: MatmulPath) -> Work:
@@ -261,7 +263,7 @@ def distillation(effort: Effort) -> dict[str, float]:
     plain = make_learner("dsrl-sac", cell, path)
     aliased = {"pool": PAIRS, "bootstrap": "distilled"}
     pooled = make_learner("dsrl-na", cell, path, **aliased)
-    decoded = make_learner("dsrl-na", cell, path, flow(), **{**aliased, "pool": 0})
+    decoded = make_learner("dsrl-na", cell, path, TorchFlow.from_policy(flow_policy()), **{**aliased, "pool": 0})
 
     def sampling(learner: Learner) -> Work:
         generator = torch.Generator().manual_seed(0)
