@@ -136,6 +136,8 @@ class MethodConfig(Section):
     """Where the TD target's value of the next state comes from: a fresh decode, or the distilled critic."""
     actor_average: float = Field(default=1.0, gt=0, le=1)
     """Rate per update at which the published actor follows the learnt one (Polyak averaging); 1: as it is."""
+    actor_delay: int = Field(default=1, ge=1)
+    """Updates of the critics per update of the actor and of what it is weighed with (temperature, multiplier)."""
     initial_temperature: float = Field(default=0.1, gt=0)
     target_entropy: float = 0.0
     """Of the squashed action in [-1, 1]^S, before the scaling by b_W."""
@@ -155,6 +157,10 @@ class ComputeConfig(Section):
     A run stays with what it took. Where the two are about as fast, auto may choose differently for another run: name
     one, for runs that are to be the same in every bit.
     """
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Of the products in hidden layers; bf16: faster, and less exact (`learn.matmul`)."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where the networks, the replay and the decoder are; a run may go on with another (`learn.device`)."""
 
 
 class ProtocolConfig(Section):

@@ -45,19 +45,11 @@ class DSRLNA:
         self._noise = critic(features + layout.size, config, generator)
         self._temperature = Temperature(config)
 
-    def update(self, batch: Batch) -> dict[str, Tensor]:
-        """One gradient step of every part; scalars for the log."""
-        td_loss, q = self._learn_action_critic(batch)
-        distill_loss = self._distil(batch)
-        actor_value, entropy = self._improve_actor(batch)
-        return {
-            "td_loss": td_loss,
-            "distill_loss": distill_loss,
-            "q": q,
-            "actor_value": actor_value,
-            "entropy": entropy,
-            "temperature": self._temperature.value[0],
-        }
+    def update(self, batch: Batch, *, actor: bool = True) -> dict[str, Tensor]:
+        """One gradient step of every part, of the critics alone if not `actor`; scalars for the log."""
+        log = self._learn_action_critic(batch)
+        log["distill_loss"] = self._distil(batch)
+        return log | self._improve_actor(batch) if actor else log
 
     def modules(self) -> dict[str, Part]:
         """The parts whose state a checkpoint holds."""
@@ -69,7 +61,7 @@ class DSRLNA:
             "temperature": self._temperature,
         }
 
-    def _learn_action_critic(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _learn_action_critic(self, batch: Batch) -> dict[str, Tensor]:
         """Line 4."""
         with torch.no_grad():
             w, log_prob = self.actor.sample(batch.next_features, self._generator, frozen=True)  # [B, N], w / b_W
@@ -86,7 +78,7 @@ class DSRLNA:
         loss = regression(q, y)
         self._action.step(loss)
         self._target.follow()
-        return loss.detach(), q.detach().mean()
+        return {"td_loss": loss.detach(), "q": q.detach().mean()}
 
     def _distil(self, batch: Batch) -> Tensor:
         """Line 5, N_D times."""
@@ -98,10 +90,14 @@ class DSRLNA:
             self._noise.step(loss)
         return loss.detach()
 
-    def _improve_actor(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _improve_actor(self, batch: Batch) -> dict[str, Tensor]:
         """Line 6."""
         w, log_prob = self.actor.sample(batch.features, self._generator)
         value = reduce(self._noise(torch.cat([batch.features, w], 1), frozen=True), self._config)
         self.actor.network.step((self._temperature.value * log_prob - value).mean())
         self._temperature.step(log_prob.detach())
-        return value.detach().mean(), -log_prob.detach().mean()
+        return {
+            "actor_value": value.detach().mean(),
+            "entropy": -log_prob.detach().mean(),
+            "temperature": self._temperature.value[0],
+        }

@@ -71,6 +71,9 @@ class Multiplier:
     def load(self, state: dict[str, Tensor]) -> None:
         self.value.copy_(state["value"])
 
+    def to(self, device: torch.device) -> None:
+        self.value = self.value.to(device)
+
 
 class LPDS:
     """One iteration of algorithm 1's updates is `update`."""
@@ -87,12 +90,12 @@ class LPDS:
         self._target = Target(self._learnt_by_td, config.tau)
         self._multiplier = Multiplier(config.dual_rate)
 
-    def update(self, batch: Batch) -> dict[str, Tensor]:
-        """One gradient step of every part; scalars for the log."""
+    def update(self, batch: Batch, *, actor: bool = True) -> dict[str, Tensor]:
+        """One gradient step of every part, of the critics alone if not `actor`; scalars for the log."""
         log = self._learn_by_td(batch)
         if self._action is not None:
             log["distill_loss"] = self._distil(batch, self._action)
-        return log | self._improve_actor(batch)
+        return log | self._improve_actor(batch) if actor else log
 
     def modules(self) -> dict[str, Part]:
         """The parts whose state a checkpoint holds."""
@@ -107,7 +110,7 @@ class LPDS:
     def _steer(self, features: Tensor, *, frozen: bool) -> tuple[Tensor, Tensor]:
         """W / b_W [B, N] by eq. 4, and Delta / b_W [B, N]."""
         shift = self.actor(features, frozen=frozen)
-        base = torch.randn(shift.shape, generator=self._generator) / self._config.noise_bound
+        base = torch.randn(shift.shape, generator=self._generator).to(shift.device) / self._config.noise_bound
         return base + shift, shift
 
     def _learn_by_td(self, batch: Batch) -> dict[str, Tensor]:

@@ -43,19 +43,11 @@ class USR:
         self._combined = critic(features + layout.size, config, generator)
         self._temperature = Temperature(config)
 
-    def update(self, batch: Batch) -> dict[str, Tensor]:
-        """One gradient step of every part; scalars for the log."""
-        td_loss, q = self._learn_environment_critic(batch)
-        distill_loss = self._distil(batch)
-        actor_value, entropy = self._improve_actor(batch)
-        return {
-            "td_loss": td_loss,
-            "distill_loss": distill_loss,
-            "q": q,
-            "actor_value": actor_value,
-            "entropy": entropy,
-            "temperature": self._temperature.value[0],
-        }
+    def update(self, batch: Batch, *, actor: bool = True) -> dict[str, Tensor]:
+        """One gradient step of every part, of the critics alone if not `actor`; scalars for the log."""
+        log = self._learn_environment_critic(batch)
+        log["distill_loss"] = self._distil(batch)
+        return log | self._improve_actor(batch) if actor else log
 
     def modules(self) -> dict[str, Part]:
         """The parts whose state a checkpoint holds."""
@@ -67,7 +59,7 @@ class USR:
             "temperature": self._temperature,
         }
 
-    def _learn_environment_critic(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _learn_environment_critic(self, batch: Batch) -> dict[str, Tensor]:
         """Eq. 6."""
         with torch.no_grad():
             steer, log_prob = self.actor.sample(batch.next_features, self._generator, frozen=True)
@@ -84,7 +76,7 @@ class USR:
         loss = regression(q, y)
         self._environment.step(loss)
         self._target.follow()
-        return loss.detach(), q.detach().mean()
+        return {"td_loss": loss.detach(), "q": q.detach().mean()}
 
     def _distil(self, batch: Batch) -> Tensor:
         """Eq. 7, N_D times."""
@@ -92,17 +84,21 @@ class USR:
             with torch.no_grad():
                 noise, chunk = self._steering.alias(batch, step, self._generator)  # [B, N], [B, T*A]
                 residual = torch.rand(len(noise), self._steering.layout.residual_size, generator=self._generator)
-                residual = residual * 2 - 1
+                residual = residual.to(noise.device) * 2 - 1
                 chunk = chunk + self._steering.residual(residual)
                 value = self._environment(torch.cat([batch.features, chunk], 1), frozen=True)  # [E, B, 1]
             loss = regression(self._combined(torch.cat([batch.features, noise, residual], 1)), value)
             self._combined.step(loss)
         return loss.detach()
 
-    def _improve_actor(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _improve_actor(self, batch: Batch) -> dict[str, Tensor]:
         """Eq. 8."""
         steer, log_prob = self.actor.sample(batch.features, self._generator)
         value = reduce(self._combined(torch.cat([batch.features, steer], 1), frozen=True), self._config)
         self.actor.network.step((self._temperature.value * log_prob - value).mean())
         self._temperature.step(log_prob.detach())
-        return value.detach().mean(), -log_prob.detach().mean()
+        return {
+            "actor_value": value.detach().mean(),
+            "entropy": -log_prob.detach().mean(),
+            "temperature": self._temperature.value[0],
+        }

@@ -64,6 +64,7 @@ class ZPRL(SingleCritic):
             dz, _ = self.actor.sample(self.sees(batch, following=False), torch.Generator().manual_seed(0), frozen=True)
             z, shifted = batch.extra["z"], self.would(batch, dz, following=False)
             moved = self._steering.feature_shift(z, shifted)
+        z, shifted = z.cpu(), shifted.cpu()
         latents = z.numpy()
         mean, covariance, _ = ledoit_wolf(latents)
         return {

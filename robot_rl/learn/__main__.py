@@ -24,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from robot_rl.config import load_task
     from robot_rl.errors import RobotRLError
+    from robot_rl.learn.memory import keep_memory
     from robot_rl.learn.process import LearnerService
     from robot_rl.processes import begin_service
     from robot_rl.store.run import RunDirectory
@@ -31,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     stopping = begin_service()
     os.nice(NICE)
     torch.set_num_threads(1)
+    keep_memory()
     try:
         run = RunDirectory.open(arguments.run)
         service = LearnerService(run, load_task(run.task_yaml), ordered=arguments.ordered)

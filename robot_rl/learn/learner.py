@@ -33,8 +33,9 @@ from robot_rl.adapters.usr_sac import USRSAC
 from robot_rl.adapters.zprl import ZPRL
 from robot_rl.config import MethodConfig
 from robot_rl.errors import ConfigError, RobotRLError, SpecMismatch, nearest
+from robot_rl.learn.device import Device, require_device
 from robot_rl.learn.extras import base_chunks, latents
-from robot_rl.learn.matmul import MatmulPath, matmul_path
+from robot_rl.learn.matmul import MatmulPath, Precision, matmul_path, matmul_precision, require_precision
 from robot_rl.learn.method import Diagnosing, Method, Part
 from robot_rl.learn.networks import Target
 from robot_rl.learn.replay import Replay
@@ -61,7 +62,11 @@ METHODS: dict[str, Callable[[Steering, MethodConfig, torch.Generator], Method]] 
 
 
 class Learner:
-    """One method on one policy. Raises `ConfigError` for an unknown method, `SpecMismatch` for one that cannot fit."""
+    """One method on one policy.
+
+    Raises `ConfigError` for an unknown method, and for a precision or device that is not to be had here, `SpecMismatch`
+    for a method that cannot fit.
+    """
 
     def __init__(
         self,
@@ -72,11 +77,16 @@ class Learner:
         seed: int,
         *,
         matmul: MatmulPath = "default",
+        precision: Precision = "fp32",
+        device: Device = "cpu",
     ) -> None:
         kind = methods.method_of(method)
         if kind not in METHODS:
             raise ConfigError(f"no method {method!r}{nearest(kind, METHODS)}")
         entry = methods.METHODS[kind]
+        self._device = require_device(device)
+        require_precision(precision, self._device)
+        self._precision: Precision = precision
         self.spec, self.method_name, self.config, self.seed = spec, method, config, seed
         self.layout = SteeringLayout(spec, config)
         self.replay = Replay(
@@ -85,6 +95,7 @@ class Learner:
             self._pool,
             self._extras,
             prior_share=config.prior_share if "prior_share" in entry.reads else 0.0,
+            device=self._device,
         )
         self.matmul: MatmulPath = matmul
         """By which path updates multiply matrices."""
@@ -99,6 +110,9 @@ class Learner:
         self._published = Target(self._method.actor.network, config.actor_average)
         """What the robot gets: the actor, averaged over its newest updates (setting `actor_average`)."""
         self._wanted_extras = entry.extras
+        self._steering.to(self._device)
+        for part in self._parts().values():
+            part.to(self._device)
         self._consumed: list[int] = []
         self._demonstrated: dict[int, LabelValue] = {}
         self._demonstration_chunks = 0
@@ -168,15 +182,17 @@ class Learner:
         count = self.owed if updates is None else updates
         if not self.replay.sampleable or count <= 0:
             return 0
-        sums: dict[str, Tensor] = {}
-        with matmul_path(self.matmul):
+        seen: dict[str, tuple[Tensor, int]] = {}
+        with matmul_path(self.matmul), matmul_precision(self._precision):
             for _ in range(count):
                 batch = self.replay.sample(self.config.batch, self._generator)
-                for name, value in self._method.update(batch).items():
-                    sums[name] = sums[name] + value if name in sums else value.clone()
+                actor = (self.updates + 1) % self.config.actor_delay == 0
+                for name, value in self._method.update(batch, actor=actor).items():
+                    total, times = seen.get(name, (torch.zeros((), device=self._device), 0))
+                    seen[name] = total + value, times + 1
                 self._published.follow()
                 self.updates += 1
-        self.losses = {name: float(total) / count for name, total in sums.items()}
+        self.losses = {name: float(total) / times for name, (total, times) in seen.items()}
         if isinstance(self._method, Diagnosing):
             self.losses |= self._method.diagnose(batch)
         return count
@@ -188,7 +204,7 @@ class Learner:
 
     def actor_arrays(self) -> dict[str, Array]:
         """The actor's weights, views."""
-        return {name: weight.numpy() for name, weight in actor_weights(self._published.layers()).items()}
+        return {name: weight.cpu().numpy() for name, weight in actor_weights(self._published.layers()).items()}
 
     def manifest(self) -> dict[str, Any]:
         """What an adapter version says of itself."""
@@ -209,7 +225,7 @@ class Learner:
     def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """(arrays, manifest) that `restore` continues from bit for bit, given the same episodes."""
         arrays = {
-            f"{part}.{name}": tensor.numpy()
+            f"{part}.{name}": tensor.cpu().numpy()
             for part, module in self._parts().items()
             for name, tensor in module.state().items()
         }
@@ -260,8 +276,8 @@ class Learner:
 
     def _decode_base(self, last: Transition) -> Array:
         """What the base policy might have done after `last`, normalised [T*A]; from the episode's own generator."""
-        features = torch.from_numpy(last.next_features.astype(np.float32))[None]
-        decoded: Array = self._steering.decode_base(features, self._generator_of(last.episode)).numpy()[0]
+        features = torch.from_numpy(last.next_features.astype(np.float32))[None].to(self._device)
+        decoded: Array = self._steering.decode_base(features, self._generator_of(last.episode)).cpu().numpy()[0]
         return decoded
 
     def _generator_of(self, episode: int) -> torch.Generator:
@@ -281,10 +297,10 @@ class Learner:
             steer = self.layout.noise_steer(np.concatenate(noises))
             return steer.reshape(n, pairs, -1), self.layout.normalise(np.concatenate(chunks)).reshape(n, pairs, -1)
         generator = self._generator_of(transitions[0].episode)
-        features = torch.from_numpy(np.stack([t.features for t in transitions]).astype(np.float32))
+        features = torch.from_numpy(np.stack([t.features for t in transitions]).astype(np.float32)).to(self._device)
         draw = self._steering.draw_noise(n * pairs, generator)
         decoded = self._steering.decode(features.repeat_interleave(pairs, 0), draw)
-        return draw.view(n, pairs, -1).numpy(), decoded.view(n, pairs, -1).numpy()
+        return draw.view(n, pairs, -1).cpu().numpy(), decoded.view(n, pairs, -1).cpu().numpy()
 
 
 def _as_known_now(config: Any) -> Any:

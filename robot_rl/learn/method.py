@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from robot_rl.adapters.layout import SteeringLayout
@@ -20,6 +21,8 @@ class Part(Protocol):
 
     def load(self, state: dict[str, Tensor]) -> None: ...
 
+    def to(self, device: torch.device) -> None: ...
+
 
 class Trained(Protocol):
     """What acts: its network's weights are the adapter's."""
@@ -33,8 +36,8 @@ class Method(Protocol):
     @property
     def actor(self) -> Trained: ...
 
-    def update(self, batch: Batch) -> dict[str, Tensor]:
-        """One gradient step of every part; scalars for the log."""
+    def update(self, batch: Batch, *, actor: bool = True) -> dict[str, Tensor]:
+        """One gradient step of every part, of the critics alone if not `actor`; scalars for the log."""
         ...
 
     def modules(self) -> Mapping[str, Part]:

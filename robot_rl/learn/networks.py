@@ -9,13 +9,20 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.optim.adam import adam
 
 from robot_rl.adapters.actor import NORM_EPSILON
+from robot_rl.learn.matmul import product, product_into
+
+Layer = tuple[Tensor, Tensor]
+"""Weight [E, I, O] and bias [E, 1, O]."""
+Passed = tuple[Tensor, Tensor]
+"""What went into a layer [E, B, I], and the weighted sum that came out, before norm and activation [E, B, O]."""
 
 
 class Ensemble:
@@ -27,22 +34,25 @@ class Ensemble:
         self.sizes, self.members, self.layer_norm = tuple(sizes), members, layer_norm
         self.flat = torch.cat([_initial(i, o, members, generator) for i, o in itertools.pairwise(sizes)])
         """[P] every parameter, per layer the weights [E, I, O] and then the biases [E, 1, O]."""
-        self._parameters = [part.requires_grad_() for part in self._views(self.flat)]
-        self._frozen = self._views(self.flat)
         self._adam = Adam(self.flat, learning_rate)
+        self._passed: list[Passed] = []
+        self.to(self.flat.device)
 
     def __call__(self, x: Tensor, *, frozen: bool = False) -> Tensor:
-        """`frozen` builds no gradients for the parameters, only for the input."""
-        return forward(x, self._frozen if frozen else self._parameters, self.members, self.layer_norm)
+        """Gradients reach the input, and by `step` the parameters, of the newest call that was not `frozen`."""
+        if frozen or not torch.is_grad_enabled():
+            return forward(x, self._layers, self.layer_norm)
+        self._passed = []
+        return forward(x, self._layers, self.layer_norm, self._passed)
 
     def step(self, loss: Tensor) -> None:
         """One Adam step down the gradient of the scalar `loss`."""
-        gradients = torch.autograd.grad(loss, self._parameters)
-        self._adam.step(torch.cat([gradient.reshape(-1) for gradient in gradients]))
+        self._backward(loss)
+        self._adam.step(self._gradient)
 
-    def layers(self) -> list[tuple[Tensor, Tensor]]:
+    def layers(self) -> list[Layer]:
         """(weight [E, I, O], bias [E, 1, O]) per layer; writing into them changes the network."""
-        return list(zip(self._frozen[0::2], self._frozen[1::2], strict=True))
+        return self._layers
 
     def state(self) -> dict[str, Tensor]:
         """Everything that training continues from, for a checkpoint."""
@@ -52,12 +62,38 @@ class Ensemble:
         self.flat.copy_(state["parameters"])
         self._adam.load(state)
 
-    def _views(self, flat: Tensor) -> list[Tensor]:
+    def to(self, device: torch.device) -> None:
+        self.flat = self.flat.to(device)
+        self._layers = self._views(self.flat)
+        self._gradient = torch.zeros_like(self.flat)
+        self._gradients = self._views(self._gradient)
+        self._adam.to(self.flat)
+
+    def _backward(self, loss: Tensor) -> None:
+        """Fill `_gradient`.
+
+        autograd goes down to the layers' sums only: each parameter's gradient is then one product, written where Adam
+        reads it. Left to autograd it would be fresh memory at every update, whose page faults cost as much as the
+        product, and would have to be copied together.
+        """
+        inputs, sums = zip(*self._passed, strict=True)
+        self._passed = []
+        with torch.no_grad():
+            *hidden, last = zip(inputs, torch.autograd.grad(loss, sums), self._gradients, strict=True)
+            for x, gradient, (weight, bias) in hidden:
+                product_into(weight, x.mT, gradient)
+                torch.sum(gradient, 1, keepdim=True, out=bias)
+            x, gradient, (weight, bias) = last
+            torch.bmm(x.mT, gradient, out=weight)
+            torch.sum(gradient, 1, keepdim=True, out=bias)
+
+    def _views(self, flat: Tensor) -> list[Layer]:
         shapes = [
             shape for i, o in itertools.pairwise(self.sizes) for shape in ((self.members, i, o), (self.members, 1, o))
         ]
-        parts = flat.detach().split([math.prod(shape) for shape in shapes])
-        return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
+        parts = flat.split([math.prod(shape) for shape in shapes])
+        views = [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
+        return list(zip(views[0::2], views[1::2], strict=True))
 
 
 class Target:
@@ -66,14 +102,18 @@ class Target:
     def __init__(self, source: Ensemble, tau: float) -> None:
         self._source, self._tau = source, tau
         self.flat = source.flat.clone()
-        self._parameters = source._views(self.flat)
+        self.to(self.flat.device)
 
     def __call__(self, x: Tensor) -> Tensor:
-        return forward(x, self._parameters, self._source.members, self._source.layer_norm)
+        return forward(x, self._layers, self._source.layer_norm)
 
-    def layers(self) -> list[tuple[Tensor, Tensor]]:
+    def layers(self) -> list[Layer]:
         """As the ensemble's own."""
-        return list(zip(self._parameters[0::2], self._parameters[1::2], strict=True))
+        return self._layers
+
+    def to(self, device: torch.device) -> None:
+        self.flat = self.flat.to(device)
+        self._layers = self._source._views(self.flat)
 
     def follow(self) -> None:
         self.flat.lerp_(self._source.flat, self._tau)
@@ -89,15 +129,29 @@ class Adam:
     """Adam on one flat tensor, with its moments where a checkpoint can reach them."""
 
     def __init__(self, flat: Tensor, learning_rate: float) -> None:
-        self._flat = flat
+        self._flat, self._rate = flat, learning_rate
         self._moments = {"exp_avg": torch.zeros_like(flat), "exp_avg_sq": torch.zeros_like(flat)}
         self._steps = torch.zeros((), dtype=torch.float32)
-        self._adam = torch.optim.Adam([flat], lr=learning_rate, fused=True)
-        self._adam.state[flat] = {"step": self._steps, **self._moments}
 
     def step(self, gradient: Tensor) -> None:
-        self._flat.grad = gradient
-        self._adam.step()
+        """By torch's function: its optimizer object costs a small network more than the step itself."""
+        with torch.no_grad():
+            adam(
+                [self._flat],
+                [gradient],
+                [self._moments["exp_avg"]],
+                [self._moments["exp_avg_sq"]],
+                [],
+                [self._steps],
+                fused=True,
+                amsgrad=False,
+                beta1=0.9,
+                beta2=0.999,
+                lr=self._rate,
+                weight_decay=0.0,
+                eps=1e-8,
+                maximize=False,
+            )
 
     def state(self) -> dict[str, Tensor]:
         return {"adam.step": self._steps, **{f"adam.{name}": moment for name, moment in self._moments.items()}}
@@ -106,18 +160,33 @@ class Adam:
         for name, mine in self.state().items():
             mine.copy_(state[name])
 
+    def to(self, flat: Tensor) -> None:
+        """Go on with `flat`, the same parameters where they are now."""
+        self._flat, self._steps = flat, self._steps.to(flat.device)
+        self._moments = {name: moment.to(flat.device) for name, moment in self._moments.items()}
 
-def forward(x: Tensor, parameters: Sequence[Tensor], members: int, layer_norm: bool) -> Tensor:
-    """[B, I] or [E, B, I] through weights and biases (alternating) -> [E, B, O]."""
+
+def forward(x: Tensor, layers: Sequence[Layer], layer_norm: bool, passed: list[Passed] | None = None) -> Tensor:
+    """[B, I] or [E, B, I] through the layers -> [E, B, O]; `passed` is given what `Ensemble.step` needs of each."""
     if x.dim() == 2:
-        x = x.expand(members, -1, -1)
-    *hidden, weight, bias = parameters
-    for inner, offset in zip(hidden[0::2], hidden[1::2], strict=True):
-        x = torch.bmm(x, inner).add_(offset)
+        x = x.expand(len(layers[0][0]), -1, -1)
+    *hidden, last = layers
+    for layer in hidden:
+        x = _sum(product, x, layer, passed)
         if layer_norm:
             x = F.layer_norm(x, x.shape[-1:], eps=NORM_EPSILON)
-        x = F.relu(x)
-    return torch.bmm(x, weight).add_(bias)
+        # In place it spares the cache; but the sum must stay as it is where `Ensemble.step` asks for its gradient.
+        x = F.relu(x, inplace=layer_norm or passed is None)
+    return _sum(torch.bmm, x, last, passed)
+
+
+def _sum(multiply: Callable[[Tensor, Tensor], Tensor], x: Tensor, layer: Layer, passed: list[Passed] | None) -> Tensor:
+    """[E, B, I] -> [E, B, O] of one linear layer."""
+    weight, bias = layer
+    out = multiply(x, weight).add_(bias)
+    if passed is not None:
+        passed.append((x, out.requires_grad_()))
+    return out
 
 
 def _initial(inputs: int, outputs: int, members: int, generator: torch.Generator) -> Tensor:

@@ -23,6 +23,7 @@ from robot_rl.learn.checkpoint import resume, save_checkpoint
 from robot_rl.learn.learner import Learner
 from robot_rl.learn.matmul import MatmulPath, choose, probe
 from robot_rl.learn.prior import load_prior
+from robot_rl.learn.utd import utd_reason
 from robot_rl.policy.flow import FlowPolicy
 from robot_rl.policy.torch_flow import TorchFlow
 from robot_rl.store.episode import read_transitions
@@ -46,7 +47,8 @@ class LearnerService:
     def __init__(self, run: RunDirectory, task: TaskConfig, *, ordered: bool) -> None:
         """Goes on from the newest verified checkpoint.
 
-        Raises `SpecMismatch` if that is of another run, `IntegrityError` for demonstrations that cannot be read.
+        Raises `SpecMismatch` if that is of another run, `IntegrityError` for demonstrations that cannot be read,
+        `ConfigError` for what the task file wants to compute with and this machine has not.
         """
         info = run.read_info()
         policy = FlowPolicy.load(run.policy)
@@ -54,13 +56,24 @@ class LearnerService:
         config = task.method(info.method)
         decoder = TorchFlow.from_policy(policy)
         self.learner = Learner(
-            policy.spec, info.method, config, decoder, info.seed, matmul=matmul_of(run, config, task.compute)
+            policy.spec,
+            info.method,
+            config,
+            decoder,
+            info.seed,
+            matmul=matmul_of(run, config, task.compute),
+            precision=task.compute.precision,
+            device=task.compute.device,
         )
         if config.demonstrations is not None:
             prior = load_prior(config.demonstrations, policy, self.learner.layout, config.gamma)
             self.learner.add_demonstrations(prior)
         self._labels = LabelLog(run.labels)
         self._busy_s = 0.0
+        self._updates_per_second: float | None = None
+        """Over the newest budget."""
+        self._waiting = 0
+        """Labelled episodes that are not taken yet."""
         for complaint in resume(run.checkpoints, self.learner, self._take):
             log.warning("a checkpoint was not used: %s", complaint)
         if adapter_is_missing(run, self.learner.version):
@@ -78,21 +91,25 @@ class LearnerService:
         labels = self._labels.current()
         watermark = self._labels.watermark()
         chosen = training_set(self.run, labels)
-        taken = set(self.learner.consumed)
-        new = [episode for episode, _ in chosen.labelled if episode not in taken]
+        new = self._untaken(chosen)
         if not new:
             return False
         for episode in new[:1] if self._ordered else new:
             self._take(episode)
         self.learner.set_labels(_values(labels, chosen))
-        started = time.monotonic()
+        self._waiting = len(self._untaken(chosen))
+        started, before = time.monotonic(), self.learner.updates
         while self.learner.owed and not (stopping is not None and stopping.is_set()):
             if self._labels.watermark() != watermark:  # a correction counts from the next batch on
                 labels = self._labels.current()
                 watermark = self._labels.watermark()
-                self.learner.set_labels(_values(labels, training_set(self.run, labels)))
+                chosen = training_set(self.run, labels)
+                self._waiting = len(self._untaken(chosen))
+                self.learner.set_labels(_values(labels, chosen))
             self.learner.learn(min(SLICE, self.learner.owed))
-            self._report(watermark, time.monotonic() - started)
+            elapsed = time.monotonic() - started
+            self._updates_per_second = (self.learner.updates - before) / elapsed
+            self._report(watermark, elapsed)
         self._busy_s += time.monotonic() - started
         if not self.learner.owed:
             self._publish(watermark)
@@ -100,6 +117,10 @@ class LearnerService:
 
     def close(self) -> None:
         self._labels.close()
+
+    def _untaken(self, chosen: TrainingSet) -> list[int]:
+        taken = set(self.learner.consumed)
+        return [episode for episode, _ in chosen.labelled if episode not in taken]
 
     def _publish(self, watermark: int) -> None:
         """The checkpoint first: an adapter version that the robot has used can always be gone on from."""
@@ -122,6 +143,8 @@ class LearnerService:
             "chunks": chunks,
             "utd_wanted": learner.config.utd,
             "utd_reached": learner.updates / chunks if chunks and not learner.warming_up else 0.0,
+            "utd_reason": utd_reason(learner, self._updates_per_second, self._waiting),
+            "updates_per_second": self._updates_per_second,
             "seconds": round(self._busy_s + running_s, 3),
             "losses": learner.losses,
             "refused": {str(episode): reason for episode, reason in learner.refused.items()},

@@ -65,12 +65,14 @@ class Replay:
         extras: Extras | None = None,
         *,
         prior_share: float = 0.0,
+        device: torch.device | None = None,
     ) -> None:
         """`pool` and `extras` are asked once per episode, if the method distils from a pool or needs more of a chunk.
 
         `prior_share` of a batch is drawn from prior data (demonstrations, human chunks, the warm-up), as in RLPD; 0
-        draws from everything alike.
+        draws from everything alike. Rows and pool are held on `device` (None: the CPU), and batches come from there.
         """
+        self._device = torch.device("cpu") if device is None else device
         self._layout, self._config, self._make_pool = layout, config, pool
         self._make_extras, self._prior_share = extras, prior_share
         self._extra: dict[str, Tensor] = {}
@@ -79,8 +81,8 @@ class Replay:
         """[rows]: prior data."""
         features, chunk, steer = layout.spec.features, layout.chunk_size, layout.size
         self._widths = [features, features, chunk, steer, 1, 1]
-        self._rows = torch.empty(0, sum(self._widths))
-        self._pool = torch.empty(0, layout.noise_size + chunk)
+        self._rows = torch.empty(0, sum(self._widths), device=self._device)
+        self._pool = torch.empty(0, layout.noise_size + chunk, device=self._device)
         """[rows * K, N + T*A]."""
         self._spans: dict[int, tuple[int, int]] = {}
         """Episode -> its first row and one past its last."""
@@ -119,13 +121,13 @@ class Replay:
         if self._config.pool:
             pairs = np.concatenate(self._make_pool(transitions), -1).astype(np.float32)
             _require_finite(pairs, BadAction, episode, "pool")
-            self._pool = torch.cat([self._pool, torch.from_numpy(pairs.reshape(-1, pairs.shape[-1]))])
+            self._pool = torch.cat([self._pool, self._held(pairs.reshape(-1, pairs.shape[-1]))])
         for name, values in extra.items():
-            column = torch.from_numpy(values.astype(np.float32))
+            column = self._held(values.astype(np.float32))
             self._extra[name] = torch.cat([self._extra[name], column]) if name in self._extra else column
         flags = torch.tensor([prior or t.source is Source.HUMAN for t in transitions])
         self._prior = torch.cat([self._prior, flags])
-        self._rows = torch.cat([self._rows, torch.from_numpy(rows)])
+        self._rows = torch.cat([self._rows, self._held(rows)])
         self._spans[episode] = (first, len(self._rows))
 
     def set_labels(self, labels: Mapping[int, LabelValue]) -> None:
@@ -141,12 +143,12 @@ class Replay:
             truncated = bool(self._rows[end - 1, -1])
             outcome[end - 1, 0] = float(success)
             outcome[end - 1, 1] = float(success or not truncated or self._config.timeouts_terminal)
-        self._outcome = outcome
+        self._outcome = outcome.to(self._device)
         self._active = torch.cat(active) if active else torch.empty(0, dtype=torch.int64)
 
     def sample(self, size: int, generator: torch.Generator) -> Batch:
         """`size` chunks, drawn uniformly with replacement, from prior and online data by their shares."""
-        index = self._draw(size, generator)
+        index = self._draw(size, generator).to(self._device)
         parts = self._rows.index_select(0, index).split(self._widths, dim=1)
         features, next_features, executed, steer, discount, _ = parts
         reward, done = self._outcome.index_select(0, index).unbind(1)
@@ -159,7 +161,7 @@ class Replay:
     def _draw(self, size: int, generator: torch.Generator) -> Tensor:
         """[size] rows; where one of the two kinds of data has none, all come from the other."""
         if not self._prior_share:
-            return self._active[torch.randint(len(self._active), (size,), generator=generator)]
+            return self._active.index_select(0, torch.randint(len(self._active), (size,), generator=generator))
         is_prior = self._prior[self._active]
         kinds = self._active[is_prior], self._active[~is_prior]
         count = round(size * self._prior_share)
@@ -176,10 +178,13 @@ class Replay:
         pairs, draws = self._config.pool, self._config.distill_steps
         if not pairs:
             return None, None
-        which = index * pairs + torch.randint(pairs, (draws, len(index)), generator=generator)
+        which = index * pairs + torch.randint(pairs, (draws, len(index)), generator=generator).to(index.device)
         drawn = self._pool.index_select(0, which.reshape(-1)).view(draws, len(index), -1)
         size = self._layout.noise_size
         return drawn[..., :size], drawn[..., size:]
+
+    def _held(self, values: Array) -> Tensor:
+        return torch.from_numpy(values).to(self._device)
 
     def _pack(self, transitions: Sequence[Transition]) -> Array:
         """[n, width] float32."""

@@ -47,7 +47,7 @@ class Actor:
     def sample(self, features: Tensor, generator: torch.Generator, *, frozen: bool = False) -> tuple[Tensor, Tensor]:
         """Features [B, F] -> steer [B, S] in [-1, 1] and its log-probability [B]."""
         mean, log_std = self.distribution(features, frozen=frozen)
-        draw = torch.randn(mean.shape, generator=generator)
+        draw = torch.randn(mean.shape, generator=generator).to(mean.device)
         u = torch.addcmul(mean, log_std.exp(), draw)
         gaussian = -(0.5 * draw.square() + log_std).sum(-1) - 0.5 * math.log(2 * math.pi) * u.shape[-1]
         jacobian = 2 * (math.log(2) * u.shape[-1] - (u + F.softplus(-2 * u)).sum(-1))  # log(1 - tanh(u)^2), summed
@@ -90,6 +90,10 @@ class Temperature:
     def load(self, state: dict[str, Tensor]) -> None:
         self._log.copy_(state["log"])
         self._adam.load(state)
+
+    def to(self, device: torch.device) -> None:
+        self._log = self._log.to(device)
+        self._adam.to(self._log)
 
 
 def critic(inputs: int, config: MethodConfig, generator: torch.Generator) -> Ensemble:

@@ -55,17 +55,10 @@ class SingleCritic(ABC):
 
     # --- what it shares -----------------------------------------------------------------------------------------------
 
-    def update(self, batch: Batch) -> dict[str, Tensor]:
-        """One gradient step of every part; scalars for the log."""
-        td_loss, q = self._learn_critic(batch)
-        actor_value, entropy = self._improve_actor(batch)
-        return {
-            "td_loss": td_loss,
-            "q": q,
-            "actor_value": actor_value,
-            "entropy": entropy,
-            "temperature": self._temperature.value[0],
-        }
+    def update(self, batch: Batch, *, actor: bool = True) -> dict[str, Tensor]:
+        """One gradient step of every part, of the critics alone if not `actor`; scalars for the log."""
+        log = self._learn_critic(batch)
+        return log | self._improve_actor(batch) if actor else log
 
     def modules(self) -> dict[str, Part]:
         """The parts whose state a checkpoint holds."""
@@ -76,7 +69,7 @@ class SingleCritic(ABC):
             "temperature": self._temperature,
         }
 
-    def _learn_critic(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _learn_critic(self, batch: Batch) -> dict[str, Tensor]:
         with torch.no_grad():
             steer, log_prob = self.actor.sample(self.sees(batch, following=True), self._generator, frozen=True)
             judged = self.would(batch, steer, following=True)
@@ -88,12 +81,16 @@ class SingleCritic(ABC):
         loss = regression(q, y)
         self._critic.step(loss)
         self._target.follow()
-        return loss.detach(), q.detach().mean()
+        return {"td_loss": loss.detach(), "q": q.detach().mean()}
 
-    def _improve_actor(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _improve_actor(self, batch: Batch) -> dict[str, Tensor]:
         steer, log_prob = self.actor.sample(self.sees(batch, following=False), self._generator)
         judged = self.would(batch, steer, following=False)
         value = reduce(self._critic(torch.cat([batch.features, judged], 1), frozen=True), self._config)
         self.actor.network.step((self._temperature.value * log_prob - value).mean())
         self._temperature.step(log_prob.detach())
-        return value.detach().mean(), -log_prob.detach().mean()
+        return {
+            "actor_value": value.detach().mean(),
+            "entropy": -log_prob.detach().mean(),
+            "temperature": self._temperature.value[0],
+        }

@@ -30,6 +30,13 @@ class LatentDecoder(Decoder, Protocol):
         ...
 
 
+@runtime_checkable
+class Movable(Protocol):
+    """A decoder that computes where it is told to."""
+
+    def to(self, device: torch.device) -> None: ...
+
+
 class Steering:
     """Decode and refine: a = pi_dp(s, w) + alpha a_res (USR eq. 3 and 4), chunks flat and normalised."""
 
@@ -40,6 +47,13 @@ class Steering:
         self._residual_map = torch.from_numpy(layout.residual_map / layout.action_half)
         self._mid = torch.from_numpy(layout.action_mid)
         self._half = torch.from_numpy(layout.action_half)
+
+    def to(self, device: torch.device) -> None:
+        """The maps, and the decoder if there is anything in it to move."""
+        for name in ("_noise_map", "_residual_map", "_mid", "_half"):
+            setattr(self, name, getattr(self, name).to(device))
+        if isinstance(self._decoder, Movable):
+            self._decoder.to(device)
 
     def decode(self, features: Tensor, noise_steer: Tensor) -> Tensor:
         """Features [B, F], noise part of the steer [B, N] -> chunks [B, T*A]."""
@@ -61,7 +75,7 @@ class Steering:
         """Features [B, F] -> what the base policy does there by its own noise w ~ N(0, I) [B, T*A]."""
         shape = self.layout.spec.noise_shape
         noise = torch.randn(len(features), *shape, generator=generator) if shape else torch.zeros(len(features))
-        return (self._decoder.decode(features, noise).flatten(1) - self._mid) / self._half
+        return (self._decoder.decode(features, noise.to(features.device)).flatten(1) - self._mid) / self._half
 
     def feature_shift(self, z: Tensor, shifted: Tensor) -> Tensor:
         """How far the decoder's condition g(z) [B, C] moves from latent z [B, Z] to another: L2 norms [B]."""
@@ -75,7 +89,7 @@ class Steering:
     def draw_noise(self, size: int, generator: torch.Generator) -> Tensor:
         """Noise steer [size, N] for distillation: w / b_W of w ~ N(0, I) clipped to the actor's range [-b_W, b_W]."""
         draw = torch.randn(size, self.layout.noise_size, generator=generator)
-        return draw.clamp_(-self._bound, self._bound).div_(self._bound)
+        return draw.clamp_(-self._bound, self._bound).div_(self._bound).to(self._mid.device)
 
     def alias(self, batch: Batch, draw: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Noise steer [B, N] and the chunk [B, T*A] it decodes to at the batch's states: from the pool, or afresh."""

@@ -29,6 +29,14 @@ class TorchFlow:
         self._from_x, from_time, self._from_c = first.split([size, TIME_FEATURES, len(first) - size - TIME_FEATURES])
         self._time = torch.from_numpy(time_features(flow_times(self._steps))) @ from_time + bias
 
+    def to(self, device: torch.device) -> None:
+        """Compute there from now on."""
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                setattr(self, name, value.to(device))
+            elif isinstance(value, list):
+                setattr(self, name, [(weight.to(device), bias.to(device)) for weight, bias in value])
+
     @classmethod
     def from_policy(cls, policy: FlowPolicy) -> TorchFlow:
         """Shares the weights of `policy`."""

@@ -242,6 +242,12 @@ def test_clear_names_the_cause_and_lands_in_paused(page: Page, port: ScriptedPor
     assert page.locator(".cause").count() == 0
 
 
+def test_the_utd_stands_beside_its_reason(page: Page) -> None:
+    page.wait_for_function("document.querySelector('#utd').textContent.startsWith('4.96 of 5')")
+    assert page.inner_text("#utd-reason").startswith("updates take 36 ms each and 18 are owed")
+    assert str(page.get_attribute("#utd-reason", "title")).endswith("(27.8 updates/s)")
+
+
 def test_a_correction_names_its_revision_and_moves_the_curve(page: Page, port: ScriptedPort) -> None:
     before = page.inner_text("#success")
     first = page.locator(".episode").first

@@ -132,6 +132,27 @@ def test_a_restored_learner_goes_on_bit_for_bit(method: str, pool: int) -> None:
     assert same(weights(whole), weights(resumed))
 
 
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_a_delayed_actor_is_updated_at_every_nth_update_also_across_a_restart(method: str) -> None:
+    whole, broken, resumed = (learner(method, actor_delay=3, utd=0.01, warmup_episodes=0) for _ in range(3))
+    for subject in (whole, broken, resumed):
+        feed(subject, 1, 2)
+    before, changed = weights(whole), []
+    for _ in range(7):
+        whole.learn(1)
+        assert ("actor_value" in whole.losses) == (whole.updates % 3 == 0)
+        after = weights(whole)
+        moved = {name.split(".")[0] for name in after if not np.array_equal(before[name], after[name])}
+        assert moved & {"critic", "environment", "action"}
+        changed.append(bool(moved & {"actor", "temperature", "multiplier"}))
+        before = after
+    assert changed == [update % 3 == 0 for update in range(1, 8)]
+    broken.learn(4)
+    resumed.restore(weights(broken), broken.state()[1])
+    resumed.learn(3)
+    assert same(weights(whole), weights(resumed))
+
+
 def test_labels_change_what_is_learnt() -> None:
     first, second = learner(), learner()
     feed(first, 1, 3)

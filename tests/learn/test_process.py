@@ -151,6 +151,45 @@ def test_in_order_every_labelled_episode_makes_a_version(run: RunDirectory) -> N
     assert status(run)["version"] == 4
 
 
+def test_the_status_says_why_the_utd_is_what_it_is(run: RunDirectory) -> None:
+    fill(run, 4)
+    with service(run) as learner:
+        assert status(run)["updates_per_second"] is None
+        learner.step()
+        assert status(run)["utd_reason"] == f"warm-up: 1 of {WARMUP} episodes, nothing is learnt before them"
+        said: list[str] = []
+        report = learner._report
+
+        def listen(watermark: int, running_s: float = 0.0) -> None:
+            report(watermark, running_s)
+            said.append(status(run)["utd_reason"])
+
+        learner._report = listen  # type: ignore[method-assign]
+        stopping = threading.Event()
+        stopping.set()
+        learner.step()
+        assert status(run)["utd_reason"] == said[-1] == "waiting for episodes: all owed updates are done"
+        assert status(run)["updates_per_second"] > 0
+        learner.step(stopping)  # episode 3 is taken and not worked off; 4 waits
+        learner._report(0)
+        owed = CHUNKS * UTD
+        assert f"ms each and {owed} are owed, while 1 labelled episode waits: the robot brings chunks" in said[-1]
+        learner.learner.learn(owed)
+        learner._waiting = 0
+        learner.step(stopping)
+        learner._report(0)
+        assert f"ms each and {owed} are owed: the newest episodes are being worked off" in said[-1]
+
+
+def test_without_an_episode_to_learn_from_the_status_says_so(run: RunDirectory) -> None:
+    for episode in range(1, WARMUP + 1):
+        record(run, episode, features=np.full(FlowPolicy.load(run.policy).spec.features, np.nan, np.float32))
+        label(run, episode)
+    with service(run, ordered=False) as learner:
+        learner.step()
+    assert "none of those so far can be learnt from" in status(run)["utd_reason"]
+
+
 def test_otherwise_what_is_there_is_taken_together(run: RunDirectory) -> None:
     fill(run, 4)
     with service(run, ordered=False) as learner:
@@ -312,6 +351,22 @@ def test_a_run_stays_with_the_matrix_products_that_it_took(tmp_path: Path, polic
     run.compute_json.write_text("{cut sho")
     with service(run) as learner:
         assert learner.learner.matmul in ("default", "onednn")
+
+
+def test_a_precision_in_the_task_file_reaches_the_updates(tmp_path: Path, policy: Path) -> None:
+    weights_of = {}
+    for precision in ("fp32", "bf16"):
+        run = make_run(tmp_path / precision, policy, hidden=64)
+        task = yaml.safe_load(run.task_yaml.read_text())
+        run.task_yaml.write_text(yaml.safe_dump(task | {"compute": {"matmul": "default", "precision": precision}}))
+        fill(run, 3)
+        with service(run, ordered=False) as learner:
+            learner.step()
+        weights_of[precision] = weights(run, 3)
+    assert not same(weights_of["fp32"], weights_of["bf16"])
+    assert all(
+        np.allclose(weights_of["fp32"][name], weights_of["bf16"][name], atol=0.05) for name in weights_of["fp32"]
+    )
 
 
 def test_a_kill_costs_nothing_and_a_signal_ends_it_in_order(tmp_path: Path, policy: Path) -> None:

@@ -67,5 +67,5 @@ def test_the_actor_climbs_the_critic(method: str) -> None:
     subject = learner(method, initial_temperature=1e-4, target_entropy=-100.0, actor_learning_rate=3e-3, tau=1e-6)
     half: Any = subject._method
     batch = subject.replay.sample(32, torch.Generator().manual_seed(2))
-    values = [float(half._improve_actor(batch)[0]) for _ in range(60)]
+    values = [float(half._improve_actor(batch)["actor_value"]) for _ in range(60)]
     assert sum(values[-10:]) > sum(values[:10]) + 1e-3

@@ -36,3 +36,12 @@ def test_no_gradient_passes_and_the_noise_is_only_read(policy: FlowPolicy) -> No
     chunks = TorchFlow.from_policy(policy).decode(torch.zeros(4, policy.spec.features), noise)
     assert not chunks.requires_grad
     assert torch.equal(noise, kept)
+
+
+def test_it_moves_whole(policy: FlowPolicy) -> None:
+    decoder, meta = TorchFlow.from_policy(policy), torch.device("meta")
+    decoder.to(meta)
+    features = torch.zeros(3, policy.spec.features, device=meta)
+    chunks = decoder.decode(features, torch.zeros(3, *policy.spec.noise_shape, device=meta))
+    assert chunks.device == meta
+    assert decoder.reconstruct(torch.zeros(3, policy.spec.latent or 0, device=meta)).device == meta

@@ -27,6 +27,8 @@ export interface Learner {
   version: number;
   utd_wanted: number;
   utd_reached: number | null;
+  utd_reason?: string;
+  updates_per_second?: number | null;
   losses: Record<string, number | null>;
   label_watermark: number;
 }

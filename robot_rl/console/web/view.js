@@ -144,6 +144,10 @@ export function showNumbers(snapshot, safety) {
   write('learner-state', learner === null ? 'not running' : learner.alive ? 'learning' : 'does not answer');
   write('updates', learner === null ? '–' : learner.updates.toLocaleString('en'));
   write('utd', learner === null ? '–' : `${number(learner.utd_reached)} of ${number(learner.utd_wanted)}`);
+  const reason = learner?.utd_reason ?? '';
+  const rate = learner?.updates_per_second;
+  write('utd-reason', reason);
+  part('utd-reason').title = rate ? `${reason} (${number(rate)} updates/s)` : reason;
   const losses = Object.entries(learner?.losses ?? {}).slice(0, 3);
   const lines = losses.flatMap(([name, value]) => [make('dt', '', name.replaceAll('_', ' ')), make('dd', '', number(value))]);
   part('losses').replaceChildren(...lines);
