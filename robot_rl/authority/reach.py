@@ -47,7 +47,7 @@ class Reach:
     per_dimension: Array
     """[S, A] half the difference between the two ends of one steer entry, the others 0: RMS over states."""
     most: Array
-    """[A, 2] the largest displacements reached in - and in +, as sizes: means over states."""
+    """[A, 2] the largest displacements reached in - and in +, as sizes: RMS over states."""
 
 
 def measure_reach(
@@ -68,7 +68,7 @@ def measure_reach(
             single = interface.within(sign * np.tile(np.eye(size, dtype=np.float32), (n, 1)))
             ends.append(movement(torch.from_numpy(single), np.repeat(np.arange(n), size)).numpy().reshape(n, size, -1))
     half = (ends[0] - ends[1]) / 2
-    return Reach(_rms(fresh), np.sqrt(np.square(half).mean(0)), _most(interface, movement, n, rng, steps))
+    return Reach(_rms(fresh), _rms(half), _most(interface, movement, n, rng, steps))
 
 
 class _Movement:
@@ -140,11 +140,10 @@ def _most(interface: Interface, movement: _Movement, n: int, rng: np.random.Gene
         fall.step()
         with torch.no_grad():
             steer.copy_(torch.from_numpy(interface.within(steer.detach().numpy())))
-    found: Array = best.view(n, space.size, 2, STARTS).amax(3).mean(0).numpy() + exact
-    return found
+    return _rms(best.view(n, space.size, 2, STARTS).amax(3).numpy() + exact)
 
 
 def _rms(values: Array) -> Array:
-    """[n, A] -> [A]."""
+    """[n, ...] -> [...]."""
     root: Array = np.sqrt(np.square(values).mean(0))
     return root

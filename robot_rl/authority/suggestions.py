@@ -136,7 +136,7 @@ def _residual_scale(method: str, config: MethodConfig, spec: PolicySpec, scale: 
         tuple(float(f"{value:.2g}") for value in alpha),
         config.residual_scale,
         (shown[0], shown[1]),
-        f"near the action scale of demonstrations (Policy Decorator), {_bounds(scale, spec.action_space)} a step: {why}",
+        f"near the demonstrated action scale (Policy Decorator), {_bounds(scale, spec.action_space)} a step: {why}",
     )
 
 

@@ -25,6 +25,7 @@ from robot_rl.compositions.results import Rate, write_json_results
 from robot_rl.compositions.terminal import progress_bar
 from robot_rl.config import TaskConfig, load_task, task_path
 from robot_rl.errors import ConfigError
+from robot_rl.policy.cloning import one_thread
 from robot_rl.policy.flow import FlowPolicy
 from robot_rl.policy.torch_flow import TorchFlow
 from robot_rl.types import Context
@@ -62,7 +63,7 @@ def report_authority(task_name: str, effort: Effort, seed: int, out: Path | None
     demonstrations = record_demonstrations(task, effort.demonstrations, seed, console)
     interfaces = interfaces_of(task, policy.spec)
     decoder = TorchFlow.from_policy(policy)
-    with progress_bar(console) as bar:
+    with one_thread(seed), progress_bar(console) as bar:
         trials = _Trials(task, policy, effort, seed, bar)
         base, contexts, chunks = _base(trials, guide, faultless)
         row = bar.add_task("reach", total=len(interfaces), note="")

@@ -175,8 +175,8 @@ def draw_authority(found: Authority, path: Path) -> None:
     ceilings.set(xlim=(-0.03, 1.03), xlabel="success")
     figure.legend(loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     panels[0].set_yticks(rows, [f"{i.name}\n{', '.join(i.methods) or 'to compare'}" for i in found.interfaces])
-    panels[0].tick_params(axis="y", labelsize=8, length=0)
     for panel in panels:
+        panel.tick_params(axis="y", labelsize=8, length=0)
         panel.spines[["top", "right", "left"]].set_visible(False)
     figure.suptitle(f"{found.task.title}: reach (bar: at most, line: fresh actor) and what could be done with it")
     figure.savefig(path)
