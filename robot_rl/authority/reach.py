@@ -4,12 +4,14 @@ A displacement is what the steer adds to the chunk that steer 0 gives at the sam
 over the chunk's T steps: positions in mm and rotations in degrees, summed; absolute entries (the gripper) in mm,
 averaged. It is taken before the robot clips to the action space, so that a residual's reach is its bound.
 
-The largest displacements are found by projected gradient ascent through the decoder (Adam, several starts); the
-residual's share is linear and exact. They are what was reached: never more than there is, for a search may miss some.
+The largest displacements are found by projected gradient ascent through the decoder from several starts: by Adam in a
+box, whose best points tend to be corners; along the gradient itself in a ball. The residual's share is linear and
+exact. They are what was reached: never more than there is, for a search may miss some.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -23,7 +25,7 @@ from robot_rl.types import Array, Context
 
 ASCENT_STEPS = 40
 ASCENT_RATE = 0.15
-"""Of Adam, in units of the box; it falls to a tenth."""
+"""Of a step, in units of the box or of the ball's radius; it falls to a tenth."""
 STARTS = 4
 """Per state and direction: steer 0 and random ones."""
 DRAWS = 16
@@ -125,8 +127,9 @@ def _most(interface: Interface, movement: _Movement, n: int, rng: np.random.Gene
     begin[::STARTS] = 0
     begin[:, interface.parts[1]] = 0
     steer = torch.from_numpy(interface.within(begin)).requires_grad_()
-    adam = torch.optim.Adam([steer], lr=ASCENT_RATE)
-    fall = torch.optim.lr_scheduler.ExponentialLR(adam, 0.1 ** (1 / max(steps, 1)))
+    in_ball = math.isfinite(interface.radius)
+    ascent = (torch.optim.SGD if in_ball else torch.optim.Adam)([steer], lr=ASCENT_RATE)
+    fall = torch.optim.lr_scheduler.ExponentialLR(ascent, 0.1 ** (1 / max(steps, 1)))
     best = torch.zeros(len(states))  # steer 0 moves nothing
     for step in range(steps + 1):
         reached = (movement(steer, states) * towards).sum(1)
@@ -135,8 +138,10 @@ def _most(interface: Interface, movement: _Movement, n: int, rng: np.random.Gene
             break
         (gradient,) = torch.autograd.grad(-reached.sum(), [steer])
         gradient[:, interface.parts[1]] = 0
+        if in_ball:  # Adam's steps are as long in every entry, which is another direction than the steepest
+            gradient *= interface.radius / gradient.norm(dim=1, keepdim=True).clamp(min=1e-30)
         steer.grad = gradient
-        adam.step()
+        ascent.step()
         fall.step()
         with torch.no_grad():
             steer.copy_(torch.from_numpy(interface.within(steer.detach().numpy())))
