@@ -27,6 +27,8 @@ from sim_twin.expert import Expert
 from sim_twin.lid_opening import LidOpeningTwin
 
 ORACLES = ("base", "ear", "ear_height", "ear_residual")
+FINGERTIP_M = 0.008
+"""m: how far the fingertips reach beyond the TCP."""
 WHOLE_EARS = {"left": ("right",), "right": ("left",), "none": ("left", "right")}
 """Broken ear -> those by which the lid can be opened."""
 
@@ -59,16 +61,23 @@ class LidOpeningGuide:
             expert.act(observation)
 
     def judge(self, observation: Observation, chunks: Array) -> Mapping[str, Array]:
-        """`height_off_mm`, `way_off_mm`: how far above or below, and how far off in all directions, the expert's way to
-        the nearer whole ear a chunk leads; means over its steps.
+        """`height_off_mm`, `side_off_mm`: how far above or below, and beside, the way in below the nearer whole ear the
+        fingertips come to the ear's front (or to the chunk's end). {} unless most of the chunks go in there.
         """
-        ways = np.cumsum(chunks[:, None, :, :3], 2)  # [n, 1, T, 3]
-        apart = 1000 * (ways - np.cumsum(self.plan(observation, chunks.shape[1])[:, :, :3], 1))  # [n, P, T, 3] mm
-        distance = np.linalg.norm(apart, axis=3).mean(2)
-        nearer = distance.argmin(1)
-        height = np.abs(apart[..., 2]).mean(2)
-        rows = np.arange(len(chunks))
-        return {"height_off_mm": height[rows, nearer], "way_off_mm": distance[rows, nearer]}
+        tcp = observation.tcp_pose[:3]
+        path = tcp + np.cumsum(chunks[:, :, :3], 1)  # [n, T, 3] m
+        rows, off = np.arange(len(chunks)), []
+        for expert in self._experts:
+            slot, forward, leftward = expert.slot(observation)
+            there = (path - slot) @ forward >= -FINGERTIP_M
+            if (tcp - slot) @ forward >= -FINGERTIP_M or there.any(1).mean() <= 0.5:
+                return {}
+            step = np.where(there.any(1), there.argmax(1), path.shape[1] - 1)
+            away = path[rows, step] - slot
+            off.append([np.abs(away[:, 2]), np.abs(away @ leftward)])
+        height, side = 1000 * np.array(off).transpose(1, 0, 2)  # [P, n] mm each
+        nearer = side.argmin(0)
+        return {"height_off_mm": height[nearer, rows], "side_off_mm": side[nearer, rows]}
 
     def _instruct(self) -> list[Expert]:
         scene, start = self.twin.scene, self.twin.start

@@ -5,9 +5,9 @@ the one whose way is nearest to one of them, in the squares of the distances (m)
 leads counts, and the way there. Noise and latents are searched (the cross-entropy method: K candidates, the best of
 them say where the next K are drawn); the residual that fits best is solved for, by projected gradients.
 
-Where the base policy's own noise stays random, there are two oracles. One sees the draw before it chooses: no choice
-within the interface can do better. The other is `blind`, as a learnt actor is: it chooses what is best on average over
-draws, and then the base draws.
+Where the base policy's own noise stays random, there are two oracles. One sees the draw before it chooses, which no
+actor does. The other is `blind`, as a learnt actor is: it chooses what is best on average over draws, and then the base
+draws. Both look no further than their chunk: what they reach is possible, and more may be.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from robot_rl.authority.interface import Interface, axis_names, display_units, is_displacement
@@ -20,12 +21,23 @@ from robot_rl.types import PolicySpec
 
 @dataclass(frozen=True)
 class Ceiling:
-    """Success of an interface's oracle."""
+    """Success of an interface's oracles.
+
+    They are greedy, chunk by chunk, so that either may be the better one: what is best on average over the base's draws
+    can push it towards the right way early. The ceiling is what is known to be possible: the better of the two.
+    """
 
     sees: Rate
-    """It sees what the base's own noise is, where that stays random, before it chooses."""
+    """Sees what the base's own noise is, where that stays random, before it chooses."""
     blind: Rate | None
-    """It chooses before the base draws, as a learnt actor does; None where the base draws nothing."""
+    """Chooses before the base draws, as a learnt actor does; None where the base draws nothing."""
+
+    @property
+    def best(self) -> tuple[str, Rate]:
+        """Name of the better oracle, and what it reaches."""
+        if self.blind is not None and self.blind.rate > self.sees.rate:
+            return "blind", self.blind
+        return "sees", self.sees
 
 
 @dataclass(frozen=True)
@@ -61,17 +73,20 @@ def show_authority(found: Authority, console: Console) -> None:
     console.print(table)
 
     table = Table(
-        "interface", "methods", "ceiling", "ceiling, blind to the base's noise",
+        "interface", "methods", "sees the base's draw", "blind to it",
         title="success of a controller that knows the answer, 95 % Wilson interval",
-        caption="blind: it chooses before the base draws its noise, as a learnt actor does",
+        caption="bold: the ceiling; blind: it chooses before the base draws its noise, as a learnt actor does",
     )  # fmt: skip
     for interface in found.interfaces:
         ceiling = found.ceilings[interface.name]
-        blind = "" if ceiling.blind is None else str(ceiling.blind)
-        table.add_row(interface.name, ", ".join(interface.methods), str(ceiling.sees), blind)
+        rates = {"sees": ceiling.sees, "blind": ceiling.blind}
+        cells = ["" if rate is None else escape(str(rate)) for rate in rates.values()]
+        best = list(rates).index(ceiling.best[0])
+        cells[best] = f"[bold]{cells[best]}[/bold]"
+        table.add_row(interface.name, ", ".join(interface.methods), *cells)
     table.add_section()
     for name, rate in found.base.items():
-        table.add_row(f"frozen policy {name.replace('_', ' ')}", "", str(rate), "")
+        table.add_row(f"frozen policy {name.replace('_', ' ')}", "", escape(str(rate)), "")
     console.print(table)
 
     table = Table("setting", "methods", "start with", "now", "because", title="where to start")
@@ -102,10 +117,11 @@ def to_json(found: Authority) -> dict[str, Any]:
                 for axis, (low, high) in zip(axes, reach.most, strict=True)
             },
             "per_dimension": reach.per_dimension.astype(np.float64).round(3).tolist(),
-            "ceiling": _rate_json(ceiling.sees),
+            "ceiling": {"oracle": ceiling.best[0], **_rate_json(ceiling.best[1])},
+            "oracles": {"sees": _rate_json(ceiling.sees)},
         }
         if ceiling.blind is not None:
-            entry["ceiling_blind"] = _rate_json(ceiling.blind)
+            entry["oracles"]["blind"] = _rate_json(ceiling.blind)
         interfaces.append(entry)
     return {
         "task": found.task.name,
@@ -170,8 +186,8 @@ def draw_authority(found: Authority, path: Path) -> None:
     for name, style in (("with_fault_random_noise", "--"), ("without_fault_random_noise", ":")):
         label = f"frozen policy, {name.removesuffix('_random_noise').replace('_', ' ')}"
         ceilings.axvline(found.base[name].rate, color=GREY, ls=style, lw=1.5, label=label)
-    ceilings.plot([], [], "D-", color=BLUE, label="oracle")
-    ceilings.plot([], [], "D-", color=AMBER, label="oracle, blind to the base's noise")
+    ceilings.plot([], [], "D-", color=BLUE, label="oracle that sees the base's noise")
+    ceilings.plot([], [], "D-", color=AMBER, label="oracle that is blind to it")
     ceilings.set(xlim=(-0.03, 1.03), xlabel="success")
     figure.legend(loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     panels[0].set_yticks(rows, [f"{i.name}\n{', '.join(i.methods) or 'to compare'}" for i in found.interfaces])

@@ -128,6 +128,6 @@ def test_a_run_is_checked_by_command_and_not_changed(tmp_path: Path) -> None:
     assert figures["updates"] > 0
     for name in ("within_steers_actions", "within_actions_height_off_mm", "executed_steers_actions"):
         assert -1 <= figures["correlations"][name]["spearman"] <= 1
-    assert figures["correlations"]["within_steers_way_off_mm"]["n"] == figures["chunks"]
+    assert 0 < figures["correlations"]["within_steers_side_off_mm"]["n"] < figures["chunks"]
     after = {path: path.read_bytes() for path in before}
     assert after == before

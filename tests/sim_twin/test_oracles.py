@@ -109,14 +109,36 @@ def test_planning_does_not_move_the_expert_on(guide: Guide) -> None:
     assert np.array_equal(guide.plan(observation, 30), first)
 
 
-def test_a_chunk_on_the_way_is_judged_better_than_one_above_it(guide: Guide) -> None:
+def test_chunks_are_judged_by_where_they_go_in(guide: Guide) -> None:
+    """The expert's own way to the ear is right; 1 mm a step higher or to the side is off by as many as there are."""
     guide.reset(Split.SELECT, 0, 0)
     observation = guide.twin.observe()
-    chunks = np.repeat(guide.plan(observation, 8)[:1], 2, 0)
-    chunks[1, :, 2] += 0.001
-    judged = guide.judge(observation, chunks)
-    for name in ("height_off_mm", "way_off_mm"):
-        assert judged[name] == pytest.approx([0.0, 4.5], abs=1e-6)  # the mean of 1 to 8 mm
+    chunks = np.repeat(guide.plan(observation, 40)[:1], 3, 0)
+    right = guide.judge(observation, chunks)
+    assert right["height_off_mm"] == pytest.approx(np.zeros(3), abs=0.5)
+    assert right["side_off_mm"] == pytest.approx(np.zeros(3), abs=0.5)
+    chunks[1, :5, 2] += 0.001
+    chunks[2, :5, :2] += 0.001 * np.array([-1, 1]) / np.sqrt(2)
+    moved = guide.judge(observation, chunks)
+    assert moved["height_off_mm"] == pytest.approx([0, 5, 0], abs=0.5)
+    assert moved["side_off_mm"][1] == pytest.approx(0.0, abs=0.5)
+    assert moved["side_off_mm"][2] > 2
+
+
+def test_a_chunk_is_not_judged_once_the_finger_is_in(guide: Guide, strict: TaskConfig) -> None:
+    guide.reset(Split.SELECT, 0, 0)
+    for _ in range(strict.max_steps):
+        guide.follow(guide.twin.observe())
+        guide.twin.apply(guide.plan(guide.twin.observe(), 1)[0, 0])
+        if guide.twin.truth().success:
+            break
+    assert guide.twin.truth().success
+    assert guide.judge(guide.twin.observe(), guide.plan(guide.twin.observe(), 8)) == {}
+
+
+def test_a_chunk_that_does_not_come_to_the_ear_is_not_judged(guide: Guide) -> None:
+    guide.reset(Split.SELECT, 0, 0)
+    assert guide.judge(guide.twin.observe(), np.zeros((3, 8, 4))) == {}
 
 
 def test_what_is_no_guide_is_refused(strict: TaskConfig, policy: FlowPolicy) -> None:
