@@ -116,10 +116,10 @@ def interface_of(spec: PolicySpec, config: MethodConfig, kind: str = "squashed")
             parts.append(f"noise shift {config.noise_layout}{rank}, δ {config.trust_region:g}")
         else:
             parts.append(f"noise {config.noise_layout}{rank} ±{config.noise_bound:g}")
+    shape = config.residual_layout.replace("_", " ")
     if kind == "chunk":
-        parts.append(f"whole chunk {config.residual_layout}")
+        parts.append(f"whole chunk {shape}")
     elif layout.residual_size:
-        shape = config.residual_layout.replace("_", " ")
         if config.residual_scale == "full":
             parts.append(f"residual {shape} unbounded")
         else:

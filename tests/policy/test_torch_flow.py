@@ -36,3 +36,17 @@ def test_no_gradient_passes_and_the_noise_is_only_read(policy: FlowPolicy) -> No
     chunks = TorchFlow.from_policy(policy).decode(torch.zeros(4, policy.spec.features), noise)
     assert not chunks.requires_grad
     assert torch.equal(noise, kept)
+
+
+def test_a_traced_chunk_is_the_decoded_one_and_says_how_noise_and_latent_move_it(policy: FlowPolicy) -> None:
+    decoder = TorchFlow.from_policy(policy)
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(3, policy.spec.features, generator=generator)
+    noise = torch.randn(3, *policy.spec.noise_shape, generator=generator).requires_grad_()
+    latent = torch.randn(3, policy.spec.latent or 0, generator=generator).requires_grad_()
+    traced = decoder.trace(features, noise, latent)
+    decoded = decoder.decode(features, noise, latent)
+    assert torch.equal(traced, decoded)
+    assert not decoded.requires_grad
+    for gradient in torch.autograd.grad(traced.sum(), [noise, latent]):
+        assert gradient.abs().sum() > 0
