@@ -24,7 +24,8 @@ from robot_rl.types import Array, Context, Observation
 
 CANDIDATES = 64
 """K."""
-ROUNDS = 4
+ROUNDS = 8
+"""With 4, untied noise (32 dimensions) still gains: 43 against 50 of 60 on the strict task; tied noise does not."""
 ELITES = 8
 BLIND_DRAWS = 12
 """Base noises that a blind oracle averages over; it then has K / 4 candidates a round."""
