@@ -104,11 +104,10 @@ def test_a_steer_lies_in_its_box_and_ball(method: str) -> None:
 
 
 def test_it_takes_the_nearer_of_two_ways() -> None:
-    near, far = np.tile([0.0005, 0, 0, 0.04], (T, 1)), np.tile([-0.009, 0, 0, 0.04], (T, 1))
-    of = interface("policy-decorator", residual_layout="constant", residual_scale=(0.0005, 0.0, 0.0, 0.0))
+    near, far = np.tile([0.002, 0, 0, 0.04], (T, 1)), np.tile([-0.009, 0, 0, 0.04], (T, 1))
+    of = interface("policy-decorator", residual_layout="constant", residual_scale=(0.006,) * 4)
     for ways in ((near, far), (far, near)):
-        chunk = chunk_of(of, *ways)
-        assert distance(chunk, near) < distance(chunk, far)
+        assert distance(chunk_of(of, *ways), near) < 0.002
 
 
 def test_a_blind_oracle_does_not_see_the_noise_that_it_is_executed_with() -> None:
@@ -120,3 +119,12 @@ def test_a_blind_oracle_does_not_see_the_noise_that_it_is_executed_with() -> Non
         for blind in (False, True)
     )
     assert seeing < 0.01 * blind
+
+
+def test_the_base_draws_after_a_blind_oracle_has_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Averaging over a single draw, it would be exactly on the way if that were the one that is executed."""
+    monkeypatch.setattr("robot_rl.authority.oracle.BLIND_DRAWS", 1)
+    of = interface("policy-decorator", residual_layout="per_step", residual_scale=(0.01,) * 4)
+    way = np.tile([0.0, 0, 0, 0.04], (T, 1))
+    assert distance(chunk_of(of, way), way) < 1e-5
+    assert distance(chunk_of(of, way, blind=True), way) > 1e-4
