@@ -1,7 +1,8 @@
 """`python -m benchmarks.oracles`: what can be reached on a task at all, before anything is learnt.
 
 Controllers that know the answer (`sim_twin.oracles`) on the starts that are kept for choosing; learning never sees
-those. A task whose frozen policy could not be steered to success would say nothing about a method.
+those. A task whose frozen policy could not be steered to success would say nothing about a method; what each method
+can hope for is `robot-rl authority`.
 """
 
 from __future__ import annotations
@@ -11,18 +12,16 @@ import json
 import sys
 from collections.abc import Sequence
 
-import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from benchmarks.lid_opening import TASKS
+from robot_rl.authority.ceilings import rollouts
 from robot_rl.compositions.plan import load_policy
 from robot_rl.compositions.results import Rate
 from robot_rl.config import load_task, task_path
-from robot_rl.twins import Split
-from sim_twin.lid_opening import LidOpeningTwin
-from sim_twin.oracles import ORACLES, run_oracle
+from sim_twin.oracles import ORACLES, named_oracle
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,16 +39,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     with Progress(*columns, console=console) as bar:
         for name in tasks:
             task = load_task(name)
-            policy, twin = load_policy(task, task_path(name)), LidOpeningTwin(task)
+            policy = load_policy(task, task_path(name))
             for oracle in oracles:
                 row = bar.add_task(f"{name}: {oracle}", total=arguments.trials)
-                won = 0
-                for trial in range(arguments.trials):
-                    twin.reset(twin.draw(Split.SELECT, arguments.seed, trial))
-                    rng = np.random.default_rng((arguments.seed, trial))
-                    won += run_oracle(oracle, policy, twin, task.method("usr"), task.max_steps, rng)
-                    bar.advance(row)
-                rates[f"{name}_{oracle}"] = Rate(won, arguments.trials)
+                guide, make = named_oracle(oracle, task, policy, task.method("usr"))
+
+                def advance(done: int, row: TaskID = row) -> None:
+                    bar.update(row, completed=done)
+
+                played = rollouts(make, guide, policy, task.max_steps, arguments.trials, arguments.seed, advance)
+                rates[f"{name}_{oracle}"] = Rate(sum(episode.success for episode in played), arguments.trials)
     table = Table("task", *oracles, title=f"success of {arguments.trials} trials, 95 % Wilson interval")
     for name in tasks:
         table.add_row(name, *(str(rates[f"{name}_{oracle}"]) for oracle in oracles))

@@ -93,6 +93,33 @@ def evaluate_run(
 
 
 @app.command()
+def authority(
+    task: Annotated[str, typer.Argument(help="a task's name, or the path of a .yaml file")] = "lid_opening",
+    trials: Annotated[int, typer.Option(help="episodes of each controller that knows the answer", min=1)] = 100,
+    states: Annotated[int, typer.Option(help="states at which the reach is measured", min=1)] = 20,
+    seed: Annotated[int, typer.Option(help="of starts and draws", min=0, max=MAX_SEED)] = 0,
+    out: Annotated[Path | None, typer.Option(help="where the files go  [default: runs/authority-TASK]")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="little of everything: shows that it runs")] = False,
+) -> None:
+    """What each method can hope for before any learning: reach, ceilings, where to start; ends with a line of JSON."""
+    from robot_rl.compositions.authority import Effort, report_authority
+
+    effort = Effort(trials, states)
+    report_authority(task, effort.quick if quick else effort, seed, out, console)
+
+
+@app.command()
+def critics(
+    run: RunOption,
+    episodes: Annotated[int, typer.Option(help="of the newest labelled ones", min=1)] = 40,
+) -> None:
+    """Check a run's two critics against each other and against what the twin knows; ends with a line of JSON."""
+    from robot_rl.compositions.critic_check import check_run
+
+    check_run(run, episodes, console)
+
+
+@app.command()
 def demos(
     task: Annotated[str, typer.Argument(help="a task's name, or the path of a .yaml file")] = "lid_opening",
     out: Annotated[Path, typer.Option(help="file to write (.npz)")] = Path("demos.npz"),

@@ -186,6 +186,8 @@ class TaskConfig(Section):
     """The twin, as "module:factory"."""
     demonstrator: str
     """Who records demonstrations in the twin, as "module:function"."""
+    oracle: str | None = None
+    """Who knows the answer in the twin, as "module:class" (`authority.guide`); None: no authority report."""
     scene: dict[str, Any]
     """The twin's own section."""
     max_steps: int = Field(ge=1)

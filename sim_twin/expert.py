@@ -43,14 +43,20 @@ class Expert:
         delta = self._towards(observation) + self.config.noise_std * self.rng.standard_normal(3)
         return np.concatenate([np.clip(delta, -STEP_M, STEP_M), [self.config.gripper_width]])
 
-    def _towards(self, observation: Observation) -> Array:
+    def slot(self, observation: Observation) -> tuple[Array, Array, Array]:
+        """Where the TCP goes in below its ear's front [3] m, and the directions forward and leftward [3] of the bin."""
         shape = self.scene.bin
         x, y, _, yaw = observation.extra["bin_pose"]
         forward = np.array([np.cos(yaw), np.sin(yaw), 0.0])
         leftward = np.array([-np.sin(yaw), np.cos(yaw), 0.0])
         base = np.array([x, y, self.scene.table_height])
         ear_front = base - (shape.depth / 2 + shape.ear_reach) * forward + self.side * shape.ear_y * leftward
-        slot = ear_front + np.array([0.0, 0.0, shape.slot_height + self.height])
+        return ear_front + np.array([0.0, 0.0, shape.slot_height + self.height]), forward, leftward
+
+    def _towards(self, observation: Observation) -> Array:
+        shape = self.scene.bin
+        slot, forward, leftward = self.slot(observation)
+        base = np.array([*observation.extra["bin_pose"][:2], self.scene.table_height])
         tcp = observation.tcp_pose[:3]
         if self.phase == "align":
             goal = slot - APPROACH_M * forward

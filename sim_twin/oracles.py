@@ -1,117 +1,119 @@
-"""Controllers that know the answer: what each steering interface could reach on this task with this frozen policy.
+"""Who knows the answer to lid opening: the scripted expert, told which ear is whole and the true height error.
 
-They check the task, not a learner. A reference path comes from the scripted expert, told the whole ear and, where an
-oracle may know it, the true height error; the oracle then gets as near to it as its interface lets it:
+`LidOpeningGuide` is what the task files name; `robot_rl.authority.oracle` makes a controller of it for any steering
+interface. Four such controllers check the task itself, not a learner:
 
 - `base`: the frozen policy, w ~ N(0, I);
-- `ear`: of K noises, clipped to [-b_W, b_W], the one whose chunk is nearest to a path to the whole ear;
-- `ear_height`: the same, but the path is at the true height: all that choosing the noise can do;
-- `ear_residual`: the ear by noise, and the rest by one constant residual within alpha per step: what USR can do.
+- `ear`: the noise chosen towards a whole ear, at the height that the robot believes in;
+- `ear_height`: the same at the true height: all that choosing the noise can do;
+- `ear_residual`: noise and residual at the true height: what USR can do.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
 
-from robot_rl.adapters.acting import BaseAdapter
-from robot_rl.adapters.layout import SteeringLayout
-from robot_rl.config import MethodConfig
+from robot_rl.authority.ceilings import Controller, base_controller, oracle_maker
+from robot_rl.authority.interface import interface_of
+from robot_rl.config import MethodConfig, TaskConfig
+from robot_rl.errors import ConfigError, nearest
 from robot_rl.protocols import FrozenPolicy
-from robot_rl.types import Array, Context, Observation
+from robot_rl.types import Array, Observation
 from sim_twin.expert import Expert
-from sim_twin.lid_opening import ACTION_SPACE, LidOpeningTwin
+from sim_twin.lid_opening import LidOpeningTwin
 
-CANDIDATES = 64
-"""K noises that a steering oracle chooses from, per chunk."""
 ORACLES = ("base", "ear", "ear_height", "ear_residual")
+FINGERTIP_M = 0.008
+"""m: how far the fingertips reach beyond the TCP."""
+WHOLE_EARS = {"left": ("right",), "right": ("left",), "none": ("left", "right")}
+"""Broken ear -> those by which the lid can be opened."""
 
 
-class Oracle:
-    """One episode's knowing controller; chunks in SI units."""
+class LidOpeningGuide:
+    """A twin, and one flawless expert for each whole ear; implements `authority.guide.Guide`.
 
-    def __init__(
-        self, name: str, policy: FrozenPolicy, twin: LidOpeningTwin, config: MethodConfig, rng: np.random.Generator
-    ) -> None:
-        self._name, self._policy, self._config, self._rng = name, policy, config, rng
-        self._frozen = BaseAdapter(SteeringLayout.plain(policy.spec))
-        self._layout = SteeringLayout(policy.spec, config)
-        broken = twin.scene.bin.broken_ear
-        ears = {"left": "right", "right": "left", "none": "both"}[broken]
-        flawless = {"height_std": 0.0, "height_bias": 0.0, "noise_std": 0.0}
-        exact = twin.scene.expert.model_copy(update=flawless | {"ears": ears})
-        raised = exact.model_copy(update={"height_bias": twin.start.height_error})
-        self._path = Expert(twin.scene, exact, np.random.default_rng(twin.start.seed))
-        self._true_path = Expert(twin.scene, raised, np.random.default_rng(twin.start.seed))
+    `faultless`: both ears whole and no height error, as where the demonstrations were recorded. Without
+    `knows_height` the experts go where the robot's own calibration says.
+    """
 
-    def chunk(self, observation: Observation) -> Array:
-        """[T, A] for what is seen now."""
-        context = self._policy.encode([observation])
-        if self._name == "base":
-            noise = self._frozen.steer(context, self._rng, explore=True).noise
-            plain: Array = self._policy.decode(context, noise[None])[0]
-            return plain
-        many = Context(
-            features=np.repeat(context.features, CANDIDATES, 0),
-            z=None if context.z is None else np.repeat(context.z, CANDIDATES, 0),
-        )
-        chunks = self._policy.decode(many, self._noise(CANDIDATES)).astype(np.float64)
-        reference = self._plan(self._path, observation)
-        truth = self._plan(self._true_path, observation)
-        wanted = truth if self._name == "ear_height" else reference
-        # Where the chunk leads counts, and the way there: both the end and the middle must fit.
-        ways = np.cumsum(chunks[:, :, :3], axis=1)
-        best = chunks[np.argmin(np.square(ways - np.cumsum(wanted, axis=0)).sum((1, 2)))].copy()
-        if self._name == "ear_residual":
-            bound = np.array(self._config.residual_scale)[:3]
-            best[:, :3] += np.clip((truth - best[:, :3]).mean(0), -bound, bound)
-        within: Array = np.clip(best, ACTION_SPACE.low, ACTION_SPACE.high)
-        return within
+    is_guide = True
 
-    def _noise(self, size: int) -> Array:
-        """[size, T, A] from N(0, I), clipped to the actor's bound."""
-        steer = np.zeros((size, self._layout.size), np.float32)
-        draw = self._rng.standard_normal((size, self._layout.noise_size)) / self._config.noise_bound
-        steer[:, : self._layout.noise_size] = np.clip(draw, -1, 1)
-        noise, _ = self._layout.split(steer)
-        return noise
+    def __init__(self, task: TaskConfig, *, faultless: bool = False, knows_height: bool = True) -> None:
+        self.twin = LidOpeningTwin(task, whole=faultless)
+        self._faultless, self._knows_height = faultless, knows_height
+        self._experts = self._instruct()
+
+    def reset(self, split: int, seed: int, episode: int) -> None:
+        start = self.twin.draw(split, seed, episode)
+        self.twin.reset(replace(start, height_error=0.0) if self._faultless else start)
+        self._experts = self._instruct()
+
+    def plan(self, observation: Observation, horizon: int) -> Array:
+        """[P, T, 4] SI, one for each whole ear: displacements, then the gripper's width."""
+        return np.array([_ahead(expert, observation, horizon) for expert in self._experts])
 
     def follow(self, observation: Observation) -> None:
-        """Once per control step, before it is carried out: the references' phases go by where the arm really is."""
-        self._path.act(observation)
-        self._true_path.act(observation)
+        for expert in self._experts:
+            expert.act(observation)
 
-    def _plan(self, expert: Expert, observation: Observation) -> Array:
-        """[T, 3] m: the expert's displacements from here, if each is carried out."""
-        expert = deepcopy(expert)
-        rows = []
-        seen = observation
-        for _ in range(self._policy.spec.horizon):
-            action = expert.act(seen)
-            rows.append(action[:3])
-            pose = seen.tcp_pose.copy()
-            pose[:3] += action[:3]
-            seen = replace(seen, tcp_pose=pose)
-        return np.array(rows)
+    def judge(self, observation: Observation, chunks: Array) -> Mapping[str, Array]:
+        """`height_off_mm`, `side_off_mm`: how far above or below, and beside, the way in below the nearer whole ear the
+        fingertips come to the ear's front (or to the chunk's end). {} unless most of the chunks go in there.
+        """
+        tcp = observation.tcp_pose[:3]
+        path = tcp + np.cumsum(chunks[:, :, :3], 1)  # [n, T, 3] m
+        rows, off = np.arange(len(chunks)), []
+        for expert in self._experts:
+            slot, forward, leftward = expert.slot(observation)
+            there = (path - slot) @ forward >= -FINGERTIP_M
+            if (tcp - slot) @ forward >= -FINGERTIP_M or there.any(1).mean() <= 0.5:
+                return {}
+            step = np.where(there.any(1), there.argmax(1), path.shape[1] - 1)
+            away = path[rows, step] - slot
+            off.append([np.abs(away[:, 2]), np.abs(away @ leftward)])
+        height, side = 1000 * np.array(off).transpose(1, 0, 2)  # [P, n] mm each
+        nearer = side.argmin(0)
+        return {"height_off_mm": height[nearer, rows], "side_off_mm": side[nearer, rows]}
+
+    def _instruct(self) -> list[Expert]:
+        scene, start = self.twin.scene, self.twin.start
+        told = {
+            "height_std": 0.0,
+            "noise_std": 0.0,
+            "height_bias": start.height_error if self._knows_height else 0.0,
+        }
+        return [
+            Expert(scene, scene.expert.model_copy(update={**told, "ears": ear}), np.random.default_rng(start.seed))
+            for ear in WHOLE_EARS[scene.bin.broken_ear]
+        ]
 
 
-def run_oracle(
-    name: str,
-    policy: FrozenPolicy,
-    twin: LidOpeningTwin,
-    config: MethodConfig,
-    max_steps: int,
-    rng: np.random.Generator,
-) -> bool:
-    """One episode from the twin's present start; whether it succeeded."""
-    oracle = Oracle(name, policy, twin, config, rng)
-    for _ in range(0, max_steps, policy.spec.horizon):
-        for action in oracle.chunk(twin.observe()):
-            oracle.follow(twin.observe())
-            twin.apply(action)
-            truth = twin.truth()
-            if truth.success or truth.failed:
-                return truth.success
-    return False
+def _ahead(expert: Expert, observation: Observation, horizon: int) -> Array:
+    """[T, 4] SI: the expert's actions from here, if each is carried out."""
+    expert = deepcopy(expert)
+    rows = []
+    seen = observation
+    for _ in range(horizon):
+        rows.append(expert.act(seen))
+        pose = seen.tcp_pose.copy()
+        pose[:3] += rows[-1][:3]
+        seen = replace(seen, tcp_pose=pose)
+    return np.array(rows)
+
+
+def named_oracle(
+    name: str, task: TaskConfig, policy: FrozenPolicy, config: MethodConfig
+) -> tuple[LidOpeningGuide, Callable[[np.random.Generator], Controller]]:
+    """One of `ORACLES` with USR's settings, for `authority.ceilings.rollouts`. Raises `ConfigError`."""
+    if name not in ORACLES:
+        raise ConfigError(f"no oracle {name!r}{nearest(name, ORACLES)}")
+    guide = LidOpeningGuide(task, knows_height=name != "ear")
+    if name == "base":
+        return guide, lambda rng: base_controller(policy, rng)
+    noise_only = config.model_copy(update={"residual_layout": "none"})
+    interface = interface_of(policy.spec, config if name == "ear_residual" else noise_only)
+    return guide, oracle_maker(interface, policy, guide)

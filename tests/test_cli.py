@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from robot_rl.methods import METHODS
 from tests.small_task import write_small_task
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", "TERM": "dumb"}
@@ -34,6 +35,9 @@ def robot_rl(*arguments: str, timeout: float = 60) -> subprocess.CompletedProces
         (("run", "lid_opening", "--policy", "tcp://nohost"), "expected tcp://HOST:PORT"),
         (("run", "lid_opening", "--label", "human"), "leave out --no-console"),
         (("run", "lid_opening", "--seed", "99999999999999999999"), "4294967295"),
+        (("authority", "lid_openin"), "did you mean 'lid_opening'"),
+        (("authority", "lid_opening", "--quick", "--out", "/proc/x"), "choose a place that can be written"),
+        (("critics", "no/such/run"), "is not a run"),
         (("demos", "lid_opening", "--out", "demos"), "ends in .npz"),
         (("pretrain", "lid_opening", "--out", "/proc/x/p.safetensors"), "choose a place that can be written"),
     ],
@@ -88,6 +92,31 @@ def test_a_run_and_its_evaluation_leave_table_picture_and_json(tmp_path: Path) -
     more = robot_rl("run", "--resume", str(run), "--episodes", "5", *common)
     assert more.returncode == 0, more.stdout + more.stderr
     assert len([path for path in (run / "episodes").iterdir() if path.name.isdigit()]) == 5
+
+
+@pytest.mark.timeout(180)
+def test_authority_leaves_tables_a_picture_and_json(tmp_path: Path) -> None:
+    out = tmp_path / "authority"
+    done = robot_rl("authority", str(write_small_task(tmp_path)), "--quick", "--out", str(out), timeout=170)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for title in ("how far a chunk can be moved", "a controller that knows the answer", "where to start"):
+        assert title in done.stdout
+    assert (out / "authority.png").read_bytes().startswith(b"\x89PNG")
+    figures = json.loads(done.stdout.strip().splitlines()[-1])
+    assert figures == json.loads((out / "authority.json").read_text())
+    of_method = {method: entry for entry in figures["interfaces"] for method in entry["methods"]}
+    assert sorted(of_method) == sorted(METHODS)
+    residual = of_method["policy-decorator"]
+    assert residual["most"]["z"] == {"minus": 6.0, "plus": 6.0}
+    assert residual["ceiling"]["success"] == max(oracle["success"] for oracle in residual["oracles"].values())
+    assert [list(of_method[method]["oracles"]) for method in ("policy-decorator", "usr")] == [
+        ["sees", "blind"],
+        ["sees"],
+    ]
+    assert figures["frozen_policy"]["without_fault_zero_noise"]["trials"] == 3
+    assert {"noise_bound", "residual_scale", "latent_scale", "residual_horizon", "utd"} == {
+        entry["setting"] for entry in figures["start_with"]
+    }
 
 
 def test_demonstrations_and_cloning_by_command(tmp_path: Path) -> None:

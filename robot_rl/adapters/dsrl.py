@@ -23,7 +23,7 @@ from torch import Tensor
 from robot_rl.config import MethodConfig
 from robot_rl.errors import SpecMismatch
 from robot_rl.learn.method import Part, require_steering
-from robot_rl.learn.networks import Target
+from robot_rl.learn.networks import Ensemble, Target
 from robot_rl.learn.replay import Batch
 from robot_rl.learn.sac import Actor, Temperature, critic, reduce, regression, td_target
 from robot_rl.learn.steering import Steering
@@ -50,6 +50,10 @@ class DSRLNA:
         log = self._learn_action_critic(batch)
         log["distill_loss"] = self._distil(batch)
         return log | self._improve_actor(batch) if actor else log
+
+    def critics(self) -> tuple[Ensemble, Ensemble]:
+        """On steers, and on actions."""
+        return self._noise, self._action
 
     def modules(self) -> dict[str, Part]:
         """The parts whose state a checkpoint holds."""

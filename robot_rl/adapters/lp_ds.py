@@ -97,6 +97,10 @@ class LPDS:
             log["distill_loss"] = self._distil(batch, self._action)
         return log | self._improve_actor(batch) if actor else log
 
+    def critics(self) -> tuple[Ensemble, Ensemble] | None:
+        """On noise, and on actions; with `critic: td` there is no second one."""
+        return None if self._action is None else (self._noise, self._action)
+
     def modules(self) -> dict[str, Part]:
         """The parts whose state a checkpoint holds."""
         parts: dict[str, Part] = {

@@ -118,6 +118,16 @@ class Learner:
         self._demonstration_chunks = 0
 
     @property
+    def method(self) -> Method:
+        """What learns: its parts, for whoever looks into them."""
+        return self._method
+
+    @property
+    def steering(self) -> Steering:
+        """From steers to chunks, by the frozen decoder."""
+        return self._steering
+
+    @property
     def consumed(self) -> list[int]:
         """Episodes taken, in order, those that were refused included."""
         return list(self._consumed)

@@ -54,6 +54,15 @@ class Diagnosing(Protocol):
         ...
 
 
+@runtime_checkable
+class Aliased(Protocol):
+    """A method whose critic on steers is distilled from one on actions: two that ought to agree."""
+
+    def critics(self) -> tuple[Ensemble, Ensemble] | None:
+        """(on features and steer [B, F + S], on features and normalised chunk [B, F + T*A]); None as it is set now."""
+        ...
+
+
 def require_steering(method: str, layout: SteeringLayout, *, noise: bool, residual: bool | None, latent: bool) -> None:
     """Raises `SpecMismatch` when `layout` steers something else than `method` does (None: either way)."""
     for part, wanted, size in (

@@ -9,7 +9,7 @@ import numpy as np
 from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.policy.demonstrations import Demonstrations
 from robot_rl.protocols import FrozenPolicy
-from robot_rl.types import Array, Observation, Source, Transition
+from robot_rl.types import Source, Transition
 
 
 def demonstration_episodes(
@@ -26,7 +26,7 @@ def demonstration_episodes(
     for number, episode in enumerate(np.unique(recorded.episode), start=1):
         steps = np.flatnonzero(recorded.episode == episode)
         begins = steps[::horizon]
-        seen = [_observation(recorded, row) for row in (*begins, steps[-1])]
+        seen = [recorded.observation(row) for row in (*begins, steps[-1])]
         features = policy.encode(seen).features  # [n + 1, F]
         episodes.append(
             [
@@ -54,18 +54,3 @@ def demonstration_episodes(
 def load_prior(path: str, policy: FrozenPolicy, layout: SteeringLayout, gamma: float) -> list[list[Transition]]:
     """The demonstrations in the file `path`. Raises `IntegrityError` when it is none."""
     return demonstration_episodes(Demonstrations.load(Path(path)), policy, layout, gamma)
-
-
-def _observation(recorded: Demonstrations, row: int) -> Observation:
-    """What the expert saw at step `row`; joints were not recorded."""
-    nothing: Array = np.zeros(0)
-    return Observation(
-        seq=int(row),
-        stamps_ns={},
-        q=nothing,
-        dq=nothing,
-        tcp_pose=recorded.tcp_pose[row],
-        gripper_width=float(recorded.gripper_width[row]),
-        wrench=np.zeros(6),
-        extra={"bin_pose": recorded.bin_pose[row]},
-    )

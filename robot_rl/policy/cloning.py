@@ -89,7 +89,7 @@ def clone(
     normal = np.clip((chunks - mid) / half, -1.0, 1.0)
     chunk_mean, chunk_scale = normal.mean(axis=(0, 1)), np.maximum(normal.std(axis=(0, 1)), SMALLEST_CHUNK_SPREAD)
     targets = torch.from_numpy(((normal - chunk_mean) / chunk_scale).reshape(len(chunks), -1))
-    with _one_thread(config.seed):
+    with one_thread(config.seed):
         flow, flow_loss = _train_flow(config, features, targets, progress)
         bottleneck, bottleneck_loss, kl = _train_bottleneck(config, flow, features, targets, progress)
     weights = {"features.mean": mean.astype(np.float32), "features.scale": scale.astype(np.float32)}
@@ -252,7 +252,7 @@ def _write(out: Path, weights: dict[str, Array], config: PolicyConfig, space: Ac
 
 
 @contextmanager
-def _one_thread(seed: int) -> Iterator[None]:
+def one_thread(seed: int) -> Iterator[None]:
     """One torch thread (sums in one order, and no fight for the cores) and a seeded generator; both restored."""
     threads, state = torch.get_num_threads(), torch.get_rng_state()
     torch.set_num_threads(1)

@@ -10,7 +10,7 @@ import numpy as np
 
 from robot_rl.errors import BadAction, BadObservation, IntegrityError
 from robot_rl.policy.features import OBSERVATION, state_features
-from robot_rl.types import Array
+from robot_rl.types import Array, Observation
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,20 @@ class Demonstrations:
         chunks = self.action[np.minimum(index, last[:, None])].astype(np.float32)
         chunks[..., :-1][beyond] = 0.0
         return state_features(self.tcp_pose, self.gripper_width, self.bin_pose), chunks
+
+    def observation(self, row: int) -> Observation:
+        """What the expert saw at step `row`; joints were not recorded."""
+        nothing: Array = np.zeros(0)
+        return Observation(
+            seq=int(row),
+            stamps_ns={},
+            q=nothing,
+            dq=nothing,
+            tcp_pose=self.tcp_pose[row],
+            gripper_width=float(self.gripper_width[row]),
+            wrench=np.zeros(6),
+            extra={"bin_pose": self.bin_pose[row]},
+        )
 
     def save(self, path: Path) -> None:
         """Write a compressed npz."""

@@ -13,7 +13,7 @@ Layers = Sequence[tuple[Tensor, Tensor]]
 
 
 class TorchFlow:
-    """Decodes replayed features; frozen, no gradients."""
+    """Decodes replayed features; frozen: `trace` lets gradients pass to noise and latent, nothing to the weights."""
 
     def __init__(self, policy: FlowPolicy) -> None:
         self.spec = policy.spec
@@ -50,7 +50,11 @@ class TorchFlow:
     @torch.no_grad()
     def decode(self, features: Tensor, noise: Tensor, latent: Tensor | None = None) -> Tensor:
         """Features [B, F], noise [B, T, A], latent [B, Z] or None -> chunks [B, T, A] SI, as `FlowPolicy.decode`."""
-        c = _mlp(self._embed, features) if latent is None else self.reconstruct(latent)
+        return self.trace(features, noise, latent)
+
+    def trace(self, features: Tensor, noise: Tensor, latent: Tensor | None = None) -> Tensor:
+        """As `decode`, differentiable in noise and latent."""
+        c = _mlp(self._embed, features) if latent is None else _mlp(self._reconstruct, latent)
         condition = c @ self._from_c
         x = noise.flatten(1)
         for left, time in zip(range(self._steps, 0, -1), self._time, strict=True):

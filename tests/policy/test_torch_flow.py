@@ -45,3 +45,17 @@ def test_it_moves_whole(policy: FlowPolicy) -> None:
     chunks = decoder.decode(features, torch.zeros(3, *policy.spec.noise_shape, device=meta))
     assert chunks.device == meta
     assert decoder.reconstruct(torch.zeros(3, policy.spec.latent or 0, device=meta)).device == meta
+
+
+def test_a_traced_chunk_is_the_decoded_one_and_says_how_noise_and_latent_move_it(policy: FlowPolicy) -> None:
+    decoder = TorchFlow.from_policy(policy)
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(3, policy.spec.features, generator=generator)
+    noise = torch.randn(3, *policy.spec.noise_shape, generator=generator).requires_grad_()
+    latent = torch.randn(3, policy.spec.latent or 0, generator=generator).requires_grad_()
+    traced = decoder.trace(features, noise, latent)
+    decoded = decoder.decode(features, noise, latent)
+    assert torch.equal(traced, decoded)
+    assert not decoded.requires_grad
+    for gradient in torch.autograd.grad(traced.sum(), [noise, latent]):
+        assert gradient.abs().sum() > 0
