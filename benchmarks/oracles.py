@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             policy = load_policy(task, task_path(name))
             for oracle in oracles:
                 row = bar.add_task(f"{name}: {oracle}", total=arguments.trials)
-                guide, make = named_oracle(oracle, task, policy, task.method("usr"))
+                guide, make = named_oracle(oracle, task, policy)
 
                 def advance(done: int, row: TaskID = row) -> None:
                     bar.update(row, completed=done)

@@ -19,7 +19,7 @@ import numpy as np
 
 from robot_rl.authority.ceilings import Controller, base_controller, oracle_maker
 from robot_rl.authority.interface import interface_of
-from robot_rl.config import MethodConfig, TaskConfig
+from robot_rl.config import TaskConfig
 from robot_rl.errors import ConfigError, nearest
 from robot_rl.protocols import FrozenPolicy
 from robot_rl.types import Array, Observation
@@ -106,14 +106,15 @@ def _ahead(expert: Expert, observation: Observation, horizon: int) -> Array:
 
 
 def named_oracle(
-    name: str, task: TaskConfig, policy: FrozenPolicy, config: MethodConfig
+    name: str, task: TaskConfig, policy: FrozenPolicy
 ) -> tuple[LidOpeningGuide, Callable[[np.random.Generator], Controller]]:
-    """One of `ORACLES` with USR's settings, for `authority.ceilings.rollouts`. Raises `ConfigError`."""
+    """One of `ORACLES`, for `authority.ceilings.rollouts`; with the interface that DSRL-NA has on this task for noise
+    alone, and USR's for noise and residual. Raises `ConfigError`.
+    """
     if name not in ORACLES:
         raise ConfigError(f"no oracle {name!r}{nearest(name, ORACLES)}")
     guide = LidOpeningGuide(task, knows_height=name != "ear")
     if name == "base":
         return guide, lambda rng: base_controller(policy, rng)
-    noise_only = config.model_copy(update={"residual_layout": "none"})
-    interface = interface_of(policy.spec, config if name == "ear_residual" else noise_only)
+    interface = interface_of(policy.spec, task.method("usr" if name == "ear_residual" else "dsrl-na"))
     return guide, oracle_maker(interface, policy, guide)

@@ -10,7 +10,7 @@ from robot_rl.authority.guide import Guide, load_guide
 from robot_rl.authority.interface import interface_of
 from robot_rl.authority.oracle import Oracle
 from robot_rl.compositions.plan import load_policy
-from robot_rl.config import MethodConfig, TaskConfig, method_config, task_path
+from robot_rl.config import TaskConfig, method_config, task_path
 from robot_rl.errors import ConfigError, SpecMismatch
 from robot_rl.policy.flow import FlowPolicy
 from robot_rl.twins import Split
@@ -31,7 +31,7 @@ def guide(strict: TaskConfig) -> Guide:
 
 
 def wins(name: str, policy: FlowPolicy, task: TaskConfig) -> int:
-    guide, make = named_oracle(name, task, policy, task.method("usr"))
+    guide, make = named_oracle(name, task, policy)
     return sum(episode.success for episode in rollouts(make, guide, policy, task.max_steps, EPISODES, 0))
 
 
@@ -54,7 +54,7 @@ def test_an_unbounded_residual_at_each_step_succeeds(policy: FlowPolicy, guide: 
 def test_a_residual_of_no_size_is_the_base(policy: FlowPolicy, guide: Guide, strict: TaskConfig) -> None:
     config = method_config("policy-decorator", residual_layout="constant", residual_scale=(1e-9, 0.0, 0.0, 0.0))
     oracle = oracle_maker(interface_of(policy.spec, config), policy, guide)
-    _, base = named_oracle("base", strict, policy, strict.method("usr"))
+    _, base = named_oracle("base", strict, policy)
     chunks = []
     for make in (oracle, base):
         guide.reset(Split.SELECT, 0, 1)
@@ -65,7 +65,7 @@ def test_a_residual_of_no_size_is_the_base(policy: FlowPolicy, guide: Guide, str
 
 @pytest.mark.parametrize("name", ORACLES)
 def test_a_chunk_is_the_robots(name: str, policy: FlowPolicy, strict: TaskConfig) -> None:
-    guide, make = named_oracle(name, strict, policy, strict.method("usr"))
+    guide, make = named_oracle(name, strict, policy)
     guide.reset(Split.SELECT, 0, 0)
     observation = guide.twin.observe()
     chunk = make(np.random.default_rng(0))(observation, policy.encode([observation]))
@@ -147,4 +147,4 @@ def test_what_is_no_guide_is_refused(strict: TaskConfig, policy: FlowPolicy) -> 
     with pytest.raises(SpecMismatch, match="not a guide"):
         load_guide(strict.model_copy(update={"oracle": "sim_twin.demos:demonstrate"}))
     with pytest.raises(ConfigError, match="did you mean 'ear'"):
-        named_oracle("eer", strict, policy, MethodConfig())
+        named_oracle("eer", strict, policy)
