@@ -62,7 +62,7 @@ METHODS: Mapping[str, MethodEntry] = {
     ),
     "residual-rl": MethodEntry(
         frozenset({"residual"}),
-        ENTROPY | {"residual_layout"},
+        ENTROPY | {"residual_layout", "residual_std"},
         {**UNALIASED, "noise_layout": "none", "residual_layout": "constant", "residual_scale": "full"},
         extras="base_chunks",
     ),
