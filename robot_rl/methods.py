@@ -111,9 +111,14 @@ def method_of(name: str) -> str:
     return name.partition(":")[0]
 
 
+def entry_of(name: str) -> MethodEntry:
+    """The entry of the method that `name` is, or is a variant of. Raises `KeyError`."""
+    return METHODS[method_of(name)]
+
+
 def with_defaults(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """`settings` over the defaults of the method of `name`."""
-    return {**METHODS[method_of(name)].defaults, **settings}
+    return {**entry_of(name).defaults, **settings}
 
 
 def objections(name: str, settings: Mapping[str, Any], known: Collection[str]) -> list[str]:

@@ -17,7 +17,7 @@ from robot_rl.adapters.kinds import base_noise
 from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.config import MethodConfig, TaskConfig
 from robot_rl.errors import SpecMismatch
-from robot_rl.methods import METHODS
+from robot_rl.methods import entry_of
 from robot_rl.protocols import FrozenPolicy
 from robot_rl.types import ActionSpace, Array, Context, PolicySpec
 
@@ -141,9 +141,9 @@ def interfaces_of(task: TaskConfig, spec: PolicySpec) -> list[Interface]:
         found[made.name] = Interface(made.name, made.layout, kind, made.radius, made.residual_std, known + methods)
 
     for method, config in task.methods.items():
-        add(config, METHODS[method].kind, (method,))
+        add(config, entry_of(method).kind, (method,))
     for method, config in task.methods.items():
-        if config.noise_layout != "none" and METHODS[method].kind == "squashed":
+        if config.noise_layout != "none" and entry_of(method).kind == "squashed":
             for layout in ("repeat", "full"):
                 add(config.model_copy(update={"noise_layout": layout, "residual_layout": "none"}), "squashed", ())
     return list(found.values())

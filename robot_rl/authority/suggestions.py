@@ -19,7 +19,7 @@ from robot_rl.config import MethodConfig, TaskConfig
 from robot_rl.learn.learner import Learner
 from robot_rl.learn.matmul import choose, probe
 from robot_rl.learn.steering import Decoder
-from robot_rl.methods import METHODS
+from robot_rl.methods import entry_of, method_of
 from robot_rl.policy.demonstrations import Demonstrations
 from robot_rl.protocols import FrozenPolicy
 from robot_rl.types import ActionSpace, Array, Context, LabelValue, PolicySpec, Transition
@@ -56,7 +56,7 @@ def suggest(
     updates: int,
 ) -> Iterator[Suggestion]:
     """For one `method` of `task`; `contexts` are states that the base policy visits, `updates` are timed for UTD."""
-    config, entry = task.method(method), METHODS[method]
+    config, entry = task.method(method), entry_of(method)
     if entry.kind == "squashed" and config.noise_layout != "none":
         bound, why = noise_bound(policy, contexts, config, rng)
         yield Suggestion(
@@ -67,7 +67,7 @@ def suggest(
         yield _residual_scale(method, config, policy.spec, scale)
     if config.latent_scale:
         yield _latent_scale(method, config, policy, demonstrations)
-    if method in HORIZON_SHARES and config.residual_layout != "none":
+    if method_of(method) in HORIZON_SHARES and config.residual_layout != "none":
         yield _residual_horizon(method, config, task, chunks_per_episode)
     yield _utd(method, config, task, policy, decoder, contexts, updates)
 
@@ -174,7 +174,7 @@ def _latent_scale(
 
 def _residual_horizon(method: str, config: MethodConfig, task: TaskConfig, chunks_per_episode: float) -> Suggestion:
     total = chunks_per_episode * task.protocol.episodes
-    share = HORIZON_SHARES[method]
+    share = HORIZON_SHARES[method_of(method)]
     value = round(share * total)
     why = (
         "the noise explores from the beginning, so the residual may come soon"
@@ -230,7 +230,7 @@ def updates_per_second(
     measured = probe(batch=config.batch, hidden=config.hidden, members=config.critics)
     matmul = choose(task.compute.matmul, None, measured)
     learner = Learner(policy.spec, method, config, decoder, seed=0, matmul=matmul)
-    interface = interface_of(policy.spec, config, METHODS[method].kind)
+    interface = interface_of(policy.spec, config, entry_of(method).kind)
     learner.add_episode(practice_episode(interface, policy, contexts, config.gamma))
     learner.set_labels({1: LabelValue.SUCCESS})
     learner.learn(max(1, updates // 5))

@@ -83,7 +83,7 @@ class Learner:
         kind = methods.method_of(method)
         if kind not in METHODS:
             raise ConfigError(f"no method {method!r}{nearest(kind, METHODS)}")
-        entry = methods.METHODS[kind]
+        entry = methods.entry_of(method)
         self._device = require_device(device)
         require_precision(precision, self._device)
         self._precision: Precision = precision
