@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
@@ -123,6 +124,11 @@ class Context:
     """[B, Z] float32: the sampled bottleneck latent, or None."""
     handle: tuple[bytes, ...] = ()
     """Per observation, an opaque name of what a remote decoder has kept; () for local policies."""
+
+    def repeated(self, times: int) -> Context:
+        """Each observation `times` times over, in its place."""
+        z = None if self.z is None else np.repeat(self.z, times, 0)
+        return Context(np.repeat(self.features, times, 0), z, tuple(name for name in self.handle for _ in range(times)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from robot_rl.methods import METHODS, method_of
@@ -66,12 +67,14 @@ def test_a_run_and_its_evaluation_leave_table_picture_and_json(tmp_path: Path) -
     done = robot_rl("run", str(task), "--episodes", "4", "--out", str(run), *common)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (run / "results" / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert (run / "results" / "learner.png").read_bytes().startswith(b"\x89PNG")
     assert list((run / "results" / "tensorboard").iterdir())
 
     evaluated = robot_rl("eval", str(run), "--trials", "5", "--seed", "3")
     assert evaluated.returncode == 0, evaluated.stdout + evaluated.stderr
     figures = json.loads(evaluated.stdout.strip().splitlines()[-1])
     assert figures["trials"] == 5
+    assert np.isfinite([figures["action_entropy"], figures["base_action_entropy"]]).all()
     assert figures["episodes"] == 4
     for name in ("base_success", "success"):
         assert figures[name] * 5 == pytest.approx(round(figures[name] * 5))

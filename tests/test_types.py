@@ -4,11 +4,22 @@ import json
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, fields, replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robot_rl.types import ActionSpace, LabelValue, PolicySpec, SafetyLevel, Source, Transition, Verdict, canonical_hash
+from robot_rl.types import (
+    ActionSpace,
+    Context,
+    LabelValue,
+    PolicySpec,
+    SafetyLevel,
+    Source,
+    Transition,
+    Verdict,
+    canonical_hash,
+)
 
 SPACE = ActionSpace(
     kind="ee_delta",
@@ -105,3 +116,13 @@ def test_severity_orders_the_levels() -> None:
 def test_words_go_through_json_as_their_values(kind: type[Verdict] | type[Source] | type[LabelValue]) -> None:
     for member in kind:
         assert kind(json.loads(json.dumps(member))) is member
+
+
+def test_a_context_repeated_is_each_of_its_observations_in_its_place() -> None:
+    context = Context(np.array([[1.0], [2.0]]), np.array([[3.0], [4.0]]), (b"a", b"b")).repeated(2)
+    assert context.features.tolist() == [[1.0], [1.0], [2.0], [2.0]]
+    assert context.z is not None
+    assert context.z.tolist() == [[3.0], [3.0], [4.0], [4.0]]
+    assert context.handle == (b"a", b"a", b"b", b"b")
+    local = Context(np.array([[1.0]])).repeated(3)
+    assert (local.features.shape, local.z, local.handle) == ((3, 1), None, ())

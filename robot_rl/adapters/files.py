@@ -50,6 +50,19 @@ def numbers(directory: Path) -> list[int]:
     return sorted(int(path.stem) for path in directory.glob("*.json") if path.stem.isdigit())
 
 
+def read_manifests(directory: Path) -> list[dict[str, Any]]:
+    """What every version says of itself, ascending; one that cannot be read is left out."""
+    found = []
+    for number in numbers(directory):
+        try:
+            manifest = json.loads(_paths(directory, number)[1].read_bytes())
+        except (OSError, ValueError):
+            continue
+        if isinstance(manifest, dict) and "sha256" in manifest:
+            found.append(manifest)
+    return found
+
+
 def remove_weights(directory: Path, number: int) -> None:
     """Delete a pair, the manifest first."""
     weights, path = _paths(directory, number)

@@ -87,19 +87,13 @@ class Interface:
         if self.kind == "chunk":
             whole: Array = self.layout.action_mid.reshape(residual.shape[1:]) + residual
             return whole
-        many = repeat(context, len(steer))
+        many = context.repeated(len(steer))
         latent = None
         if self.layout.latent_size:
             assert many.z is not None  # the layout has seen to it that the policy has one
             latent = many.z + self.layout.latent_shift(steer)
         decoded: Array = policy.decode(many, base + noise, latent) + residual
         return decoded
-
-
-def repeat(context: Context, size: int) -> Context:
-    """A context of batch 1, `size` times over."""
-    z = None if context.z is None else np.repeat(context.z, size, 0)
-    return Context(np.repeat(context.features, size, 0), z, context.handle * size)
 
 
 # --- the interfaces of a task ---------------------------------------------------------------------------------------

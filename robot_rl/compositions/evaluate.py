@@ -7,8 +7,10 @@ adapter is judged by its mode (no exploration noise), the frozen policy as it is
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from robot_rl.adapters.acting import BaseAdapter
 from robot_rl.adapters.layout import SteeringLayout
@@ -25,7 +27,7 @@ from robot_rl.protocols import Adapter, FrozenPolicy
 from robot_rl.safety.guard import Guard
 from robot_rl.safety.limits import Limits
 from robot_rl.twins import Cell, Split, load_twin
-from robot_rl.types import LabelValue
+from robot_rl.types import Context, LabelValue, Steering
 
 Progress = Callable[[int], None]
 
@@ -38,6 +40,22 @@ class Fixed:
 
     def next(self, episode: int) -> Adapter:
         return self.adapter
+
+
+@dataclass(frozen=True)
+class Witness:
+    """An adapter that remembers what it was asked about."""
+
+    adapter: Adapter
+    contexts: list[Context] = field(default_factory=list)
+
+    @property
+    def version(self) -> int:
+        return self.adapter.version
+
+    def steer(self, context: Context, rng: np.random.Generator, *, explore: bool) -> Steering:
+        self.contexts.append(context)
+        return self.adapter.steer(context, rng, explore=explore)
 
 
 def frozen(policy: FrozenPolicy) -> BaseAdapter:

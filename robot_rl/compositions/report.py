@@ -6,23 +6,29 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.progress import TaskID
 from rich.table import Table
 
 from robot_rl.adapters.acting import load_adapter
-from robot_rl.adapters.files import numbers
-from robot_rl.compositions.evaluate import evaluate, frozen
+from robot_rl.adapters.files import numbers, read_manifests
+from robot_rl.compositions.evaluate import Witness, evaluate, frozen
 from robot_rl.compositions.plan import open_run
-from robot_rl.compositions.results import Rate, draw_curve, write_json_results, write_tensorboard
+from robot_rl.compositions.results import Rate, draw_curve, draw_history, write_json_results, write_tensorboard
 from robot_rl.compositions.terminal import progress_bar
-from robot_rl.config import load_task
+from robot_rl.config import MethodConfig, load_task
 from robot_rl.errors import StoreError
+from robot_rl.learn.entropy import chunk_entropy
+from robot_rl.methods import entry_of
 from robot_rl.protocols import Adapter
 from robot_rl.store.labels import LabelLog
 from robot_rl.store.run import RunDirectory
 from robot_rl.store.training import labelled_episodes
 from robot_rl.types import LabelValue
+
+PROBES = 32
+"""States, of those that the frozen policy came to, at which chunks are drawn for their entropy."""
 
 
 def evaluate_and_show(path: Path, *, trials: int, seed: int, version: int | None, world: str, console: Console) -> None:
@@ -35,7 +41,8 @@ def evaluate_and_show(path: Path, *, trials: int, seed: int, version: int | None
     if chosen not in known:
         raise StoreError(f"{run.path} has no adapter version {chosen}: expected one of {known[0]} to {known[-1]}")
     adapter = load_adapter(run.adapters, chosen, policy.spec)
-    candidates: dict[str, Adapter] = {"frozen policy": frozen(policy), f"adapter v{chosen}": adapter}
+    witness = Witness(frozen(policy))
+    candidates: dict[str, Adapter] = {"frozen policy": witness, f"adapter v{chosen}": adapter}
     rates: dict[str, Rate] = {}
     with progress_bar(console) as bar:
         for name, candidate in candidates.items():
@@ -47,11 +54,21 @@ def evaluate_and_show(path: Path, *, trials: int, seed: int, version: int | None
             rates[name] = evaluate(
                 task, info.method, policy, candidate, trials=trials, seed=seed, world=world, progress=advance
             )
-    base, final = rates.values()
-    table = Table("", "success", "95 % interval", "trials", title=f"{task.title}: {info.method}, {world} world")
+    every = max(1, len(witness.contexts) // PROBES)
+    entropies = {
+        name: chunk_entropy(policy, candidate, witness.contexts[::every][:PROBES], np.random.default_rng(seed))
+        for name, candidate in {**candidates, "frozen policy": witness.adapter}.items()
+    }
+    table = Table(
+        "", "success", "95 % interval", "trials", "action entropy, nats",
+        title=f"{task.title}: {info.method}, {world} world",
+    )  # fmt: skip
     for name, rate in rates.items():
-        table.add_row(name, f"{rate.rate:.2f}", "{:.2f} to {:.2f}".format(*rate.interval), f"{rate.trials}")
+        low, high = rate.interval
+        table.add_row(name, f"{rate.rate:.2f}", f"{low:.2f} to {high:.2f}", f"{rate.trials}", f"{entropies[name]:.1f}")
     console.print(table)
+    base, final = rates.values()
+    base_entropy, entropy = entropies.values()
     results: dict[str, Any] = {
         "task": task.name,
         "method": info.method,
@@ -65,6 +82,8 @@ def evaluate_and_show(path: Path, *, trials: int, seed: int, version: int | None
         "base_interval": list(base.interval),
         "success": final.rate,
         "interval": list(final.interval),
+        "base_action_entropy": base_entropy,
+        "action_entropy": entropy,
     }
     write_json_results(run.results / f"evaluation-{world}-{seed}.json", results)
     draw_results(run, base, final)
@@ -88,5 +107,20 @@ def draw_results(run: RunDirectory, base: Rate | None, final: Rate | None) -> No
     info, task = run.read_info(), load_task(run.task_yaml)
     title = f"{task.title} ({info.method}, seed {info.seed})"
     draw_curve(run.results / "curve.png", title, curve, task.method(info.method).warmup_episodes, base, final)
+    history = [(version["through_episode"], version.get("losses", {})) for version in read_manifests(run.adapters)]
+    draw_history(run.results / "learner.png", title, history, aims_of(info.method, task.method(info.method)))
     scalars = {} if base is None or final is None else {"evaluation/base": base.rate, "evaluation/adapter": final.rate}
-    write_tensorboard(run.results / "tensorboard", curve, scalars)
+    write_tensorboard(run.results / "tensorboard", curve, scalars, history)
+
+
+def aims_of(method: str, config: MethodConfig) -> dict[str, tuple[float, float]]:
+    """Where a method wants the figures of its log to come to rest, low and high."""
+    reads = entry_of(method).reads
+    aims = {}
+    if "target_entropy" in reads:
+        aims["entropy"] = (config.target_entropy, config.target_entropy)
+    if "trust_region" in reads:
+        aims["shift_squared"] = (0.0, config.trust_region)
+    if "latent_scale" in reads:
+        aims |= {"latent_rms_ratio": (0.1, 0.2), "feature_shift": (0.0, 0.8)}
+    return aims

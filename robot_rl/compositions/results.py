@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from robot_rl.types import Array
 
 WINDOW = 20
 """Episodes of the moving average."""
+History = Sequence[tuple[int, Mapping[str, float]]]
+"""(episode, name -> figure) of a learner's versions."""
 BLUE, GREY, AMBER = "#2f7f8c", "#8a9096", "#d9a02c"
 
 
@@ -98,8 +101,45 @@ def draw_curve(
     pyplot.close(figure)
 
 
-def write_tensorboard(folder: Path, curve: Sequence[tuple[int, int]], scalars: Mapping[str, float]) -> None:
-    """The same curve for TensorBoard; steps are episodes."""
+def draw_history(path: Path, title: str, history: History, aims: Mapping[str, tuple[float, float]]) -> None:
+    """What the learner said of itself, a panel for each figure; `aims`: figure -> the range in which it should lie."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    names = sorted({name for _, figures in history for name in figures})
+    if not names:
+        return
+    columns = min(4, len(names))
+    rows = math.ceil(len(names) / columns)
+    figure, panels = pyplot.subplots(
+        rows, columns, figsize=(3 * columns, 2.1 * rows), dpi=130, layout="constrained", squeeze=False, sharex=True
+    )
+    for panel in panels.flat[len(names) :]:
+        panel.set_visible(False)
+    for panel, name in zip(panels.flat, names, strict=False):
+        points = [(episode, figures[name]) for episode, figures in history if name in figures]
+        panel.plot(*zip(*points, strict=True), color=BLUE, lw=1.5)
+        if name in aims:
+            low, high = aims[name]
+            panel.axhspan(low, high, color=GREY, alpha=0.15, lw=0)
+            for end in {low, high}:
+                panel.axhline(end, color=GREY, ls="--", lw=1.2)
+        panel.set_title(name.replace("_", " "), fontsize=9)
+        panel.tick_params(labelsize=8)
+        panel.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(title, fontsize=11)
+    figure.supxlabel("episode", fontsize=9)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+    pyplot.close(figure)
+
+
+def write_tensorboard(
+    folder: Path, curve: Sequence[tuple[int, int]], scalars: Mapping[str, float], history: History = ()
+) -> None:
+    """The same curves for TensorBoard; steps are episodes."""
     from torch.utils.tensorboard import SummaryWriter
 
     with SummaryWriter(str(folder)) as writer:
@@ -108,3 +148,6 @@ def write_tensorboard(folder: Path, curve: Sequence[tuple[int, int]], scalars: M
             writer.add_scalar(f"success/mean_{WINDOW}", mean, episode)
         for name, scalar in scalars.items():
             writer.add_scalar(name, scalar, curve[-1][0] if curve else 0)
+        for episode, figures in history:
+            for name, figure in figures.items():
+                writer.add_scalar(f"learner/{name}", figure, episode)

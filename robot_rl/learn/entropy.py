@@ -54,12 +54,13 @@ def chunk_entropy(
     layout = SteeringLayout.plain(policy.spec)
     entropies = []
     for context in contexts:
-        chunks = []
-        for _ in range(draws):
-            decided = adapter.steer(context, rng, explore=True)
-            latent = None if decided.latent is None else decided.latent[None]
-            base = policy.decode(context, decided.noise[None], latent)[0]
-            chunks.append(base + decided.residual if decided.chunk is None else decided.chunk)
+        decided = [adapter.steer(context, rng, explore=True) for _ in range(draws)]
+        latents = [one.latent for one in decided if one.latent is not None]
+        many = context.repeated(draws)
+        base = policy.decode(many, np.stack([one.noise for one in decided]), np.stack(latents) if latents else None)
+        chunks = [
+            chunk + one.residual if one.chunk is None else one.chunk for chunk, one in zip(base, decided, strict=True)
+        ]
         entropies.append(knn_entropy(layout.normalise(np.stack(chunks)), k))
     return float(np.mean(entropies))
 

@@ -128,7 +128,7 @@ class LearnerService:
         self._publish_adapter(watermark)
 
     def _publish_adapter(self, watermark: int) -> None:
-        manifest = {**self.learner.manifest(), "label_watermark": watermark}
+        manifest = {**self.learner.manifest(), "label_watermark": watermark, "losses": self.learner.losses}
         write_weights(self.run.adapters, self.learner.version, self.learner.actor_arrays(), manifest)
         self._report(watermark)
 

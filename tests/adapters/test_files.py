@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robot_rl.adapters.files import numbers, read_weights, remove_weights, write_weights
+from robot_rl.adapters.files import numbers, read_manifests, read_weights, remove_weights, write_weights
 from robot_rl.errors import IntegrityError
 from robot_rl.types import Array
 
@@ -64,3 +64,12 @@ def test_numbers_are_those_with_a_manifest(tmp_path: Path) -> None:
     remove_weights(tmp_path, 2)
     assert numbers(tmp_path) == [1, 10]
     assert not (tmp_path / "000002.safetensors").exists()
+
+
+def test_what_versions_say_of_themselves_is_read_without_the_damaged_ones(tmp_path: Path) -> None:
+    for number in (3, 1, 2):
+        write_weights(tmp_path, number, ARRAYS, {"version": number})
+    (tmp_path / "000002.json").write_bytes(b"{")
+    (tmp_path / "000001.safetensors").unlink()  # what it said is known all the same
+    assert [manifest["version"] for manifest in read_manifests(tmp_path)] == [1, 3]
+    assert read_manifests(tmp_path / "nothing") == []

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robot_rl.compositions.evaluate import Fixed, evaluate, frozen, outcomes
+from robot_rl.compositions.evaluate import Fixed, Witness, evaluate, frozen, outcomes
 from robot_rl.compositions.plan import load_policy
 from robot_rl.config import TaskConfig, load_task, task_path
 from robot_rl.errors import ConfigError
@@ -179,3 +179,12 @@ def test_nothing_is_left_on_disk(
 def test_a_fixed_source_always_gives_its_adapter(policy: FlowPolicy) -> None:
     adapter = frozen(policy)
     assert [Fixed(adapter).next(episode) for episode in (1, 50)] == [adapter, adapter]
+
+
+def test_a_witness_changes_nothing_and_remembers_each_state(
+    task: TaskConfig, policy: FlowPolicy, base: list[int]
+) -> None:
+    witness = Witness(frozen(policy))
+    assert outcomes(task, "usr", policy, witness, 4, seed=0) == base[:4]
+    assert len(witness.contexts) > 4
+    assert all(context.features.shape == (1, policy.spec.features) for context in witness.contexts)

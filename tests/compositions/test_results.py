@@ -12,7 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from robot_rl.compositions.results import Rate, draw_curve, moving_average, write_json_results, write_tensorboard
+from robot_rl.compositions.results import (
+    Rate,
+    draw_curve,
+    draw_history,
+    moving_average,
+    write_json_results,
+    write_tensorboard,
+)
 
 CURVE = [(episode, int(episode > 6)) for episode in range(1, 13)]
 
@@ -97,6 +104,32 @@ def test_tensorboard_has_the_curve(tmp_path: Path) -> None:
     means = [event.value for event in events.Scalars("success/mean_20")]
     assert means == pytest.approx(moving_average([value for _, value in CURVE]).tolist())
     assert [(event.step, event.value) for event in events.Scalars("evaluation/base")] == [(12, pytest.approx(0.4))]
+
+
+HISTORY = [(3, {}), (4, {"td_loss": 0.5, "multiplier": 0.0}), (5, {"td_loss": 0.25, "multiplier": 0.1})]
+
+
+def test_tensorboard_has_what_the_learner_said(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    write_tensorboard(tmp_path, CURVE, {}, HISTORY)
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert [(event.step, event.value) for event in events.Scalars("learner/td_loss")] == [(4, 0.5), (5, 0.25)]
+
+
+def test_the_learners_figures_are_drawn_with_their_aims(tmp_path: Path) -> None:
+    pictures = []
+    for aims in ({}, {"multiplier": (0.0, 0.05)}, {}):
+        draw_history(tmp_path / "learner.png", "Open the lid", HISTORY, aims)
+        pictures.append(np.asarray(Image.open(tmp_path / "learner.png")))
+    assert np.array_equal(pictures[0], pictures[2])
+    assert not np.array_equal(pictures[0], pictures[1])
+
+
+def test_a_learner_that_said_nothing_is_not_drawn(tmp_path: Path) -> None:
+    draw_history(tmp_path / "learner.png", "Open the lid", [(1, {})], {})
+    assert not list(tmp_path.iterdir())
 
 
 def test_tensorboard_of_an_empty_run_is_no_error(tmp_path: Path) -> None:
