@@ -1,6 +1,6 @@
 """`python -m benchmarks.ticks [--minutes M]`: does a saturated learner make a 30 Hz control loop late?
 
-The loop does what an actor does: at each tick it is woken when a step is due, and every eighth tick it lets the newest
+The loop does what an actor does: at each tick it is woken when a step is due, and once a chunk it lets the newest
 adapter steer and the frozen policy decode, in numpy. The learner is USR (3 x 256) in a process of its own, niced as
 `robot_rl.learn` is, and never without updates to do. Blocks with it and without it (stopped by a signal) take turns, in
 an order that turns round from pair to pair, M minutes of each; a tick is late when its work is done more than 10 ms
