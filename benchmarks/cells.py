@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import time
@@ -19,7 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from robot_rl.compositions.results import write_json_results
+from robot_rl.adapters.files import read_manifests
+from robot_rl.compositions.results import WINDOW, write_json_results
 from robot_rl.errors import ConfigError
 from robot_rl.store.labels import LabelLog
 from robot_rl.types import LabelValue
@@ -81,11 +83,37 @@ def run_cell(cell: Cell, out: Path) -> dict[str, Any]:
         "training_seconds": None if begun else round(seconds, 1),
         "updates": learner["updates"],
         "utd_reached": learner["utd_reached"],
+        "log": _log(folder),
         "curve": _curve(folder),
         "code": code_digest(),
     }
     write_json_results(done, result)
     return result
+
+
+def run_ceilings(task: str, trials: int, out: Path) -> dict[str, dict[str, Any]]:
+    """Method -> the best that a controller which knows the answer reaches by its interface (`robot-rl authority`).
+
+    `success`, `interval`, `trials`, and `oracle`: the interface and what the controller sees. Done once, as a cell is.
+    """
+    folder = out / f"{task}-ceilings-{trials}-{code_digest()}"
+    report = folder / "authority.json"
+    if not report.exists():
+        _robot_rl(["authority", task, "--trials", str(trials), "--out", str(folder)], folder)
+    found = {}
+    for interface in json.loads(report.read_text())["interfaces"]:
+        ceiling = interface["ceiling"]
+        oracle = f"{interface['interface']}{', blind' if ceiling['oracle'] == 'blind' else ''}"
+        found |= {method: {**ceiling, "oracle": oracle} for method in interface["methods"]}
+    return found
+
+
+def _log(folder: Path) -> dict[str, float]:
+    """Means over the newest `WINDOW` versions of what the learner said of itself."""
+    said = [version["losses"] for version in read_manifests(folder / "adapters")[-WINDOW:]]
+    return {
+        name: statistics.fmean(one[name] for one in said if name in one) for name in {n for one in said for n in one}
+    }
 
 
 def _robot_rl(arguments: Sequence[str], folder: Path) -> str:

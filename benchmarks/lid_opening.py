@@ -1,9 +1,9 @@
 """`python -m benchmarks.lid_opening`: does the adapter learn to open the lid, and does it need what USR adds?
 
 For each task, method and seed of the task's protocol a cell (`benchmarks.cells`): trained, then evaluated on starts
-that were never trained on. Seeds, episodes and trials are the task file's; nothing is chosen here. `--all-methods`
-takes every entry of the task file; `--short` is a small one for CI, which shows that the benchmark runs, not how well
-the methods learn.
+that were never trained on; beside it what a controller reaches that knows the answer (`robot-rl authority`). Seeds,
+episodes and trials are the task file's; nothing is chosen here. `--all-methods` takes every entry of the task file;
+`--short` is a small one for CI, which shows that the benchmark runs, not how well the methods learn.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks.cells import Cell, run_cell
+from benchmarks.cells import Cell, run_ceilings, run_cell
 from benchmarks.summary import draw, summarise, table
 from robot_rl.compositions.results import write_json_results
 from robot_rl.config import load_task
@@ -62,19 +62,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     console = Console()
     methods = None if arguments.all_methods else arguments.method or METHODS
-    cells = cells_of(arguments.task or TASKS, methods, arguments.short)
+    tasks = arguments.task or TASKS
+    cells = cells_of(tasks, methods, arguments.short)
+    measured = () if arguments.short else tasks
     arguments.out.mkdir(parents=True, exist_ok=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as bar, ThreadPoolExecutor(arguments.jobs) as pool:
-        row = bar.add_task("cells (task, method, seed)", total=len(cells))
+        row = bar.add_task("cells (task, method, seed), ceilings", total=len(cells) + len(measured))
 
         def work(cell: Cell) -> dict[str, Any]:
             result = run_cell(cell, arguments.out)
             bar.advance(row)
             return result
 
+        def ceilings_of(task: str) -> dict[str, dict[str, Any]]:
+            found = run_ceilings(task, load_task(task).protocol.trials, arguments.out)
+            bar.advance(row)
+            return found
+
+        highest = pool.map(ceilings_of, measured)
         results = dict(zip(cells, pool.map(work, cells), strict=True))
-    summary = summarise(results)
+        ceilings = dict(zip(measured, highest, strict=True))
+    summary = summarise(results, ceilings)
     console.print(table(results, summary))
     draw(results, arguments.out / "curves.png")
     write_json_results(arguments.out / "summary.json", summary)

@@ -13,12 +13,20 @@ from scipy import stats
 from benchmarks.cells import Cell, Results
 from robot_rl.compositions.results import Rate, moving_average
 
+Ceilings = Mapping[str, Mapping[str, Mapping[str, Any]]]
+"""Task -> method -> its ceiling (`cells.run_ceilings`)."""
+FIGURES = ("shift_squared", "multiplier", "latent_rms_ratio", "latent_mahalanobis", "feature_shift")
+"""Of a learner's log: by them one sees whether a trust region or a latent's scale is as it should be."""
 REFERENCE = "usr"
 """The method that the others are compared with, seed by seed."""
 
 
-def summarise(results: Results) -> dict[str, Any]:
-    """Per task and method: mean and worst over seeds, pooled Wilson interval; what USR is better by, paired by seed."""
+def summarise(results: Results, ceilings: Ceilings | None = None) -> dict[str, Any]:
+    """Per task and method: mean and worst over seeds, pooled Wilson interval; what USR is better by, paired by seed.
+
+    With the entropy of its chunks, and those `FIGURES` that its learner logs, means over seeds; with `ceilings` also
+    what its oracle reaches.
+    """
     summary: dict[str, Any] = {}
     for task, methods in _cells(results).items():
         rates = {}
@@ -32,12 +40,22 @@ def summarise(results: Results) -> dict[str, Any]:
                 f"{key}_interval": list(_pooled(results, cells, "success").interval),
                 f"{task}_episodes": cells[0].episodes,
                 f"{task}_trials_per_seed": cells[0].trials,
+                f"{key}_action_entropy": float(np.mean([results[cell]["action_entropy"] for cell in cells])),
             }
+            logs = [results[cell]["log"] for cell in cells]
+            summary |= {
+                f"{key}_{name}": float(np.mean([log[name] for log in logs])) for name in FIGURES if name in logs[0]
+            }
+            ceiling = (ceilings or {}).get(task, {}).get(method)
+            if ceiling is not None:
+                summary |= {f"{key}_ceiling": ceiling["success"], f"{key}_ceiling_interval": ceiling["interval"]}
+                summary[f"{key}_ceiling_oracle"] = ceiling["oracle"]
         everything = [cell for cells in methods.values() for cell in cells]
         base = _pooled(results, everything, "base_success")
         # The same starts are tried once for every method: the interval must not count them again.
         once = _pooled(results, next(iter(methods.values())), "base_success")
         summary |= {f"{task}_base": base.rate, f"{task}_base_interval": list(once.interval)}
+        summary[f"{task}_base_action_entropy"] = float(np.mean([results[c]["base_action_entropy"] for c in everything]))
         for method in set(rates) - {REFERENCE} if REFERENCE in rates else ():
             difference = rates[REFERENCE] - rates[method]
             if len(difference) > 1:
@@ -59,7 +77,10 @@ def key_of(task: str, method: str) -> str:
 
 def table(results: Results, summary: Mapping[str, Any]) -> Table:
     """A row a task and method."""
-    made = Table("task", "method", "frozen policy", "mean", "worst seed", "95 % interval, pooled", "seeds")
+    made = Table(
+        "task", "method", "frozen policy", "mean", "worst seed", "95 % interval, pooled", "seeds", "entropy, nats",
+        "ceiling", "oracle",
+    )  # fmt: skip
     for task, methods in _cells(results).items():
         for method in methods:
             key = key_of(task, method)
@@ -71,6 +92,9 @@ def table(results: Results, summary: Mapping[str, Any]) -> Table:
                 f"{summary[f'{key}_min']:.2f}",
                 "{:.2f} to {:.2f}".format(*summary[f"{key}_interval"]),
                 " ".join(f"{value:.2f}" for value in summary[f"{key}_seeds"]),
+                f"{summary[f'{key}_action_entropy']:.0f}",
+                f"{summary[f'{key}_ceiling']:.2f}" if f"{key}_ceiling" in summary else "",
+                summary.get(f"{key}_ceiling_oracle", ""),
             )
     return made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -9,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from benchmarks.cells import Cell, code_digest, run_cell
+from benchmarks.cells import Cell, code_digest, run_ceilings, run_cell
 from benchmarks.lid_opening import cells_of
-from benchmarks.summary import summarise
+from benchmarks.summary import summarise, table
 from robot_rl.config import load_task
 from robot_rl.errors import ConfigError
 
@@ -21,7 +23,13 @@ ROOT = Path(__file__).parent.parent
 
 def made_up(successes: dict[str, list[float]]) -> dict[Cell, dict[str, Any]]:
     return {
-        Cell("lid_opening", method, seed, 100, 100): {"success": value, "base_success": 0.4}
+        Cell("lid_opening", method, seed, 100, 100): {
+            "success": value,
+            "base_success": 0.4,
+            "action_entropy": -50.0 - seed,
+            "base_action_entropy": -40.0,
+            "log": {"td_loss": 0.1, "shift_squared": 1.0 + seed} if method == "lp-ds" else {"td_loss": 0.1},
+        }
         for method, values in successes.items()
         for seed, value in enumerate(values)
     }
@@ -72,6 +80,41 @@ def test_the_starts_of_the_frozen_policy_are_counted_once() -> None:
     assert one["lid_opening_base_interval"] == two["lid_opening_base_interval"]
     assert two["lid_opening_lp_ds_paper_mean"] == pytest.approx(0.65)
     assert two["lid_opening_usr_minus_lp_ds_paper"] == pytest.approx(0.2)
+
+
+def test_diversity_diagnostics_and_ceilings_stand_beside_the_success() -> None:
+    results = made_up({"usr": [0.9, 0.8], "lp-ds": [0.6, 0.7]})
+    ceilings = {"lid_opening": {"lp-ds": {"success": 0.8, "interval": [0.7, 0.9], "oracle": "noise shift, blind"}}}
+    summary = summarise(results, ceilings)
+    assert summary["lid_opening_lp_ds_action_entropy"] == -50.5
+    assert summary["lid_opening_base_action_entropy"] == -40
+    assert summary["lid_opening_lp_ds_shift_squared"] == 1.5
+    assert "lid_opening_usr_shift_squared" not in summary
+    assert summary["lid_opening_lp_ds_ceiling"] == 0.8
+    assert "lid_opening_usr_ceiling" not in summary
+    console = Console(width=300, file=io.StringIO())
+    console.print(table(results, summary))
+    text = console.file.getvalue()
+    assert "noise shift, blind" in text
+    assert "-50" in text
+
+
+def test_ceilings_are_read_and_not_measured_again(tmp_path: Path) -> None:
+    folder = tmp_path / f"lid_opening-ceilings-100-{code_digest()}"
+    folder.mkdir()
+    rate = {"success": 0.7, "interval": [0.6, 0.8], "trials": 100}
+    interfaces = [
+        {"interface": "noise repeat", "methods": ["usr", "dsrl-na"], "ceiling": {"oracle": "sees", **rate}},
+        {"interface": "noise shift", "methods": ["lp-ds"], "ceiling": {"oracle": "blind", **rate}},
+        {"interface": "noise full", "methods": [], "ceiling": {"oracle": "sees", **rate}},
+    ]
+    (folder / "authority.json").write_text(json.dumps({"interfaces": interfaces}))
+    found = run_ceilings("lid_opening", 100, tmp_path)
+    assert {method: one["oracle"] for method, one in found.items()} == {
+        "usr": "noise repeat",
+        "dsrl-na": "noise repeat",
+        "lp-ds": "noise shift, blind",
+    }
 
 
 def test_a_cell_that_is_done_is_read_and_not_run(tmp_path: Path) -> None:
