@@ -105,8 +105,8 @@ class MethodConfig(Section):
     """lambda: bound of the shift of each entry of the bottleneck latent z, in z's own units (`latent.scale_by_rms`)."""
     trust_region: float = Field(default=0.35, gt=0)
     """delta: what E ||Delta||^2 may be, summed over the steered dimensions of the noise, in units of its variance."""
-    dual_rate: float = Field(default=1e-3, gt=0)
-    """eta_a: step of the dual ascent on the multiplier of the trust region, per update."""
+    dual_rate: float = Field(default=1e-4, gt=0)
+    """eta_a: step of the dual ascent on the multiplier, per update; at 1e-3 it chases the actor round the bound."""
     critic: Literal["distilled", "td"] = "distilled"
     """Whence the noise critic: distilled from an action critic (as in the paper), or trained itself by TD."""
     prior_share: float = Field(default=0.5, gt=0, lt=1)

@@ -59,7 +59,7 @@ def test_the_dual_settles_at_its_target(region: float) -> None:
 def test_a_larger_region_reaches_further() -> None:
     rates = []
     for region in (0.05, 4.0):
-        subject = learner(trust_region=region)
+        subject = learner(trust_region=region, dual_rate=1e-3)
         run(subject, 60, 0.0)
         rates.append(success_rate(subject.adapter(), 0.0, 200))
     assert rates[0] < 0.75
