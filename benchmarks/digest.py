@@ -1,0 +1,63 @@
+"""Twelve digits that name everything a result depends on: code, settings, frozen policy.
+
+Only what decides a result counts, so that hours of cells outlive a change of the page. What carries bytes (store, wire,
+services, the learner's process) is left out: its own tests hold that they arrive as they were.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from robot_rl.compositions.plan import checkpoint_path
+from robot_rl.config import load_task, task_path
+from robot_rl.store.files import sha256_file
+from robot_rl.types import canonical_hash
+
+ROOT = Path(__file__).parent.parent
+DIGITS = 12
+DECIDING = (
+    *(f"robot_rl/{name}.py" for name in ("types", "config", "methods", "twins")),
+    *(f"robot_rl/{package}/*.py" for package in ("adapters", "control", "learn", "policy", "safety")),
+    *(f"robot_rl/compositions/{name}.py" for name in ("actor", "adapter_source", "evaluate", "lockstep")),
+    "sim_twin/*.py",
+)
+CARRYING = frozenset(f"robot_rl/learn/{name}.py" for name in ("__main__", "checkpoint", "process", "utd"))
+JUDGING = ("robot_rl/authority/*.py",)
+
+
+def cell_digest(task: str, method: str) -> str:
+    """Of one method on one task: another method's settings, and how the results are judged together, do not count."""
+    config = load_task(task)
+    settings = config.model_dump(mode="json", exclude={"protocol", "methods", "oracle"})
+    settings["method"] = config.method(method).model_dump(mode="json")
+    return _digest(DECIDING, settings, checkpoint_path(config, task_path(task)))
+
+
+def ceilings_digest(task: str) -> str:
+    """Of a task's ceilings: every method's settings say what its interface is."""
+    config = load_task(task)
+    settings = config.model_dump(mode="json", exclude={"protocol"})
+    return _digest((*DECIDING, *JUDGING), settings, checkpoint_path(config, task_path(task)))
+
+
+def _digest(patterns: tuple[str, ...], settings: Mapping[str, Any], frozen_policy: Path) -> str:
+    parts = (_code(patterns), canonical_hash(settings), sha256_file(frozen_policy))
+    return hashlib.sha256("".join(parts).encode()).hexdigest()[:DIGITS]
+
+
+def files(patterns: tuple[str, ...]) -> list[Path]:
+    """Those that count, of those that match."""
+    found = {path for pattern in patterns for path in ROOT.glob(pattern)}
+    return sorted(path for path in found if path.relative_to(ROOT).as_posix() not in CARRYING)
+
+
+@cache
+def _code(patterns: tuple[str, ...]) -> str:
+    digest = hashlib.sha256()
+    for path in files(patterns):
+        digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()
