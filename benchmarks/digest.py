@@ -1,7 +1,8 @@
 """Twelve digits that name everything a result depends on: code, settings, frozen policy.
 
-Only what decides a result counts, so that hours of cells outlive a change of the page. What carries bytes (store, wire,
-services, the learner's process) is left out: its own tests hold that they arrive as they were.
+Only what computes a result counts, so that hours of cells outlive a change of the page or of the store. What wires,
+carries and keeps (compositions, sessions, store, wire, the learner's process) is left out: the tests of each hold that
+what goes in comes out as it was, and in its order.
 """
 
 from __future__ import annotations
@@ -20,12 +21,20 @@ from robot_rl.types import canonical_hash
 ROOT = Path(__file__).parent.parent
 DIGITS = 12
 DECIDING = (
-    *(f"robot_rl/{name}.py" for name in ("types", "config", "methods", "twins")),
-    *(f"robot_rl/{package}/*.py" for package in ("adapters", "control", "learn", "policy", "safety")),
-    *(f"robot_rl/compositions/{name}.py" for name in ("actor", "adapter_source", "evaluate", "lockstep")),
+    *(f"robot_rl/{name}.py" for name in ("types", "config", "methods")),
+    *(f"robot_rl/control/{name}.py" for name in ("chunk_buffer", "episode", "homing", "motion")),
+    *(f"robot_rl/safety/{name}.py" for name in ("filter", "limits")),
+    *(f"robot_rl/{package}/*.py" for package in ("adapters", "learn", "policy")),
     "sim_twin/*.py",
 )
-CARRYING = frozenset(f"robot_rl/learn/{name}.py" for name in ("__main__", "checkpoint", "process", "utd"))
+CARRYING = frozenset(
+    {
+        "robot_rl/adapters/files.py",
+        *(f"robot_rl/learn/{name}.py" for name in ("__main__", "checkpoint", "device", "offline", "process", "utd")),
+        "robot_rl/policy/remote.py",
+        *(f"sim_twin/{name}.py" for name in ("camera_process", "cameras", "env")),
+    }
+)
 JUDGING = ("robot_rl/authority/*.py",)
 
 
