@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 
 from robot_rl.clock import RealClock
 from robot_rl.compositions.actor import make_actor
-from robot_rl.compositions.adapter_source import NewestAdapters, await_version
+from robot_rl.compositions.adapter_source import NewestAdapters, Versions, await_version
+from robot_rl.compositions.disk import DiskWatch
 from robot_rl.compositions.operator_page import LatchNotice, OperatorPage
 from robot_rl.compositions.plan import RunPlan
 from robot_rl.compositions.remote_cell import RemoteCell
@@ -66,6 +67,7 @@ def run_realtime(plan: RunPlan, watch: Callable[[Actor], None], announce: Callab
         guard = _answered(children, lambda: GuardClient(ends["guard"], GUARD_S, connect_timeout_s=1.0))
         stack.callback(guard.close)
 
+        versions = Versions(run, plan.policy.spec, plan.method)
         first = first_free_episode(run)
         session = Session(guard, store, guard.safety, first=first, planned=plan.episodes)
         cell = RemoteCell(guard)
@@ -76,11 +78,13 @@ def run_realtime(plan: RunPlan, watch: Callable[[Actor], None], announce: Callab
                 children, plan.console_port, actor=ends["actor"], guard=ends["guard"], frames=ends["frames"]
             )
             page.start_cameras(cell.camera_process, run.task_yaml, states=ends["states"], frames=ends["frames"])
+        disk = DiskWatch(session, store, clock)
         latch = LatchNotice(session, clearable=page is not None)
 
         def pump() -> None:
             children.tend()
             if operator is not None:
+                disk.poll()
                 operator.poll()
             latch.look()
             if page is not None and (url := page.news()):
@@ -94,11 +98,12 @@ def run_realtime(plan: RunPlan, watch: Callable[[Actor], None], announce: Callab
             plan,
             "real time",
             motion=Motion(guard, session, clock, pump),
-            adapters=NewestAdapters(run, plan.policy.spec, plan.method),
+            adapters=NewestAdapters(versions),
             store=store,
             guard=guard,
             twin=cell,
             children=children,
+            alarms=lambda: versions.alarms,
         )
         stack.enter_context(Served(ends["actor"], session_handlers(actor.snapshot, command)))
         actor.run()
@@ -107,7 +112,7 @@ def run_realtime(plan: RunPlan, watch: Callable[[Actor], None], announce: Callab
             children.tend()
             watch(actor)
 
-        await_version(run, plan.policy.spec, pump=wait)
+        await_version(versions, pump=wait)
 
 
 @contextmanager

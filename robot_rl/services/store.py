@@ -46,6 +46,7 @@ class StoreService:
         self._store = store
         self._recorded = 0
         self.handlers: dict[str, Handler] = {
+            "reserve": self._reserve,
             "begin": self._begin,
             "write": self._write,
             "write_image": self._write_image,
@@ -56,6 +57,10 @@ class StoreService:
             "record": self._record,
             "episodes": lambda header, arrays: ({"value": to_plain(self._store.episodes(), [])}, ()),
         }
+
+    def _reserve(self, header: Header, arrays: list[Array]) -> Reply:
+        self._store.reserve()
+        return {}, ()
 
     def _begin(self, header: Header, arrays: list[Array]) -> Reply:
         self._store.begin(from_plain(EpisodeHeader, header.get("header"), ()))
@@ -116,6 +121,9 @@ class StoreClient:
         self._recording = RpcClient(endpoint)
         self._ledger = RpcClient(endpoint)
         self._sent = 0
+
+    def reserve(self) -> None:
+        self._ask("reserve", {})
 
     def begin(self, header: EpisodeHeader) -> None:
         self._recording.forget_posts()

@@ -14,7 +14,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from robot_rl.errors import IntegrityError, StoreError
+from robot_rl.errors import DiskError, IntegrityError, StoreError
 
 JSON_LIMIT = 16 * 1024 * 1024
 """Bytes; no JSON file of a run comes near this, so that a larger one is refused before it is parsed."""
@@ -23,7 +23,7 @@ JSON_LIMIT = 16 * 1024 * 1024
 def atomic_write(path: Path, data: bytes) -> None:
     """Replace the content of `path` by `data`, durably, or leave it as it is.
 
-    Raises `StoreError` when the disk refuses; what was at `path` is then intact.
+    Raises `DiskError` when the disk refuses; what was at `path` is then intact.
     """
     temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}.tmp"
     try:
@@ -34,7 +34,7 @@ def atomic_write(path: Path, data: bytes) -> None:
         sync_directory(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise StoreError(f"could not write {path}: {error.strerror or error}; what was there is intact") from error
+        raise DiskError(f"could not write {path}: {error.strerror or error}; what was there is intact") from error
 
 
 def sync_file(descriptor: int) -> None:

@@ -141,6 +141,11 @@ class RunDirectory:
         """Locked by the one process that writes episodes."""
         return self.path / ".store.lock"
 
+    @property
+    def reserve(self) -> Path:
+        """Disk space kept back (`store.reserve`)."""
+        return self.path / ".reserve"
+
     def episode(self, number: int) -> Path:
         """Where the closed episode `number` is."""
         return self.episodes / f"{number:06d}"
