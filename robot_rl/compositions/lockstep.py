@@ -17,6 +17,7 @@ from robot_rl.clock import SteppedClock
 from robot_rl.compositions.actor import make_actor
 from robot_rl.compositions.adapter_source import LockstepAdapters, Versions, await_version
 from robot_rl.compositions.disk import DiskWatch
+from robot_rl.compositions.golden import require_golden
 from robot_rl.compositions.operator_page import LatchNotice, OperatorPage
 from robot_rl.compositions.plan import RunPlan
 from robot_rl.control.actor import Actor
@@ -49,6 +50,7 @@ def run_lockstep(plan: RunPlan, watch: Watch, announce: Callable[[str], None]) -
     with ExitStack() as stack:
         store = Store(run)
         stack.callback(store.close)
+        require_golden(plan, guard.observe)
         children = Children(run.path / "logs")
         stack.callback(children.stop)
         versions = Versions(run, plan.policy.spec, plan.method)

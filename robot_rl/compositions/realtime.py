@@ -18,6 +18,7 @@ from robot_rl.clock import RealClock
 from robot_rl.compositions.actor import make_actor
 from robot_rl.compositions.adapter_source import NewestAdapters, Versions, await_version
 from robot_rl.compositions.disk import DiskWatch
+from robot_rl.compositions.golden import require_golden
 from robot_rl.compositions.operator_page import LatchNotice, OperatorPage
 from robot_rl.compositions.plan import RunPlan
 from robot_rl.compositions.remote_cell import RemoteCell
@@ -45,8 +46,8 @@ ENDS = ("store", "guard", "actor", "states", "frames")
 def run_realtime(plan: RunPlan, watch: Callable[[Actor], None], announce: Callable[[str], None]) -> None:
     """Run `plan` to its last episode. `watch(actor)` is called every control step, `announce(url)` when a page is up.
 
-    Raises `ProcessEnded`, which says how to go on, when guard or store end, and `ConfigError` for a latched STOP or
-    FAULT without a page on which a person could clear it.
+    Raises `ProcessEnded`, which says how to go on, when guard or store end, `ConfigError` for a latched STOP or FAULT
+    without a page on which a person could clear it, and `SpecMismatch` when policy or adapter have changed.
     """
     run, clock = plan.run, RealClock()
     with ExitStack() as stack:
@@ -66,6 +67,7 @@ def run_realtime(plan: RunPlan, watch: Callable[[Actor], None], announce: Callab
         children.start("learner", "robot_rl.learn", [str(run.path)])
         guard = _answered(children, lambda: GuardClient(ends["guard"], GUARD_S, connect_timeout_s=1.0))
         stack.callback(guard.close)
+        require_golden(plan, guard.observe)
 
         versions = Versions(run, plan.policy.spec, plan.method)
         first = first_free_episode(run)

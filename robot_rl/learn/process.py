@@ -29,6 +29,7 @@ from robot_rl.policy.flow import FlowPolicy
 from robot_rl.policy.torch_flow import TorchFlow
 from robot_rl.store.episode import read_transitions
 from robot_rl.store.files import read_json, write_json
+from robot_rl.store.golden import Golden, adapter_output, read_golden
 from robot_rl.store.labels import LabelEvent, LabelLog
 from robot_rl.store.origin import origin_of
 from robot_rl.store.run import RunDirectory
@@ -155,8 +156,19 @@ class LearnerService:
     def _publish_adapter(self, watermark: int) -> None:
         manifest = {**self.learner.manifest(), **origin_of(self._task, self.learner.spec)}
         manifest |= {"label_watermark": watermark, "losses": self.learner.losses}
+        if (golden := self._golden) is not None:
+            manifest["golden"] = adapter_output(golden, self.learner.adapter())
         write_weights(self.run.adapters, self.learner.version, self.learner.actor_arrays(), manifest)
         self._report(watermark)
+
+    @property
+    def _golden(self) -> Golden | None:
+        """The run's golden observation: written when the robot is first seen, which may be after this process began."""
+        try:
+            return read_golden(self.run, self.learner.spec)
+        except IntegrityError as error:  # the run does not arm with it either
+            log.warning("a version goes without its golden output: %s", error)
+            return None
 
     def _report(self, watermark: int, running_s: float = 0.0) -> None:
         """The newest status; wanted UTD is the setting's, reached is what the chunks since the warm-up's end got."""

@@ -30,7 +30,7 @@ def test_ones_own_are_taken() -> None:
             replace(SPEC, action_space=replace(SPACE, low=(-0.02, 0.0))),
             r"action_space: theirs .*-0\.02.*, ours .*-0\.01",
         ),
-        ("lid", replace(SPEC, policy_id="big", features=512), r"policy big .* has mine .*features: theirs 512, ours 11"),
+        ("lid", replace(SPEC, policy_id="big", features=512), r"policy big .*features: theirs 512, ours 11"),
         ("lid", replace(SPEC, latent=16), "latent: theirs 16, ours None"),
     ],
     ids=["task", "action space", "backbone", "bottleneck"],
