@@ -7,6 +7,7 @@ nothing else, for whatever it knew is in the episodes and is learnt again.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,7 +29,8 @@ def save_checkpoint(directory: Path, learner: Learner, label_watermark: int, tas
     manifest |= {"label_watermark": label_watermark, **origin_of(task, learner.spec)}
     write_weights(directory, learner.version, arrays, manifest)
     for number in numbers(directory)[:-KEPT]:
-        remove_weights(directory, number)
+        with contextlib.suppress(OSError):  # the next save removes it
+            remove_weights(directory, number)
 
 
 def resume(directory: Path, learner: Learner, task: str, take: Callable[[int], None]) -> list[str]:

@@ -141,11 +141,15 @@ class EpisodeWriter:
         try:
             self._folder.mkdir()
             self._file = (self._folder / MCAP_NAME).open("xb")
+        except OSError as error:
+            self._fail(error)
+        try:
             self._mcap = Writer(self._file, chunk_size=CHUNK_BYTES, compression=CompressionType.ZSTD)
             self._mcap.start(library="robot_rl")
             self._mcap.add_metadata("robot_rl.episode", {name: str(value) for name, value in asdict(header).items()})
             self._flush()
         except OSError as error:
+            self._close_file()
             self._fail(error)
 
     def write(self, topic: str, stamp_ns: int, message: Mapping[str, JSON]) -> None:
@@ -211,8 +215,7 @@ class EpisodeWriter:
         # The disk may refuse, or `close` may have got as far as closing the file: what was written reads up to there.
         with contextlib.suppress(OSError, ValueError):
             self._mcap.finish()  # type: ignore[no-untyped-call]
-        with contextlib.suppress(OSError):
-            self._file.close()  # Python closes the descriptor even when the last flush fails.
+        self._close_file()
         self._failure = "was abandoned"
         if not self._folder.exists():
             return self._run.episode(self.header.episode)  # `close` had renamed it before the disk refused.
@@ -242,6 +245,10 @@ class EpisodeWriter:
     def _flush(self) -> None:
         self._mcap.flush()  # type: ignore[no-untyped-call]
         self._flushed_s = time.monotonic()
+
+    def _close_file(self) -> None:
+        with contextlib.suppress(OSError):
+            self._file.close()  # Python closes the descriptor even when the last flush fails.
 
     def _check_open(self) -> None:
         if self._failure is not None:

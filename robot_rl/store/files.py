@@ -7,6 +7,7 @@ the path, and the directory is synced. A kill can leave a `.<name>.<random>.tmp`
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -29,11 +30,13 @@ def atomic_write(path: Path, data: bytes) -> None:
     try:
         with open(temporary, "xb") as file:
             file.write(data)
+            file.flush()
             sync_file(file.fileno())
         os.replace(temporary, path)
         sync_directory(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise DiskError(f"could not write {path}: {error.strerror or error}; what was there is intact") from error
 
 

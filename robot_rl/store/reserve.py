@@ -6,6 +6,7 @@ the audit log and the guard's latch, until somebody has made space. No episode b
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -24,7 +25,10 @@ class Reserve:
 
     @property
     def held(self) -> bool:
-        return self._path.exists()
+        try:
+            return self._path.stat().st_size >= self._size
+        except OSError:
+            return False
 
     def take(self) -> None:
         """Have the space; at once if it is had already. Raises `DiskError`, saying how much there is."""
@@ -46,4 +50,5 @@ class Reserve:
 
     def release(self) -> None:
         """Give the space up, for what has to be written now."""
-        self._path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # some file systems need space to remove a file
+            self._path.unlink(missing_ok=True)

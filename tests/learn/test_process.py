@@ -31,6 +31,7 @@ from robot_rl.store.episode import EndedBy, EpisodeHeader, EpisodeOutcome, Episo
 from robot_rl.store.labels import LabelLog
 from robot_rl.store.run import RunDirectory, RunInfo
 from robot_rl.types import ActionSpace, Array, Label, LabelValue, Transition
+from tests.faults.disk import Disk, failing
 
 WARMUP = 2
 CHUNKS = 3
@@ -309,6 +310,38 @@ def test_bad_episodes_are_refused_and_the_rest_is_learnt(run: RunDirectory) -> N
             assert learner.learner.updates == 3 * CHUNKS * UTD
     assert status(run)["refused"].keys() == {"3", "4"}
     assert "NaN" in status(run)["refused"]["3"]
+
+
+def test_a_version_that_the_disk_refuses_is_kept_in_memory_until_there_is_space(
+    tmp_path: Path, policy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At whichever operation of publishing and reporting the disk is full; nothing is learnt twice or in between."""
+    monkeypatch.setattr("robot_rl.learn.process.RETRY_S", 0.0)
+    whole = make_run(tmp_path / "whole", policy)
+    fill(whole, 4)
+    with service(whole) as learner:
+        while learner.step():
+            pass
+    nth = held = 0
+    while True:
+        nth += 1
+        run = make_run(tmp_path / str(nth), policy)
+        fill(run, 4)
+        with service(run) as learner:
+            for _ in range(2):
+                learner.step()
+            with failing(Disk(run.path, nth, "full", lasts=2)) as disk:
+                learner.step()
+                held += numbers(run.adapters) == [1, 2]
+                while max(numbers(run.adapters)) < 4:
+                    learner.step()
+            assert learner.learner.updates == 4 * CHUNKS * UTD
+        assert numbers(run.adapters) == [1, 2, 3, 4]
+        assert all(same(weights(run, version), weights(whole, version)) for version in (3, 4)), f"operation {nth}"
+        if not disk.failed:
+            break
+    assert nth > 20
+    assert held >= 10
 
 
 # --- as a process ---------------------------------------------------------------------------------------------------
