@@ -10,13 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robot_rl.adapters.files import numbers
+from robot_rl.adapters.acting import load_adapter
+from robot_rl.adapters.files import numbers, read_manifests
 from robot_rl.clock import MS, SteppedClock
 from robot_rl.config import load_task
+from robot_rl.policy.flow import FlowPolicy
 from robot_rl.safety.latch import write_latch
 from robot_rl.safety.supervisor import Supervision, raised
 from robot_rl.services.guard import GuardClient
 from robot_rl.store.episode import read_messages
+from robot_rl.store.golden import read_golden, require_adapter
 from robot_rl.store.run import RunDirectory
 from robot_rl.twins import Split, load_twin
 from robot_rl.types import Array, SafetyLevel
@@ -106,6 +109,35 @@ def test_a_latched_stop_that_nobody_could_clear_ends_the_run(tmp_path: Path) -> 
     assert "hand in the cell" in output
     assert "without --no-console" in output
     assert "operator_stop" in json.dumps(json.loads(run.guard_json.read_text())["causes"])
+
+
+@pytest.mark.timeout(120)
+def test_a_run_that_was_killed_goes_on_with_its_curve_its_account_and_its_adapter(tmp_path: Path) -> None:
+    run = short_run(tmp_path)
+    spec = FlowPolicy.load(run.policy).spec
+    with started(run, 6) as realtime:
+        wait_for(lambda: len(numbers(run.adapters)) >= 3, "versions that have learnt", 60)
+        realtime.kill("actor")
+        realtime.finish(10)
+    before, kept = read_manifests(run.adapters), labels(run)
+    versions = {path.name: path.read_bytes() for path in run.adapters.iterdir()}
+    golden = read_golden(run, spec)
+    assert golden is not None
+    with started(run, 6) as resumed:
+        status, output = resumed.finish(60)
+    assert status == 0, output
+    assert labels(run).items() >= kept.items()
+    assert len(labels(run)) == 6
+    after = read_manifests(run.adapters)
+    assert before[-1]["updates"] > 0
+    assert after[: len(before)] == before
+    for version in after:
+        wanted = 0 if version["warmup"] else int(version["config"]["utd"] * version["chunks"])
+        assert version["updates"] == wanted, "as many updates as its chunks are worth, before and after"
+    assert all((run.adapters / name).read_bytes() == content for name, content in versions.items())
+    newest = before[-1]["version"]
+    require_adapter(golden, load_adapter(run.adapters, newest, spec), before[-1]["golden"])
+    assert after[-1]["golden"]["output"] != before[-1]["golden"]["output"]
 
 
 @contextmanager

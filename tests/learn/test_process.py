@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from robot_rl.adapters.acting import BaseAdapter, SteeringAdapter, load_adapter, newest_verified
@@ -24,10 +26,11 @@ from robot_rl.adapters.files import numbers, read_weights
 from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.config import TASKS_DIR, MethodConfig, PolicyConfig, load_task
 from robot_rl.learn.process import LearnerService
+from robot_rl.learn.replay import Batch
 from robot_rl.policy.cloning import clone
 from robot_rl.policy.demonstrations import Demonstrations
 from robot_rl.policy.flow import FlowPolicy
-from robot_rl.store.episode import EndedBy, EpisodeHeader, EpisodeOutcome, EpisodeWriter
+from robot_rl.store.episode import EndedBy, EpisodeHeader, EpisodeOutcome, EpisodeWriter, read_transitions
 from robot_rl.store.labels import LabelLog
 from robot_rl.store.run import RunDirectory, RunInfo
 from robot_rl.types import ActionSpace, Array, Label, LabelValue, Transition
@@ -123,6 +126,10 @@ def fill(run: RunDirectory, last: int) -> None:
     for episode in range(1, last + 1):
         record(run, episode)
         label(run, episode)
+
+
+def copy(run: RunDirectory, path: Path) -> RunDirectory:
+    return RunDirectory.open(shutil.copytree(run.path, path))
 
 
 def weights(run: RunDirectory, version: int) -> dict[str, Array]:
@@ -291,6 +298,32 @@ def test_a_label_corrected_in_the_middle_of_a_budget_counts_from_there_on(
     assert not same(weights(untouched, 2), weights(corrected, 2))
 
 
+def test_the_first_batch_after_a_correction_has_the_new_reward(
+    tmp_path: Path, policy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("robot_rl.learn.process.SLICE", 1)
+    run = make_run(tmp_path / "run", policy, utd=10)
+    fill(run, 2)
+    last = torch.from_numpy(read_transitions(run.episode(1))[-1].features)
+    rewards: list[set[float]] = []
+    with service(run) as learner:
+        sample = learner.learner.replay.sample
+
+        def spy(size: int, generator: torch.Generator) -> Batch:
+            if len(rewards) == 20:
+                label(run, 1, LabelValue.FAILURE)
+            batch = sample(size, generator)
+            rewards.append(set(batch.reward[(batch.features == last).all(1)].tolist()))
+            return batch
+
+        monkeypatch.setattr(learner.learner.replay, "sample", spy)
+        learner.step()
+        learner.step()
+    assert len(rewards) == 2 * CHUNKS * 10
+    assert set.union(*rewards[:21]) == {1.0}
+    assert set.union(*rewards[21:]) == {0.0}
+
+
 def test_bad_episodes_are_refused_and_the_rest_is_learnt(run: RunDirectory) -> None:
     fill(run, 2)
     features = FlowPolicy.load(run.policy).spec.features
@@ -317,19 +350,20 @@ def test_a_version_that_the_disk_refuses_is_kept_in_memory_until_there_is_space(
 ) -> None:
     """At whichever operation of publishing and reporting the disk is full; nothing is learnt twice or in between."""
     monkeypatch.setattr("robot_rl.learn.process.RETRY_S", 0.0)
-    whole = make_run(tmp_path / "whole", policy)
-    fill(whole, 4)
+    begun = make_run(tmp_path / "begun", policy)
+    fill(begun, 4)
+    with service(begun) as learner:
+        for _ in range(2):
+            learner.step()
+    whole = copy(begun, tmp_path / "whole")
     with service(whole) as learner:
         while learner.step():
             pass
     nth = held = 0
     while True:
         nth += 1
-        run = make_run(tmp_path / str(nth), policy)
-        fill(run, 4)
+        run = copy(begun, tmp_path / str(nth))
         with service(run) as learner:
-            for _ in range(2):
-                learner.step()
             with failing(Disk(run.path, nth, "full", lasts=2)) as disk:
                 learner.step()
                 held += numbers(run.adapters) == [1, 2]
