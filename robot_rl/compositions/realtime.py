@@ -56,9 +56,8 @@ def run_realtime(plan: RunPlan, watch: Callable[[Actor], None], announce: Callab
         children = Children(run.path / "logs")
         stack.callback(children.stop)
         stack.enter_context(_resumable(children, run))
-        children.start(
-            "store", "robot_rl.compositions.store_process", [str(run.path), "--endpoint", ends["store"]], restart=False
-        )
+        storing = [str(run.path), "--endpoint", ends["store"], "--frames", ends["frames"]]
+        children.start("store", "robot_rl.compositions.store_process", storing, restart=False)
         store = StoreClient(ends["store"])
         stack.callback(store.close)
         _answered(children, store.episodes)  # a second actor of the same run ends here: nothing has moved yet

@@ -114,6 +114,8 @@ class Store:
     def __init__(self, run: RunDirectory) -> None:
         self.run = run
         self._writer: EpisodeWriter | None = None
+        self._refused: DiskError | None = None
+        """Why the episode that was open is not, if the disk took it."""
         self._reserve = Reserve(run.reserve)
         self._lock = threading.RLock()
         self._descriptor = _lock(run)
@@ -125,6 +127,11 @@ class Store:
             os.close(self._descriptor)
             raise
 
+    @property
+    def recording(self) -> bool:
+        """Whether an episode is open."""
+        return self._writer is not None
+
     def reserve(self) -> None:
         with self._lock:
             self._reserve.take()
@@ -135,7 +142,7 @@ class Store:
             self._reserve.take()
             for left in self.run.partial_episodes():
                 set_aside(self.run, left)
-            self._writer = EpisodeWriter(self.run, header)
+            self._writer, self._refused = EpisodeWriter(self.run, header), None
 
     def write(self, topic: str, stamp_ns: int, message: Mapping[str, JSON]) -> None:
         with self._writing():
@@ -192,7 +199,8 @@ class Store:
         with self._lock:
             try:
                 yield
-            except DiskError:
+            except DiskError as error:
+                self._refused = error
                 self._reserve.release()
                 with suppress(DiskError):  # what is left of it is set aside by the next `begin`
                     self._abandon("the disk refused")
@@ -210,6 +218,8 @@ class Store:
 
     def _open(self) -> EpisodeWriter:
         if self._writer is None:
+            if self._refused is not None:  # each of those that record into it is to hear of it
+                raise self._refused
             raise StoreError("no episode is open: expected `begin` first")
         return self._writer
 
