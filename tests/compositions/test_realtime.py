@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import threading
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from robot_rl.adapters.acting import load_adapter
 from robot_rl.adapters.files import numbers, read_manifests
@@ -18,11 +20,12 @@ from robot_rl.policy.flow import FlowPolicy
 from robot_rl.safety.latch import write_latch
 from robot_rl.safety.supervisor import Supervision, raised
 from robot_rl.services.guard import GuardClient
-from robot_rl.store.episode import read_messages
+from robot_rl.store.episode import read_images, read_manifest, read_messages
 from robot_rl.store.golden import read_golden, require_adapter
 from robot_rl.store.run import RunDirectory
 from robot_rl.twins import Split, load_twin
 from robot_rl.types import Array, SafetyLevel
+from robot_rl.wire.latest import Subscriber
 from tests.realtime_run import alive, labels, short_run, started, state, tell, wait_for
 
 EPISODES = 3
@@ -85,6 +88,33 @@ def test_a_person_works_a_run_and_the_twin_puts_its_objects_back(tmp_path: Path)
         status, output = realtime.finish(30)
     assert status == 0, output
     assert {episode: event for episode, (event, _) in labels(run).items()} == {1: "first", 2: "second"}
+
+
+@pytest.mark.timeout(60)
+def test_what_the_cameras_see_is_in_the_episode(tmp_path: Path) -> None:
+    run = short_run(tmp_path, max_steps=400, cameras=["side"])
+    with started(run, 1, "--page", "--human") as realtime:
+        guard, actor = realtime.connect()
+        frames = Subscriber(realtime.endpoint("frames"))
+        wait_for(lambda: list(frames.take(50)), "the camera")
+        with heartbeat(guard):
+            tell(actor, "arm")
+            tell(actor, "run")
+            wait_for(realtime.begun, "the episode")
+            wait_for(lambda: list(frames.take(50)), "a picture of it")
+            wait_for(lambda: list(frames.take(50)), "another one")
+            tell(actor, "label", episode=1, value="failure", event_id="first")
+            status, output = realtime.finish(30)
+        frames.close()
+        guard.close()
+        actor.close()
+    assert status == 0, output
+    manifest, images = read_manifest(run.episode(1)), read_images(run.episode(1), "side")
+    assert len(images) > 1
+    stamps = [image.stamp_ns for image in images]
+    assert stamps == sorted(set(stamps))
+    assert 0 <= manifest.last_stamp_ns - stamps[-1] < 10_000 * MS, "stamped by the clock of the control loop"
+    assert all(Image.open(io.BytesIO(image.jpeg)).size == (320, 240) for image in images)
 
 
 @pytest.mark.timeout(60)
