@@ -73,12 +73,12 @@ def control() -> Callable[[int], None]:
     return work
 
 
-def block(work: Callable[[int], None], seconds: float) -> Array:
+def block(work: Callable[[int], None], seconds: float, period_s: float = PERIOD_S) -> Array:
     """How late each tick's work was done, s; a tick that is missed altogether counts with its own lateness."""
-    ticks = max(1, round(seconds / PERIOD_S))
+    ticks = max(1, round(seconds / period_s))
     late, began = np.empty(ticks), time.monotonic()
     for tick in range(ticks):
-        due = began + tick * PERIOD_S
+        due = began + tick * period_s
         time.sleep(max(0.0, due - time.monotonic()))
         work(tick)
         late[tick] = time.monotonic() - due

@@ -45,6 +45,10 @@ class StoreError(RobotRLError):
     """The episode store or the label log refused: the reason, and what is still safe."""
 
 
+class DiskError(StoreError):
+    """The disk refuses to be written, full or failing; what was there is intact, and the next attempt may succeed."""
+
+
 class LabelConflict(StoreError):
     """A label that contradicts what is already there (same id, other body; or a stale revision)."""
 

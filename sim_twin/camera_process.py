@@ -1,7 +1,8 @@
 """`python -m sim_twin.camera_process`: renders the twin's cameras beside the robot, as fast as the machine allows.
 
 It follows the joint positions that the robot's process publishes and publishes JPEG frames, one camera after the
-other; niced, so that pictures never take time from the control loop. A frame carries the stamp of the state it shows.
+other; niced, so that pictures never take time from the control loop. A frame carries the stamp of the state it shows,
+and the number of its camera's frame, so that whoever records can tell that one is missing.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from PIL import Image
 
 from robot_rl.config import load_task
 from robot_rl.processes import end_with_parent
-from robot_rl.services.frames import newest_state
+from robot_rl.services.frames import FRAME_BACKLOG, newest_state
 from robot_rl.wire.latest import Latest, Publisher
 from sim_twin.cameras import SceneRenderer
 from sim_twin.config import parse_scene
@@ -33,6 +34,7 @@ def render_loop(
 ) -> None:
     """Until terminated: wait for a newer state, render every camera once, publish."""
     shown = -1
+    frame = 0
     due = 0.0
     while True:
         state = newest_state(states, IDLE_MS)
@@ -42,7 +44,8 @@ def render_loop(
         for name in cameras:
             jpeg = io.BytesIO()
             Image.fromarray(renderer.render(name, qpos)).save(jpeg, "JPEG", quality=JPEG_QUALITY)
-            frames.publish(name, {"seq": shown, "stamp_ns": stamp_ns}, jpeg.getvalue())
+            frames.publish(name, {"seq": shown, "frame": frame, "stamp_ns": stamp_ns}, jpeg.getvalue())
+        frame += 1
         due = max(due + 1 / rate_hz, time.monotonic())
         time.sleep(max(0.0, due - time.monotonic()))
 
@@ -63,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     task = load_task(arguments.task)
     scene = parse_scene(task.scene)
     renderer = SceneRenderer(build_scene(scene, scene.world(arguments.world)), scene)
-    states, frames = Latest(arguments.states), Publisher(arguments.frames)
+    states, frames = Latest(arguments.states), Publisher(arguments.frames, backlog=FRAME_BACKLOG)
     render_loop(renderer, list(scene.cameras), states, frames, arguments.rate)
     return 0
 

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -40,13 +40,13 @@ MODULES = {
 T = TypeVar("T")
 
 
-def short_run(folder: Path, max_steps: int = 30) -> RunDirectory:
-    """A new run of the lid task with short episodes, a small learner and no cameras to draw."""
+def short_run(folder: Path, max_steps: int = 30, cameras: Sequence[str] = ()) -> RunDirectory:
+    """A new run of the lid task with short episodes, a small learner and few `cameras` to draw."""
     task = yaml.safe_load((TASKS_DIR / "lid_opening.yaml").read_text())
     small = {"warmup_episodes": 2, "hidden": 32, "layers": 2, "batch": 32, "utd": 2.0}
     task |= {"max_steps": max_steps, "methods": {"usr": task["methods"]["usr"] | small}}
     task["policy"]["checkpoint"] = str(TASKS_DIR / task["policy"]["checkpoint"])
-    task["scene"]["cameras"] = {}
+    task["scene"]["cameras"] = {name: task["scene"]["cameras"][name] for name in cameras}
     task["limits"]["workspace_high"][0] = 0.8  # m: an untrained policy must not stretch the arm into a singularity
     path = folder / "short.yaml"
     path.write_text(yaml.safe_dump(task))

@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors beside a JSON manifest that carries their sha256; numpy only.
+"""Weights on disk: safetensors beside a JSON manifest that carries their sha256 and its own checksum; numpy only.
 
 The weights are renamed into place before the manifest is, so a manifest always speaks of a file that was complete.
 """
@@ -16,7 +16,7 @@ from safetensors.numpy import load, save
 
 from robot_rl.errors import IntegrityError
 from robot_rl.store.files import atomic_write
-from robot_rl.types import Array
+from robot_rl.types import Array, canonical_hash
 
 
 def write_weights(directory: Path, number: int, arrays: Mapping[str, Array], manifest: Mapping[str, Any]) -> Path:
@@ -25,7 +25,7 @@ def write_weights(directory: Path, number: int, arrays: Mapping[str, Array], man
     weights, path = _paths(directory, number)
     atomic_write(weights, body)
     described = {**manifest, "sha256": hashlib.sha256(body).hexdigest()}
-    atomic_write(path, json.dumps(described, indent=1).encode())
+    atomic_write(path, json.dumps({**described, "checksum": canonical_hash(described)}, indent=1).encode())
     return path
 
 
@@ -39,6 +39,9 @@ def read_weights(directory: Path, number: int) -> tuple[dict[str, Array], dict[s
         raise IntegrityError(f"{path}: expected a manifest and its weights, got: {error}; not used") from error
     if not isinstance(manifest, dict) or "sha256" not in manifest:
         raise IntegrityError(f"{path}: expected a JSON object with a sha256; not used")
+    checksum = manifest.pop("checksum", None)  # versions before 0.2 wrote none
+    if checksum not in (None, canonical_hash(manifest)):
+        raise IntegrityError(f"{path}: its checksum is not that of its content; not used")
     found = hashlib.sha256(body).hexdigest()
     if found != manifest["sha256"]:
         raise IntegrityError(f"{weights}: expected sha256 {manifest['sha256']}, got {found}; not used")

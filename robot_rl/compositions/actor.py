@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from robot_rl.compositions.plan import RunPlan, learner_status
 from robot_rl.compositions.recording import StoreRecorder
 from robot_rl.control.actor import Actor, RunView
@@ -21,8 +23,12 @@ def make_actor(
     guard: GuardControls,
     twin: Twin,
     children: Children,
+    alarms: Callable[[], Sequence[str]],
 ) -> Actor:
-    """`pace` is "lockstep" or "real time", as the page shows it; `children` know whether the learner lives."""
+    """`pace` is "lockstep" or "real time", as the page shows it; `children` know whether the learner lives.
+
+    `alarms` are shown on the page together with the learner's own.
+    """
     view = RunView(
         run=plan.run.path.name,
         pace=pace,
@@ -31,6 +37,7 @@ def make_actor(
         base_trials=plan.base_trials,
         cameras=list(plan.task.scene.get("cameras", {})),
         learner=lambda: learner_status(plan.run, alive=children.alive("learner")),
+        alarms=alarms,
     )
     recorder = StoreRecorder(store, plan.info, plan.policy.spec.policy_id)
     return Actor(

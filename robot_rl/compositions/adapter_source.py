@@ -1,4 +1,7 @@
-"""Which adapter version acts in the next episode: the one due (lockstep), or the newest verified (real time)."""
+"""Which adapter version acts in the next episode: the one due (lockstep), or the newest verified (real time).
+
+A version that is damaged, or of another task or policy, is never used: an older one acts, and log and page say so.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,16 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
-from robot_rl.adapters.acting import BaseAdapter, load_adapter, newest_verified
-from robot_rl.adapters.files import numbers
+from robot_rl.adapters.acting import BaseAdapter, make_adapter
+from robot_rl.adapters.files import numbers, read_weights
 from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.config import MethodConfig
-from robot_rl.errors import IntegrityError
+from robot_rl.errors import IntegrityError, SpecMismatch
 from robot_rl.protocols import Adapter
+from robot_rl.store.origin import require_origin
 from robot_rl.store.run import RunDirectory
 from robot_rl.store.training import labelled_episodes
 from robot_rl.types import PolicySpec
@@ -28,65 +32,94 @@ LAG = 1
 
 
 @dataclass
-class LockstepAdapters:
-    """For the episode after some labelled ones, the version that was trained on all of them but the newest `LAG`.
-
-    A version that is damaged, or that will not come any more because newer ones are there, is replaced by the newest
-    older one that verifies, and the log says so.
-    """
+class Versions:
+    """A run's adapter versions, those alone that are whole and of its task and policy."""
 
     run: RunDirectory
     spec: PolicySpec
     method: MethodConfig
+    alarms: list[str] = field(default_factory=list)
+    """What was not used and why, each once, for the page."""
+
+    @cached_property
+    def base(self) -> BaseAdapter:
+        """The frozen policy as it is."""
+        return BaseAdapter(SteeringLayout(self.spec, self.method))
+
+    def load(self, version: int) -> Adapter | None:
+        """A version; None and an alarm for one that is not to be used."""
+        try:
+            arrays, manifest = read_weights(self.run.adapters, version)
+            require_origin(f"adapter version {version}", manifest, self.run.read_info().task, self.spec)
+            return make_adapter(arrays, manifest, self.spec)
+        except (IntegrityError, SpecMismatch) as error:
+            self.alarm(f"adapter version {version} is not used: {error}")
+            return None
+
+    def newest(self) -> Adapter | None:
+        """The newest that may be used."""
+        loaded = (self.load(version) for version in reversed(numbers(self.run.adapters)))
+        return next((adapter for adapter in loaded if adapter is not None), None)
+
+    def alarm(self, words: str) -> None:
+        if words not in self.alarms:
+            log.warning("%s", words)
+            self.alarms.append(words)
+
+
+@dataclass
+class LockstepAdapters:
+    """For the episode after some labelled ones, the version that was trained on all of them but the newest `LAG`.
+
+    One that may not be used, or that will not come any more because newer ones are there, is replaced by the newest
+    older one that may.
+    """
+
+    versions: Versions
     _due: tuple[int, int] = field(default=(0, 0), repr=False)
     """(episode, the episode through which its version is to have been trained; 0: none)."""
 
     def next(self, episode: int) -> Adapter | None:
+        run = self.versions.run
         if self._due[0] != episode:
-            labelled = [number for number, _ in labelled_episodes(self.run)]
+            labelled = [number for number, _ in labelled_episodes(run)]
             self._due = episode, labelled[-1 - LAG] if len(labelled) > LAG else 0
         due = self._due[1]
-        base = BaseAdapter(SteeringLayout(self.spec, self.method))
         if due == 0:
-            return base
-        versions = published(self.run.adapters)
-        if max(versions, default=0) < due:
+            return self.versions.base
+        known = published(run.adapters)
+        if max(known, default=0) < due:
             return None
-        for through in sorted((known for known in versions if known <= due), reverse=True):
-            try:
-                adapter = load_adapter(self.run.adapters, versions[through], self.spec)
-            except IntegrityError as error:
-                log.warning("an adapter version is not used: %s", error)
+        for through in sorted((through for through in known if through <= due), reverse=True):
+            adapter = self.versions.load(known[through])
+            if adapter is None:
                 continue
             if through != due:
-                log.warning("no version through episode %d: version %d acts", due, adapter.version)
+                self.versions.alarm(f"no version through episode {due} can be used: version {adapter.version} acts")
             return adapter
-        return base
+        return self.versions.base
 
 
 @dataclass(frozen=True)
 class NewestAdapters:
-    """Whatever the learner has published last and verifies; the base policy before that."""
+    """Whatever the learner has published last and may be used; the base policy before that."""
 
-    run: RunDirectory
-    spec: PolicySpec
-    method: MethodConfig
+    versions: Versions
 
     def next(self, episode: int) -> Adapter:
-        newest = newest_verified(self.run.adapters, self.spec)
-        return newest or BaseAdapter(SteeringLayout(self.spec, self.method))
+        return self.versions.newest() or self.versions.base
 
 
-def await_version(run: RunDirectory, spec: PolicySpec, pump: Callable[[], object]) -> Adapter | None:
+def await_version(versions: Versions, pump: Callable[[], object]) -> Adapter | None:
     """Wait until the learner has published a version that knows every labelled episode; None if there is none.
 
     `pump` is called meanwhile, and ends the wait by raising.
     """
-    last = max((episode for episode, _ in labelled_episodes(run)), default=0)
-    while max(published(run.adapters), default=0) < last:
+    last = max((episode for episode, _ in labelled_episodes(versions.run)), default=0)
+    while max(published(versions.run.adapters), default=0) < last:
         pump()
         time.sleep(POLL_S)
-    return newest_verified(run.adapters, spec) if last else None
+    return versions.newest() if last else None
 
 
 def published(directory: Path) -> dict[int, int]:

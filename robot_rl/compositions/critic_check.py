@@ -39,7 +39,7 @@ def check_run(path: Path, episodes: int, console: Console) -> None:
         except (StoreError, SpecMismatch) as error:  # as the run's own learner does: go on without it
             learner.refuse(episode, str(error))
 
-    for complaint in resume(run.checkpoints, learner, take):
+    for complaint in resume(run.checkpoints, learner, info.task, take):
         console.print(f"a checkpoint was not used: {complaint}")
     if not learner.updates:
         raise StoreError(f"{run.path} has no checkpoint of a learner that has learnt: run it past its warm-up first")

@@ -15,7 +15,9 @@ from typing import Any
 
 from robot_rl.clock import SteppedClock
 from robot_rl.compositions.actor import make_actor
-from robot_rl.compositions.adapter_source import LockstepAdapters, await_version
+from robot_rl.compositions.adapter_source import LockstepAdapters, Versions, await_version
+from robot_rl.compositions.disk import DiskWatch
+from robot_rl.compositions.golden import require_golden
 from robot_rl.compositions.operator_page import LatchNotice, OperatorPage
 from robot_rl.compositions.plan import RunPlan
 from robot_rl.control.actor import Actor
@@ -48,15 +50,19 @@ def run_lockstep(plan: RunPlan, watch: Watch, announce: Callable[[str], None]) -
     with ExitStack() as stack:
         store = Store(run)
         stack.callback(store.close)
+        require_golden(plan, guard.observe)
         children = Children(run.path / "logs")
         stack.callback(children.stop)
+        versions = Versions(run, plan.policy.spec, plan.method)
         first = first_free_episode(run)
         session = Session(guard, store, guard.safety, first=first, planned=plan.episodes)
         operator = AutoOperator(session, guard, store, cell, clock)
+        disk = DiskWatch(session, store, clock)
         latch = LatchNotice(session, clearable=plan.console_port is not None)
 
         def pump() -> None:
             children.tend()
+            disk.poll()
             operator.poll()
             latch.look()
             show()
@@ -66,11 +72,12 @@ def run_lockstep(plan: RunPlan, watch: Watch, announce: Callable[[str], None]) -
             plan,
             "lockstep",
             motion=Motion(guard, session, clock, pump),
-            adapters=LockstepAdapters(run, plan.policy.spec, plan.method),
+            adapters=LockstepAdapters(versions),
             store=store,
             guard=guard,
             twin=cell,
             children=children,
+            alarms=lambda: versions.alarms,
         )
         children.start("learner", "robot_rl.learn", [str(run.path), "--ordered"])
         show = _nothing
@@ -101,7 +108,7 @@ def run_lockstep(plan: RunPlan, watch: Watch, announce: Callable[[str], None]) -
             children.tend()
             watch(actor)
 
-        await_version(run, plan.policy.spec, pump=wait)
+        await_version(versions, pump=wait)
 
 
 def _nothing() -> None:

@@ -16,7 +16,9 @@ from typing import Any, TypeVar
 
 from robot_rl.clock import RealClock
 from robot_rl.compositions.actor import make_actor
-from robot_rl.compositions.adapter_source import NewestAdapters, await_version
+from robot_rl.compositions.adapter_source import NewestAdapters, Versions, await_version
+from robot_rl.compositions.disk import DiskWatch
+from robot_rl.compositions.golden import require_golden
 from robot_rl.compositions.operator_page import LatchNotice, OperatorPage
 from robot_rl.compositions.plan import RunPlan
 from robot_rl.compositions.remote_cell import RemoteCell
@@ -44,8 +46,8 @@ ENDS = ("store", "guard", "actor", "states", "frames")
 def run_realtime(plan: RunPlan, watch: Callable[[Actor], None], announce: Callable[[str], None]) -> None:
     """Run `plan` to its last episode. `watch(actor)` is called every control step, `announce(url)` when a page is up.
 
-    Raises `ProcessEnded`, which says how to go on, when guard or store end, and `ConfigError` for a latched STOP or
-    FAULT without a page on which a person could clear it.
+    Raises `ProcessEnded`, which says how to go on, when guard or store end, `ConfigError` for a latched STOP or FAULT
+    without a page on which a person could clear it, and `SpecMismatch` when policy or adapter have changed.
     """
     run, clock = plan.run, RealClock()
     with ExitStack() as stack:
@@ -54,9 +56,8 @@ def run_realtime(plan: RunPlan, watch: Callable[[Actor], None], announce: Callab
         children = Children(run.path / "logs")
         stack.callback(children.stop)
         stack.enter_context(_resumable(children, run))
-        children.start(
-            "store", "robot_rl.compositions.store_process", [str(run.path), "--endpoint", ends["store"]], restart=False
-        )
+        storing = [str(run.path), "--endpoint", ends["store"], "--frames", ends["frames"]]
+        children.start("store", "robot_rl.compositions.store_process", storing, restart=False)
         store = StoreClient(ends["store"])
         stack.callback(store.close)
         _answered(children, store.episodes)  # a second actor of the same run ends here: nothing has moved yet
@@ -65,7 +66,9 @@ def run_realtime(plan: RunPlan, watch: Callable[[Actor], None], announce: Callab
         children.start("learner", "robot_rl.learn", [str(run.path)])
         guard = _answered(children, lambda: GuardClient(ends["guard"], GUARD_S, connect_timeout_s=1.0))
         stack.callback(guard.close)
+        require_golden(plan, guard.observe)
 
+        versions = Versions(run, plan.policy.spec, plan.method)
         first = first_free_episode(run)
         session = Session(guard, store, guard.safety, first=first, planned=plan.episodes)
         cell = RemoteCell(guard)
@@ -76,11 +79,13 @@ def run_realtime(plan: RunPlan, watch: Callable[[Actor], None], announce: Callab
                 children, plan.console_port, actor=ends["actor"], guard=ends["guard"], frames=ends["frames"]
             )
             page.start_cameras(cell.camera_process, run.task_yaml, states=ends["states"], frames=ends["frames"])
+        disk = DiskWatch(session, store, clock)
         latch = LatchNotice(session, clearable=page is not None)
 
         def pump() -> None:
             children.tend()
             if operator is not None:
+                disk.poll()
                 operator.poll()
             latch.look()
             if page is not None and (url := page.news()):
@@ -94,11 +99,12 @@ def run_realtime(plan: RunPlan, watch: Callable[[Actor], None], announce: Callab
             plan,
             "real time",
             motion=Motion(guard, session, clock, pump),
-            adapters=NewestAdapters(run, plan.policy.spec, plan.method),
+            adapters=NewestAdapters(versions),
             store=store,
             guard=guard,
             twin=cell,
             children=children,
+            alarms=lambda: versions.alarms,
         )
         stack.enter_context(Served(ends["actor"], session_handlers(actor.snapshot, command)))
         actor.run()
@@ -107,7 +113,7 @@ def run_realtime(plan: RunPlan, watch: Callable[[Actor], None], announce: Callab
             children.tend()
             watch(actor)
 
-        await_version(run, plan.policy.spec, pump=wait)
+        await_version(versions, pump=wait)
 
 
 @contextmanager

@@ -9,9 +9,11 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 from robot_rl.errors import RobotRLError, StoreError
 from robot_rl.processes import GRACE_S, begin_service
+from robot_rl.services.camera_recorder import CameraRecorder
 from robot_rl.services.store import serve_store
 from robot_rl.store.run import RunDirectory
 from robot_rl.store.store import Store
@@ -36,14 +38,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m robot_rl.compositions.store_process", description=__doc__)
     parser.add_argument("run", help="the run's directory")
     parser.add_argument("--endpoint", required=True, help="where to serve the store, e.g. ipc:///run/store")
+    parser.add_argument("--frames", help="where cameras publish frames to be recorded (default: none are)")
     arguments = parser.parse_args(argv)
     stopping = begin_service()
     try:
-        store = open_store(RunDirectory.open(arguments.run))
-        try:
-            serve_store(store, arguments.endpoint, stopping)
-        finally:
-            store.close()
+        with ExitStack() as stack:
+            store = open_store(RunDirectory.open(arguments.run))
+            stack.callback(store.close)
+            if arguments.frames is None:
+                serve_store(store, arguments.endpoint, stopping)
+            else:
+                cameras = CameraRecorder(store, arguments.frames)
+                stack.callback(cameras.close)
+                serve_store(store, arguments.endpoint, stopping, cameras.take)
     except RobotRLError as error:
         print(f"store: {error}", file=sys.stderr)
         return 2

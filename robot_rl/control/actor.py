@@ -14,7 +14,7 @@ from robot_rl.control.homing import retreat
 from robot_rl.control.motion import Motion
 from robot_rl.control.ports import AdapterSource, EpisodeSummary, GuardControls, LabelBook, Recorder, Twin
 from robot_rl.control.progress import State
-from robot_rl.errors import RobotFault, SpecMismatch
+from robot_rl.errors import DiskError, RobotFault, SpecMismatch
 from robot_rl.protocols import FrozenPolicy
 from robot_rl.types import LabelValue, SafetyState, Verdict, canonical_hash
 
@@ -41,6 +41,8 @@ class RunView:
     cameras: Sequence[str] = ()
     learner: Callable[[], Mapping[str, Any] | None] = field(default=lambda: None)
     """The learner's newest status."""
+    alarms: Callable[[], Sequence[str]] = field(default=lambda: ())
+    """What is wrong with the run's files, in words; the learner's own alarms are in its status."""
 
 
 class Actor:
@@ -86,14 +88,20 @@ class Actor:
         self._rows: Sequence[EpisodeSummary] = ()
 
     def run(self) -> None:
-        """Until the last planned episode is labelled. The robot is left inactive, however this ends."""
+        """Until the last planned episode is labelled. The robot is left inactive, however this ends.
+
+        A disk that refuses costs the episode that runs and nothing else: the robot holds, and all is paused.
+        """
         while (state := self.session.state) is not State.FINISHED:
-            if state is State.RUNNING:
-                self._episode()
-            elif state is State.HOMING:
-                self._home()
-            else:
-                self._motion.idle()
+            try:
+                if state is State.RUNNING:
+                    self._episode()
+                elif state is State.HOMING:
+                    self._home()
+                else:
+                    self._motion.idle()
+            except DiskError as error:
+                self.session.disk_refused(str(error))
 
     def _episode(self) -> None:
         """The session's present episode, from its adapter to the store; nothing if that is not there yet."""
@@ -177,6 +185,7 @@ class Actor:
             "curve": [[r.episode, int(r.label is LabelValue.SUCCESS)] for r in self._rows if _counts(r)],
             "episodes": [_row(row) for row in self._rows],
             "cameras": list(view.cameras),
+            "alarms": [*view.alarms(), *((learner or {}).get("alarms") or ())],
             "allowed": self.session.allowed(),
         }
 

@@ -14,6 +14,7 @@ here what it did; each method checks the phase again, for the operator may have 
 
 from __future__ import annotations
 
+import logging
 import threading
 import uuid
 from collections.abc import Callable, Mapping
@@ -24,6 +25,8 @@ from robot_rl.control.ports import EndedBy, GuardControls, LabelBook, LabelEvent
 from robot_rl.control.progress import COMMANDS, ENDED_BY_LABEL, LATCHED, Gate, Phase, Progress, State
 from robot_rl.errors import ConfigError, IllegalTransition, LabelConflict, StoreError, nearest
 from robot_rl.types import Label, LabelValue, SafetyLevel, SafetyState
+
+log = logging.getLogger(__name__)
 
 
 class Session:
@@ -44,6 +47,8 @@ class Session:
         self._accepted: set[str] = set()  # event ids of the labels stored
         self._cleared: set[str] = set()  # ids of the causes cleared here
         self._values = {row.episode: row.label for row in labels.episodes() if row.label is not None}
+        self._disk: str | None = None
+        self._recording = False  # the present episode has begun and is not in the store yet
         self._revision = 1
         self._listed = 1
         if self._full():
@@ -82,6 +87,11 @@ class Session:
     def paused(self) -> bool:
         """The robot is to hold, whatever the phase."""
         return self._now.gate is not Gate.OPEN
+
+    @property
+    def disk(self) -> str | None:
+        """Why the disk has paused the run; None since the last `run`."""
+        return self._disk
 
     @property
     def revision(self) -> int:
@@ -137,6 +147,8 @@ class Session:
 
     def _turn(self, name: str, gate: Gate, why: str) -> dict[str, Any]:
         self._require(name)
+        if gate is Gate.OPEN:
+            self._disk = None
         self._set(gate=gate, why=why)
         return {}
 
@@ -224,6 +236,7 @@ class Session:
             if self._now.gate is not Gate.OPEN or self._now.phase is not Phase.READY:
                 return False
             self._set(phase=Phase.EPISODE)
+            self._recording = True
             return True
 
     def end_episode(self, by: EndedBy, why: str) -> None:
@@ -237,6 +250,7 @@ class Session:
         A label that the store refuses is asked for again.
         """
         with self._lock:
+            self._recording = False
             pressed, asks, why = self._now.pressed, complete and self._now.asks, self._now.why
             if pressed is not None:
                 try:
@@ -246,6 +260,19 @@ class Session:
                     asks, why = True, f"the label was not stored, label again: {error}"
             self._set(pressed=None, asks=asks, why=why)
             self._list_changed()
+
+    def disk_refused(self, why: str) -> None:
+        """Nothing can be written: all is PAUSED. An episode that is not closed is lost, and the label that ended it."""
+        with self._lock:
+            if self._disk is None:
+                log.error("paused, the disk refuses: %s", why)
+            self._disk = why
+            if self._recording:
+                self._recording = False
+                self._set(phase=Phase.HOMING, ended_by="aborted", pressed=None, asks=False)
+            if self._now.gate not in LATCHED:
+                paused = self._now.gate if self._now.gate is Gate.DISARMED else Gate.PAUSED
+                self._set(gate=paused, why=why)
 
     def homed(self) -> None:
         """The arm is back."""

@@ -1,41 +1,50 @@
 """Checkpoints: all that a learner needs to go on bit for bit, beside the episodes and labels of its run.
 
-One pair of files per adapter version in `checkpoints/`, each written whole or not at all; the newest one whose sha256
-verifies is used, so a kill during a write costs that version and nothing else.
+One pair of files per adapter version in `checkpoints/`, each written whole or not at all. The newest one that verifies
+and is of this run is gone on from: a kill during a write, a flipped bit or a foreign file costs that version and
+nothing else, for whatever it knew is in the episodes and is learnt again.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
 from robot_rl.adapters.files import numbers, read_weights, remove_weights, write_weights
-from robot_rl.errors import IntegrityError
+from robot_rl.errors import IntegrityError, SpecMismatch
 from robot_rl.learn.learner import Learner
+from robot_rl.store.origin import origin_of, require_origin
 
 KEPT = 3
 """Newest checkpoints that stay; every adapter version stays in `adapters/`."""
 
 
-def save_checkpoint(directory: Path, learner: Learner, label_watermark: int) -> None:
-    """Write the learner's whole state as checkpoint `learner.version`, then drop those older than the newest `KEPT`."""
+def save_checkpoint(directory: Path, learner: Learner, label_watermark: int, task: str) -> None:
+    """Write the learner's whole state as checkpoint `learner.version`, then drop those older than the newest `KEPT`.
+
+    Raises `DiskError` when the disk refuses; every older checkpoint is then as it was.
+    """
     arrays, manifest = learner.state()
-    write_weights(directory, learner.version, arrays, {**manifest, "label_watermark": label_watermark})
+    manifest |= {"label_watermark": label_watermark, **origin_of(task, learner.spec)}
+    write_weights(directory, learner.version, arrays, manifest)
     for number in numbers(directory)[:-KEPT]:
-        remove_weights(directory, number)
+        with contextlib.suppress(OSError):  # the next save removes it
+            remove_weights(directory, number)
 
 
-def resume(directory: Path, learner: Learner, take: Callable[[int], None]) -> list[str]:
-    """Bring a new learner to the newest checkpoint that verifies; returns what was wrong with newer ones, if any.
+def resume(directory: Path, learner: Learner, task: str, take: Callable[[int], None]) -> list[str]:
+    """Bring a new learner to the newest checkpoint that is whole and of this run; what was wrong with newer ones.
 
     `take` gives the learner one episode, by adding it or by refusing it. Without a usable checkpoint the learner stays
-    new. Raises `SpecMismatch` for a checkpoint of another policy or method.
+    new. Raises `SpecMismatch` for a checkpoint of other settings or of episodes that are no longer there.
     """
     complaints = []
     for number in reversed(numbers(directory)):
         try:
             arrays, manifest = read_weights(directory, number)
-        except IntegrityError as error:
+            require_origin(f"checkpoint {number}", manifest, task, learner.spec)
+        except (IntegrityError, SpecMismatch) as error:
             complaints.append(str(error))
             continue
         for episode in manifest["consumed"]:

@@ -14,11 +14,12 @@ import contextlib
 import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, get_args
 
 from robot_rl.adapters.files import read_weights, write_weights
 from robot_rl.config import ComputeConfig, MethodConfig, TaskConfig
-from robot_rl.errors import IntegrityError, SpecMismatch, StoreError
+from robot_rl.errors import DiskError, IntegrityError, SpecMismatch, StoreError
 from robot_rl.learn.checkpoint import resume, save_checkpoint
 from robot_rl.learn.learner import Learner
 from robot_rl.learn.matmul import MatmulPath, choose, probe
@@ -28,7 +29,9 @@ from robot_rl.policy.flow import FlowPolicy
 from robot_rl.policy.torch_flow import TorchFlow
 from robot_rl.store.episode import read_transitions
 from robot_rl.store.files import read_json, write_json
+from robot_rl.store.golden import Golden, adapter_output, read_golden
 from robot_rl.store.labels import LabelEvent, LabelLog
+from robot_rl.store.origin import origin_of
 from robot_rl.store.run import RunDirectory
 from robot_rl.store.training import TrainingSet, training_set
 from robot_rl.types import LabelValue
@@ -37,6 +40,8 @@ log = logging.getLogger(__name__)
 
 POLL_S = 0.02
 """Between two looks at the label log."""
+RETRY_S = 1.0
+"""Between two attempts to write a version that the disk has refused."""
 SLICE = 20
 """Updates between two status reports."""
 
@@ -45,14 +50,14 @@ class LearnerService:
     """One run's learner. `step` takes in what is new and works it off; `serve` does so until it is told to stop."""
 
     def __init__(self, run: RunDirectory, task: TaskConfig, *, ordered: bool) -> None:
-        """Goes on from the newest verified checkpoint.
+        """Goes on from the newest checkpoint that is whole and of this task and policy.
 
-        Raises `SpecMismatch` if that is of another run, `IntegrityError` for demonstrations that cannot be read,
-        `ConfigError` for what the task file wants to compute with and this machine has not.
+        Raises `SpecMismatch` if that was made with other settings, `IntegrityError` for demonstrations that cannot be
+        read, `ConfigError` for what the task file wants to compute with and this machine has not.
         """
         info = run.read_info()
         policy = FlowPolicy.load(run.policy)
-        self.run, self._ordered = run, ordered
+        self.run, self._ordered, self._task = run, ordered, info.task
         config = task.method(info.method)
         decoder = TorchFlow.from_policy(policy)
         self.learner = Learner(
@@ -74,11 +79,16 @@ class LearnerService:
         """Over the newest budget."""
         self._waiting = 0
         """Labelled episodes that are not taken yet."""
-        for complaint in resume(run.checkpoints, self.learner, self._take):
+        self._unwritten: Callable[[], None] | None = None
+        """What the disk has refused, to be tried again at `_retry_s`; the learner's state is in memory meanwhile."""
+        self._retry_s = 0.0
+        self._alarms = resume(run.checkpoints, self.learner, self._task, self._take)
+        for complaint in self._alarms:
             log.warning("a checkpoint was not used: %s", complaint)
+        watermark = self._labels.watermark()
         if adapter_is_missing(run, self.learner.version):
-            self._publish_adapter(self._labels.watermark())
-        self._report(self._labels.watermark())
+            self._write(lambda: self._publish_adapter(watermark))
+        self._report(watermark)
 
     def serve(self, stopping: threading.Event) -> None:
         """Until `stopping` is set; it is looked at between two slices of updates."""
@@ -87,7 +97,12 @@ class LearnerService:
                 stopping.wait(POLL_S)
 
     def step(self, stopping: threading.Event | None = None) -> bool:
-        """Take in new episodes, do what updates are owed, publish a version; False if there was nothing new."""
+        """Take in new episodes, do what updates are owed, publish a version; False if there was nothing new.
+
+        While the disk refuses a version nothing new is taken in: the next one would overtake it.
+        """
+        if self._unwritten is not None and (time.monotonic() < self._retry_s or not self._write(self._unwritten)):
+            return False
         labels = self._labels.current()
         watermark = self._labels.watermark()
         chosen = training_set(self.run, labels)
@@ -112,7 +127,7 @@ class LearnerService:
             self._report(watermark, elapsed)
         self._busy_s += time.monotonic() - started
         if not self.learner.owed:
-            self._publish(watermark)
+            self._write(lambda: self._publish(watermark))
         return True
 
     def close(self) -> None:
@@ -122,15 +137,38 @@ class LearnerService:
         taken = set(self.learner.consumed)
         return [episode for episode, _ in chosen.labelled if episode not in taken]
 
+    def _write(self, version: Callable[[], None]) -> bool:
+        """Whether the disk took it; if not, it is tried again before anything else is done."""
+        try:
+            version()
+        except DiskError as error:
+            log.error("version %d is kept in memory, the disk refuses it: %s", self.learner.version, error)
+            self._unwritten, self._retry_s = version, time.monotonic() + RETRY_S
+            return False
+        self._unwritten = None
+        return True
+
     def _publish(self, watermark: int) -> None:
         """The checkpoint first: an adapter version that the robot has used can always be gone on from."""
-        save_checkpoint(self.run.checkpoints, self.learner, watermark)
+        save_checkpoint(self.run.checkpoints, self.learner, watermark, self._task)
         self._publish_adapter(watermark)
 
     def _publish_adapter(self, watermark: int) -> None:
-        manifest = {**self.learner.manifest(), "label_watermark": watermark, "losses": self.learner.losses}
+        manifest = {**self.learner.manifest(), **origin_of(self._task, self.learner.spec)}
+        manifest |= {"label_watermark": watermark, "losses": self.learner.losses}
+        if (golden := self._golden) is not None:
+            manifest["golden"] = adapter_output(golden, self.learner.adapter())
         write_weights(self.run.adapters, self.learner.version, self.learner.actor_arrays(), manifest)
         self._report(watermark)
+
+    @property
+    def _golden(self) -> Golden | None:
+        """The run's golden observation: written when the robot is first seen, which may be after this process began."""
+        try:
+            return read_golden(self.run, self.learner.spec)
+        except IntegrityError as error:  # the run does not arm with it either
+            log.warning("a version goes without its golden output: %s", error)
+            return None
 
     def _report(self, watermark: int, running_s: float = 0.0) -> None:
         """The newest status; wanted UTD is the setting's, reached is what the chunks since the warm-up's end got."""
@@ -149,8 +187,10 @@ class LearnerService:
             "losses": learner.losses,
             "refused": {str(episode): reason for episode, reason in learner.refused.items()},
             "label_watermark": watermark,
+            "alarms": self._alarms,
         }
-        write_json(self.run.learner_json, status)
+        with contextlib.suppress(DiskError):  # the next one may be written
+            write_json(self.run.learner_json, status)
 
     def _take(self, episode: int) -> None:
         """Give the learner one episode; a damaged one is refused, and the process lives on."""

@@ -1,4 +1,4 @@
-"""What a camera process follows: states of a twin, stamped with the host's monotonic clock."""
+"""What a camera process follows, states of a twin stamped with the host's monotonic clock, and how it publishes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from robot_rl.wire.latest import Latest, Publisher
 STATE_TOPIC = "state"
 STATE_PERIOD_S = 0.03
 """Seconds between two published states: faster than pictures are drawn, and cheap."""
+FRAME_BACKLOG = 512
+"""Frames that may wait for whoever records them, while it syncs an episode: some seconds of three cameras."""
 
 
 class StatePublisher:

@@ -9,7 +9,7 @@ are acknowledged one by one, after they are on the disk.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,14 +27,23 @@ from robot_rl.wire.schemas import from_plain, to_plain
 
 AUTHOR = "store service"
 """Who audit events of this service are by."""
+POLL_MS = 50
+"""Between two looks at the cameras' frames, when nobody asks for anything."""
 
 
-def serve_store(store: StorePort, endpoint: str, stopping: threading.Event) -> None:
-    """Answer for `store` on `endpoint` until `stopping` is set (seen within 0.1 s); the caller closes the store."""
-    server = RpcServer(endpoint, StoreService(store).handlers)
+def serve_store(
+    store: StorePort, endpoint: str, stopping: threading.Event, frames: Callable[[], None] = lambda: None
+) -> None:
+    """Answer for `store` on `endpoint` until `stopping` is set (seen within 0.1 s); the caller closes the store.
+
+    `frames` records the camera frames that have come: often enough that none waits long, and before an episode begins
+    or ends, so that an episode has the frames of its own time.
+    """
+    server = RpcServer(endpoint, StoreService(store, frames).handlers)
     try:
         while not stopping.is_set():
-            server.poll(100)
+            server.poll(POLL_MS)
+            frames()
     finally:
         server.close()
 
@@ -42,10 +51,11 @@ def serve_store(store: StorePort, endpoint: str, stopping: threading.Event) -> N
 class StoreService:
     """The calls of a `StorePort`, counting what the open episode really got."""
 
-    def __init__(self, store: StorePort) -> None:
-        self._store = store
+    def __init__(self, store: StorePort, frames: Callable[[], None] = lambda: None) -> None:
+        self._store, self._frames = store, frames
         self._recorded = 0
         self.handlers: dict[str, Handler] = {
+            "reserve": self._reserve,
             "begin": self._begin,
             "write": self._write,
             "write_image": self._write_image,
@@ -57,7 +67,12 @@ class StoreService:
             "episodes": lambda header, arrays: ({"value": to_plain(self._store.episodes(), [])}, ()),
         }
 
+    def _reserve(self, header: Header, arrays: list[Array]) -> Reply:
+        self._store.reserve()
+        return {}, ()
+
     def _begin(self, header: Header, arrays: list[Array]) -> Reply:
+        self._frames()
         self._store.begin(from_plain(EpisodeHeader, header.get("header"), ()))
         self._recorded = 0
         return {}, ()
@@ -80,6 +95,7 @@ class StoreService:
         return {}, ()
 
     def _end(self, header: Header, arrays: list[Array]) -> Reply:
+        self._frames()
         outcome = from_plain(EpisodeOutcome, header.get("outcome"), ())
         sent = _number(header, "sent")
         manifest = self._store.end(outcome if sent == self._recorded else replace(outcome, complete=False))
@@ -116,6 +132,9 @@ class StoreClient:
         self._recording = RpcClient(endpoint)
         self._ledger = RpcClient(endpoint)
         self._sent = 0
+
+    def reserve(self) -> None:
+        self._ask("reserve", {})
 
     def begin(self, header: EpisodeHeader) -> None:
         self._recording.forget_posts()

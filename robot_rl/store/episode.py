@@ -14,7 +14,7 @@ An episode is written to `episodes/.NNNNNN.partial/episode.mcap` and handed to t
   to `manifest.json` and synced, the directory renamed to `episodes/NNNNNN/` and the rename synced, in this order.
 - *A kill between manifest and rename*: the episode is whole; whoever opens the store next does the rename.
 - *A byte of a closed episode changes*: sha256 or the manifest's own checksum differ, readers raise `IntegrityError`.
-- *The disk is full*: the write raises `StoreError`, and so do all later ones of this episode; it ends up incomplete.
+- *The disk is full*: the write raises `DiskError`, and so do all later ones of this episode; it ends up incomplete.
 
 The file is MCAP with JSON messages and JSON schemas (Foxglove opens it): `/camera/<name>` as foxglove.CompressedImage,
 `/transitions` as `robot_rl.store.transitions` has it, and whatever topics the actor writes. Stamps are monotonic ns.
@@ -39,7 +39,7 @@ from mcap.writer import CompressionType, Writer
 from zstandard import ZstdError
 
 from robot_rl.clock import SECOND
-from robot_rl.errors import IntegrityError, StoreError
+from robot_rl.errors import DiskError, IntegrityError, StoreError
 from robot_rl.store.files import read_json, sha256_file, sync_directory, sync_file, write_json
 from robot_rl.store.records import JSON, encode, record
 from robot_rl.store.run import RunDirectory
@@ -127,7 +127,7 @@ class EpisodeWriter:
     """Records one episode; ends with `close` or `abandon`. Not for several threads at once (`Store` has the lock)."""
 
     def __init__(self, run: RunDirectory, header: EpisodeHeader) -> None:
-        """Open episode `header.episode`. Raises `StoreError` if it is there already or the disk refuses."""
+        """Open episode `header.episode`. Raises `StoreError` if it is there, `DiskError` if the disk refuses."""
         self.header = header
         self._run = run
         self._folder = run.partial(header.episode)
@@ -141,17 +141,21 @@ class EpisodeWriter:
         try:
             self._folder.mkdir()
             self._file = (self._folder / MCAP_NAME).open("xb")
+        except OSError as error:
+            self._fail(error)
+        try:
             self._mcap = Writer(self._file, chunk_size=CHUNK_BYTES, compression=CompressionType.ZSTD)
             self._mcap.start(library="robot_rl")
             self._mcap.add_metadata("robot_rl.episode", {name: str(value) for name, value in asdict(header).items()})
             self._flush()
         except OSError as error:
+            self._close_file()
             self._fail(error)
 
     def write(self, topic: str, stamp_ns: int, message: Mapping[str, JSON]) -> None:
         """Record a message; numbers that are not finite become "NaN", "Infinity", "-Infinity" as in protobuf's JSON.
 
-        Raises `StoreError` for what JSON cannot hold, or when the disk refuses.
+        Raises `StoreError` for what JSON cannot hold, `DiskError` when the disk refuses.
         """
         self._add(topic, stamp_ns, message, "robot_rl" + topic.replace("/", "."), None)
 
@@ -178,7 +182,7 @@ class EpisodeWriter:
     def close(self, outcome: EpisodeOutcome) -> Manifest:
         """Sync, seal and rename; afterwards nothing of the episode can be lost.
 
-        Raises `StoreError` when the disk refuses: the episode is then to be abandoned.
+        Raises `DiskError` when the disk refuses: the episode is then to be abandoned.
         """
         self._check_open()
         path = self._folder / MCAP_NAME
@@ -211,8 +215,7 @@ class EpisodeWriter:
         # The disk may refuse, or `close` may have got as far as closing the file: what was written reads up to there.
         with contextlib.suppress(OSError, ValueError):
             self._mcap.finish()  # type: ignore[no-untyped-call]
-        with contextlib.suppress(OSError):
-            self._file.close()  # Python closes the descriptor even when the last flush fails.
+        self._close_file()
         self._failure = "was abandoned"
         if not self._folder.exists():
             return self._run.episode(self.header.episode)  # `close` had renamed it before the disk refused.
@@ -243,13 +246,17 @@ class EpisodeWriter:
         self._mcap.flush()  # type: ignore[no-untyped-call]
         self._flushed_s = time.monotonic()
 
+    def _close_file(self) -> None:
+        with contextlib.suppress(OSError):
+            self._file.close()  # Python closes the descriptor even when the last flush fails.
+
     def _check_open(self) -> None:
         if self._failure is not None:
             raise StoreError(f"episode {self.header.episode} {self._failure}; nothing can be written to it")
 
     def _fail(self, error: OSError) -> NoReturn:
         self._failure = f"could not be written ({error.strerror or error})"
-        raise StoreError(
+        raise DiskError(
             f"episode {self.header.episode} {self._failure}; what is on disk of it is kept, closed ones are intact"
         ) from error
 
@@ -276,7 +283,7 @@ def set_aside(run: RunDirectory, episode: int) -> Path:
         os.rename(run.partial(episode), path)
         sync_directory(run.episodes)
     except OSError as error:
-        raise StoreError(f"cannot set episode {episode} aside: {error.strerror or error}; it stays there") from error
+        raise DiskError(f"cannot set episode {episode} aside: {error.strerror or error}; it stays there") from error
     return path
 
 

@@ -7,6 +7,7 @@ the path, and the directory is synced. A kill can leave a `.<name>.<random>.tmp`
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -14,7 +15,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from robot_rl.errors import IntegrityError, StoreError
+from robot_rl.errors import DiskError, IntegrityError, StoreError
 
 JSON_LIMIT = 16 * 1024 * 1024
 """Bytes; no JSON file of a run comes near this, so that a larger one is refused before it is parsed."""
@@ -23,18 +24,20 @@ JSON_LIMIT = 16 * 1024 * 1024
 def atomic_write(path: Path, data: bytes) -> None:
     """Replace the content of `path` by `data`, durably, or leave it as it is.
 
-    Raises `StoreError` when the disk refuses; what was at `path` is then intact.
+    Raises `DiskError` when the disk refuses; what was at `path` is then intact.
     """
     temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}.tmp"
     try:
         with open(temporary, "xb") as file:
             file.write(data)
+            file.flush()
             sync_file(file.fileno())
         os.replace(temporary, path)
         sync_directory(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise StoreError(f"could not write {path}: {error.strerror or error}; what was there is intact") from error
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise DiskError(f"could not write {path}: {error.strerror or error}; what was there is intact") from error
 
 
 def sync_file(descriptor: int) -> None:

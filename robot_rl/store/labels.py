@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from robot_rl.clock import wall_time_ns
-from robot_rl.errors import IntegrityError, LabelConflict, StoreError
+from robot_rl.errors import DiskError, IntegrityError, LabelConflict, StoreError
 from robot_rl.store.records import JSON
 from robot_rl.types import Label, LabelValue
 
@@ -225,9 +225,7 @@ class LabelLog:
             try:
                 yield
             except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
-                # SQLite's plain DatabaseError means a damaged file; its subclasses mean a refusal.
-                kind = IntegrityError if type(error) is sqlite3.DatabaseError else StoreError
-                raise kind(f"label log {self.path}: {error}; nothing was appended") from error
+                raise _kind(error)(f"label log {self.path}: {error}; nothing was appended") from error
 
     def _append(self, label: Label) -> LabelEvent:
         wall_ns = wall_time_ns()
@@ -252,6 +250,14 @@ class LabelLog:
                 f"{_LABEL} {where}", arguments
             )
         ]
+
+
+def _kind(error: Exception) -> type[StoreError]:
+    """SQLite's plain DatabaseError means a damaged file; its subclasses mean a refusal, some of them by the disk."""
+    if type(error) is sqlite3.DatabaseError:
+        return IntegrityError
+    refused = isinstance(error, sqlite3.OperationalError) and "disk" in str(error)  # "... is full", "disk I/O error"
+    return DiskError if refused else StoreError
 
 
 def _same(posted: LabelEvent, label: Label) -> LabelEvent:

@@ -6,6 +6,7 @@ RUN/run.json  task.yaml  policy.*   what was run; run.json is written last and n
     episodes/000002.incomplete.1/   what a kill or an abort left of one; never trained on
     labels.sqlite                   the label log and the audit log (robot_rl.store.labels)
     adapters/ checkpoints/          what the learner writes
+    golden/                         an observation, and what the policy made of it (robot_rl.store.golden)
     guard.json learner.json         the guard's latch, the learner's newest status
     compute.json                    how the learner computes on its machine
     results/
@@ -140,6 +141,16 @@ class RunDirectory:
     def store_lock(self) -> Path:
         """Locked by the one process that writes episodes."""
         return self.path / ".store.lock"
+
+    @property
+    def golden(self) -> Path:
+        """The observation that a resumed run is checked by (`store.golden`)."""
+        return self.path / "golden"
+
+    @property
+    def reserve(self) -> Path:
+        """Disk space kept back (`store.reserve`)."""
+        return self.path / ".reserve"
 
     def episode(self, number: int) -> Path:
         """Where the closed episode `number` is."""

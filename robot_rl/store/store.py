@@ -9,12 +9,13 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from robot_rl.errors import StoreError
+from robot_rl.errors import DiskError, StoreError
 from robot_rl.store.episode import (
     EndedBy,
     EpisodeHeader,
@@ -27,9 +28,12 @@ from robot_rl.store.episode import (
 )
 from robot_rl.store.labels import AuditEvent, LabelEvent, LabelLog
 from robot_rl.store.records import JSON
+from robot_rl.store.reserve import Reserve
 from robot_rl.store.run import RunDirectory
 from robot_rl.store.training import manifest_of
 from robot_rl.types import Label, LabelValue, Transition
+
+Entry = TypeVar("Entry", LabelEvent, AuditEvent)
 
 AUTHOR = "store"
 """Who audit events of the store itself are by."""
@@ -53,8 +57,15 @@ class EpisodeSummary:
 class StorePort(Protocol):
     """The store in this process or behind a socket."""
 
+    def reserve(self) -> None:
+        """Keep disk space back, as `begin` does (`store.reserve`). Raises `DiskError` when there is not enough."""
+        ...
+
     def begin(self, header: EpisodeHeader) -> None:
-        """Open an episode; one that is still open is abandoned first. Raises `StoreError` if the number is taken."""
+        """Open an episode; one that is still open is abandoned first. Raises `StoreError` if the number is taken.
+
+        This and whatever else writes raises `DiskError` when the disk refuses; the open episode is then lost.
+        """
         ...
 
     def write(self, topic: str, stamp_ns: int, message: Mapping[str, JSON]) -> None:
@@ -103,6 +114,9 @@ class Store:
     def __init__(self, run: RunDirectory) -> None:
         self.run = run
         self._writer: EpisodeWriter | None = None
+        self._refused: DiskError | None = None
+        """Why the episode that was open is not, if the disk took it."""
+        self._reserve = Reserve(run.reserve)
         self._lock = threading.RLock()
         self._descriptor = _lock(run)
         try:
@@ -113,27 +127,37 @@ class Store:
             os.close(self._descriptor)
             raise
 
-    def begin(self, header: EpisodeHeader) -> None:
+    @property
+    def recording(self) -> bool:
+        """Whether an episode is open."""
+        return self._writer is not None
+
+    def reserve(self) -> None:
         with self._lock:
+            self._reserve.take()
+
+    def begin(self, header: EpisodeHeader) -> None:
+        with self._writing():
             self._abandon("another one began")
-            if self.run.partial(header.episode).exists():
-                set_aside(self.run, header.episode)
-            self._writer = EpisodeWriter(self.run, header)
+            self._reserve.take()
+            for left in self.run.partial_episodes():
+                set_aside(self.run, left)
+            self._writer, self._refused = EpisodeWriter(self.run, header), None
 
     def write(self, topic: str, stamp_ns: int, message: Mapping[str, JSON]) -> None:
-        with self._lock:
+        with self._writing():
             self._open().write(topic, stamp_ns, message)
 
     def write_image(self, camera: str, stamp_ns: int, jpeg: bytes) -> None:
-        with self._lock:
+        with self._writing():
             self._open().write_image(camera, stamp_ns, jpeg)
 
     def write_transition(self, transition: Transition) -> None:
-        with self._lock:
+        with self._writing():
             self._open().write_transition(transition)
 
     def end(self, outcome: EpisodeOutcome) -> Manifest:
-        with self._lock:
+        with self._writing():
             manifest = self._open().close(outcome)
             self._writer = None
             return manifest
@@ -141,13 +165,13 @@ class Store:
     def add_label(self, label: Label, expected_revision: int | None = None) -> LabelEvent:
         if not os.path.isdir(self.run.episode(label.episode)):
             raise StoreError(f"cannot label episode {label.episode}: expected a closed episode, and there is none")
-        return self._log.add(label, expected_revision)
+        return self._logged(lambda: self._log.add(label, expected_revision))
 
     def undo_label(self, episode: int, author: str, event_id: str) -> LabelEvent:
-        return self._log.undo(episode, author, event_id)
+        return self._logged(lambda: self._log.undo(episode, author, event_id))
 
     def record(self, kind: str, author: str, detail: Mapping[str, JSON]) -> AuditEvent:
-        return self._log.record(kind, author, detail)
+        return self._logged(lambda: self._log.record(kind, author, detail))
 
     def events(self, after: int = 0) -> list[AuditEvent]:
         """The audit log's entries with seq > `after`."""
@@ -163,13 +187,39 @@ class Store:
     def close(self) -> None:
         with self._lock:
             self._abandon("the store was closed")
+            self._reserve.release()
             self._log.close()
             if self._descriptor >= 0:
                 os.close(self._descriptor)
                 self._descriptor = -1
 
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One thread at a time; when the disk refuses, the open episode is set aside, into the reserve."""
+        with self._lock:
+            try:
+                yield
+            except DiskError as error:
+                self._refused = error
+                self._reserve.release()
+                with suppress(DiskError):  # what is left of it is set aside by the next `begin`
+                    self._abandon("the disk refused")
+                raise
+
+    def _logged(self, append: Callable[[], Entry]) -> Entry:
+        """What people say goes into the reserve when there is no other space left."""
+        try:
+            return append()
+        except DiskError:
+            if not self._reserve.held:
+                raise
+            self._reserve.release()
+            return append()
+
     def _open(self) -> EpisodeWriter:
         if self._writer is None:
+            if self._refused is not None:  # each of those that record into it is to hear of it
+                raise self._refused
             raise StoreError("no episode is open: expected `begin` first")
         return self._writer
 
@@ -195,7 +245,7 @@ class Store:
                 self._report("episode_unreadable", episode, str(error), self.run.episode(episode))
 
     def _report(self, kind: str, episode: int, reason: str, path: Path) -> None:
-        self._log.record(kind, AUTHOR, {"episode": episode, "reason": reason, "directory": path.name})
+        self.record(kind, AUTHOR, {"episode": episode, "reason": reason, "directory": path.name})
 
 
 def summaries(run: RunDirectory, labels: Mapping[int, LabelEvent]) -> list[EpisodeSummary]:

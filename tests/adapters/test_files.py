@@ -42,6 +42,23 @@ def test_one_flipped_bit_is_an_integrity_error(tmp_path: Path) -> None:
         read_weights(tmp_path, 1)
 
 
+def test_a_bit_flipped_or_a_byte_cut_anywhere_is_seen(tmp_path: Path) -> None:
+    write_weights(tmp_path, 1, ARRAYS, {"version": 1, "chunks": 300, "consumed": [1, 2], "config": {"utd": 2.5}})
+    arrays, manifest = read_weights(tmp_path, 1)
+    for path in (tmp_path / "000001.safetensors", tmp_path / "000001.json"):
+        whole = path.read_bytes()
+        flipped = (whole[:i] + bytes([whole[i] ^ 1 << i % 8]) + whole[i + 1 :] for i in range(len(whole)))
+        for damaged in (*flipped, *(whole[:cut] for cut in range(len(whole)))):
+            path.write_bytes(damaged)
+            try:
+                found, said = read_weights(tmp_path, 1)
+            except IntegrityError:
+                continue
+            assert all(np.array_equal(found[name], arrays[name]) for name in arrays)  # the whitespace of the JSON
+            assert {name: said[name] for name in manifest} == manifest
+        path.write_bytes(whole)
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"\xff"])
 def test_a_damaged_manifest_is_an_integrity_error(tmp_path: Path, content: bytes) -> None:
     write_weights(tmp_path, 1, ARRAYS, {}).write_bytes(content)

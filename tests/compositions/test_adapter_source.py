@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from robot_rl.adapters.acting import BaseAdapter, SteeringAdapter
-from robot_rl.adapters.files import write_weights
-from robot_rl.compositions.adapter_source import LAG, LockstepAdapters, NewestAdapters, await_version
+from robot_rl.adapters.files import read_weights, write_weights
+from robot_rl.compositions.adapter_source import LAG, LockstepAdapters, NewestAdapters, Versions, await_version
 from robot_rl.learn.learner import Learner
 from robot_rl.store.episode import EpisodeWriter
 from robot_rl.store.labels import LabelLog
@@ -52,7 +52,7 @@ def damage(run: RunDirectory, version: int) -> None:
 
 
 def test_before_anything_is_learnt_the_base_policy_acts(run: RunDirectory) -> None:
-    source = LockstepAdapters(run, SPEC, METHOD)
+    source = LockstepAdapters(Versions(run, SPEC, METHOD))
     for episode in range(1, 2 + LAG):
         adapter = source.next(episode)
         assert isinstance(adapter, BaseAdapter)
@@ -64,13 +64,13 @@ def test_exactly_the_version_due_acts_also_when_newer_ones_are_there(run: RunDir
     for number in range(1, 4):
         label(run, number)
         publish(run, number)
-    adapter = LockstepAdapters(run, SPEC, METHOD).next(4)
+    adapter = LockstepAdapters(Versions(run, SPEC, METHOD)).next(4)
     assert isinstance(adapter, SteeringAdapter)
     assert adapter.version == 3 - LAG
 
 
 def test_it_is_waited_for_while_it_is_not_there(run: RunDirectory) -> None:
-    source = LockstepAdapters(run, SPEC, METHOD)
+    source = LockstepAdapters(Versions(run, SPEC, METHOD))
     for number in range(1, 4):
         label(run, number)
     publish(run, 1)
@@ -84,7 +84,7 @@ def test_it_is_waited_for_while_it_is_not_there(run: RunDirectory) -> None:
 
 def test_the_version_due_is_fixed_when_an_episode_first_asks(run: RunDirectory) -> None:
     """A correction that comes while the learner is waited for does not move the goal."""
-    source = LockstepAdapters(run, SPEC, METHOD)
+    source = LockstepAdapters(Versions(run, SPEC, METHOD))
     for number in range(1, 4):
         label(run, number)
     assert source.next(4) is None
@@ -102,7 +102,7 @@ def test_discarded_episodes_do_not_count(run: RunDirectory) -> None:
     for number, value in ((1, LabelValue.SUCCESS), (2, LabelValue.DISCARD), (3, LabelValue.FAILURE)):
         label(run, number, value)
     publish(run, 1)
-    adapter = LockstepAdapters(run, SPEC, METHOD).next(4)
+    adapter = LockstepAdapters(Versions(run, SPEC, METHOD)).next(4)
     assert adapter is not None
     assert adapter.version == 2 - LAG
 
@@ -114,7 +114,7 @@ def test_a_damaged_version_is_replaced_by_the_one_before_it(
         label(run, number)
         publish(run, number)
     damage(run, 2)
-    adapter = LockstepAdapters(run, SPEC, METHOD).next(4)
+    adapter = LockstepAdapters(Versions(run, SPEC, METHOD)).next(4)
     assert adapter is not None
     assert adapter.version == 1
     assert "000002" in caplog.text
@@ -125,7 +125,7 @@ def test_a_version_that_will_not_come_any_more_is_not_waited_for(run: RunDirecto
         label(run, number)
     publish(run, 1)
     publish(run, 3)
-    adapter = LockstepAdapters(run, SPEC, METHOD).next(4)
+    adapter = LockstepAdapters(Versions(run, SPEC, METHOD)).next(4)
     assert adapter is not None
     assert adapter.version == 1
 
@@ -137,7 +137,7 @@ def test_an_episode_discarded_after_it_was_learnt_does_not_shift_the_versions(ru
     log = LabelLog(run.labels)
     log.add(Label("second-thoughts", 2, LabelValue.DISCARD, "test"))
     log.close()
-    adapter = LockstepAdapters(run, SPEC, METHOD).next(5)
+    adapter = LockstepAdapters(Versions(run, SPEC, METHOD)).next(5)
     assert adapter is not None
     assert adapter.version == 4 - LAG
 
@@ -146,7 +146,7 @@ def test_an_episode_discarded_after_it_was_learnt_does_not_shift_the_versions(ru
 
 
 def test_in_real_time_the_newest_that_verifies_acts(run: RunDirectory) -> None:
-    source = NewestAdapters(run, SPEC, METHOD)
+    source = NewestAdapters(Versions(run, SPEC, METHOD))
     assert isinstance(source.next(1), BaseAdapter)
     for version in (1, 2, 5):
         publish(run, version)
@@ -156,6 +156,26 @@ def test_in_real_time_the_newest_that_verifies_acts(run: RunDirectory) -> None:
     for version in (1, 2):
         damage(run, version)
     assert isinstance(source.next(4), BaseAdapter)
+
+
+def test_what_is_damaged_or_foreign_is_not_used_and_an_alarm_says_so_once(
+    run: RunDirectory, caplog: pytest.LogCaptureFixture
+) -> None:
+    for version in (1, 2, 3, 4):
+        publish(run, version)
+    damage(run, 4)
+    for name, change in (("task", "drawer"), ("spec_hash", "ab12")):
+        number = {"task": 3, "spec_hash": 2}[name]
+        arrays, manifest = read_weights(run.adapters, number)
+        write_weights(run.adapters, number, arrays, {**manifest, name: change})
+    versions = Versions(run, SPEC, METHOD)
+    for _ in range(2):
+        assert NewestAdapters(versions).next(5).version == 1
+    assert len(versions.alarms) == 3
+    assert "000004" in versions.alarms[0]
+    assert "is of task 'drawer', this run is of 'bandit'" in versions.alarms[1]
+    assert f"(spec ab12), this run has bandit (spec {SPEC.hash[:12]})" in versions.alarms[2]
+    assert caplog.text.count("is not used") == 3
 
 
 # --- the end of a run -----------------------------------------------------------------------------------------------
@@ -172,14 +192,14 @@ def test_the_last_version_knows_every_labelled_episode(run: RunDirectory) -> Non
         if len(asked) == 3:
             publish(run, 2)
 
-    adapter = await_version(run, SPEC, pump)
+    adapter = await_version(Versions(run, SPEC, METHOD), pump)
     assert adapter is not None
     assert adapter.version == 2
     assert len(asked) == 3
 
 
 def test_without_a_labelled_episode_there_is_nothing_to_wait_for(run: RunDirectory) -> None:
-    assert await_version(run, SPEC, lambda: pytest.fail("waited")) is None
+    assert await_version(Versions(run, SPEC, METHOD), lambda: pytest.fail("waited")) is None
 
 
 def test_what_the_pump_raises_ends_the_wait(run: RunDirectory) -> None:
@@ -189,4 +209,4 @@ def test_what_the_pump_raises_ends_the_wait(run: RunDirectory) -> None:
         raise RuntimeError("the learner ended")
 
     with pytest.raises(RuntimeError, match="the learner ended"):
-        await_version(run, SPEC, pump)
+        await_version(Versions(run, SPEC, METHOD), pump)

@@ -11,6 +11,7 @@ from robot_rl.compositions.plan import RunPlan, new_run, open_run
 from robot_rl.control.actor import Actor
 from robot_rl.errors import ConfigError
 from robot_rl.store.episode import read_manifest, read_transitions
+from robot_rl.store.files import read_json
 from robot_rl.store.labels import LabelLog
 from tests.small_task import write_small_task
 
@@ -51,6 +52,7 @@ def fingerprint(folder: Path) -> dict[str, object]:
         ],
         "versions": [read_manifest(path).header.adapter_version for path in episodes if path.name.isdigit()],
         "labels": labels,
+        "account": {name: read_json(folder / "learner.json")[name] for name in ("updates", "chunks", "utd_reached")},
     }
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import threading
@@ -9,17 +10,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from robot_rl.adapters.files import numbers
+from robot_rl.adapters.acting import load_adapter
+from robot_rl.adapters.files import numbers, read_manifests
 from robot_rl.clock import MS, SteppedClock
 from robot_rl.config import load_task
+from robot_rl.policy.flow import FlowPolicy
 from robot_rl.safety.latch import write_latch
 from robot_rl.safety.supervisor import Supervision, raised
 from robot_rl.services.guard import GuardClient
-from robot_rl.store.episode import read_messages
+from robot_rl.store.episode import read_images, read_manifest, read_messages
+from robot_rl.store.golden import read_golden, require_adapter
 from robot_rl.store.run import RunDirectory
 from robot_rl.twins import Split, load_twin
 from robot_rl.types import Array, SafetyLevel
+from robot_rl.wire.latest import Subscriber
 from tests.realtime_run import alive, labels, short_run, started, state, tell, wait_for
 
 EPISODES = 3
@@ -85,6 +91,33 @@ def test_a_person_works_a_run_and_the_twin_puts_its_objects_back(tmp_path: Path)
 
 
 @pytest.mark.timeout(60)
+def test_what_the_cameras_see_is_in_the_episode(tmp_path: Path) -> None:
+    run = short_run(tmp_path, max_steps=400, cameras=["side"])
+    with started(run, 1, "--page", "--human") as realtime:
+        guard, actor = realtime.connect()
+        frames = Subscriber(realtime.endpoint("frames"))
+        wait_for(lambda: list(frames.take(50)), "the camera")
+        with heartbeat(guard):
+            tell(actor, "arm")
+            tell(actor, "run")
+            wait_for(realtime.begun, "the episode")
+            wait_for(lambda: list(frames.take(50)), "a picture of it")
+            wait_for(lambda: list(frames.take(50)), "another one")
+            tell(actor, "label", episode=1, value="failure", event_id="first")
+            status, output = realtime.finish(30)
+        frames.close()
+        guard.close()
+        actor.close()
+    assert status == 0, output
+    manifest, images = read_manifest(run.episode(1)), read_images(run.episode(1), "side")
+    assert len(images) > 1
+    stamps = [image.stamp_ns for image in images]
+    assert stamps == sorted(set(stamps))
+    assert 0 <= manifest.last_stamp_ns - stamps[-1] < 10_000 * MS, "stamped by the clock of the control loop"
+    assert all(Image.open(io.BytesIO(image.jpeg)).size == (320, 240) for image in images)
+
+
+@pytest.mark.timeout(60)
 def test_a_second_actor_of_the_same_run_is_refused(tmp_path: Path) -> None:
     run = short_run(tmp_path)
     with started(run, 100) as first:
@@ -106,6 +139,35 @@ def test_a_latched_stop_that_nobody_could_clear_ends_the_run(tmp_path: Path) -> 
     assert "hand in the cell" in output
     assert "without --no-console" in output
     assert "operator_stop" in json.dumps(json.loads(run.guard_json.read_text())["causes"])
+
+
+@pytest.mark.timeout(120)
+def test_a_run_that_was_killed_goes_on_with_its_curve_its_account_and_its_adapter(tmp_path: Path) -> None:
+    run = short_run(tmp_path)
+    spec = FlowPolicy.load(run.policy).spec
+    with started(run, 6) as realtime:
+        wait_for(lambda: len(numbers(run.adapters)) >= 3, "versions that have learnt", 60)
+        realtime.kill("actor")
+        realtime.finish(10)
+    before, kept = read_manifests(run.adapters), labels(run)
+    versions = {path.name: path.read_bytes() for path in run.adapters.iterdir()}
+    golden = read_golden(run, spec)
+    assert golden is not None
+    with started(run, 6) as resumed:
+        status, output = resumed.finish(60)
+    assert status == 0, output
+    assert labels(run).items() >= kept.items()
+    assert len(labels(run)) == 6
+    after = read_manifests(run.adapters)
+    assert before[-1]["updates"] > 0
+    assert after[: len(before)] == before
+    for version in after:
+        wanted = 0 if version["warmup"] else int(version["config"]["utd"] * version["chunks"])
+        assert version["updates"] == wanted, "as many updates as its chunks are worth, before and after"
+    assert all((run.adapters / name).read_bytes() == content for name, content in versions.items())
+    newest = before[-1]["version"]
+    require_adapter(golden, load_adapter(run.adapters, newest, spec), before[-1]["golden"])
+    assert after[-1]["golden"]["output"] != before[-1]["golden"]["output"]
 
 
 @contextmanager

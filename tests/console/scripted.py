@@ -65,6 +65,7 @@ class ScriptedPort:
         """Raised by `snapshot` when set: the actor does not answer."""
         self.waits = False
         """RUNNING, but the learner is not there yet and no episode has begun."""
+        self.alarms: list[str] = []
         self.held = False
         """RUNNING, but the guard holds the robot."""
         self.frozen_camera: str | None = None
@@ -121,6 +122,7 @@ class ScriptedPort:
                 "curve": curve,
                 "episodes": [self._row(episode, labels.get(episode)) for episode in range(1, self.episode)],
                 "cameras": list(self._pictures),
+                "alarms": list(self.alarms),
                 "allowed": {name: self._refusal(name) for name in (*LEGAL, "undo", "stop")},
             }
 

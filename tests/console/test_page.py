@@ -242,6 +242,13 @@ def test_clear_names_the_cause_and_lands_in_paused(page: Page, port: ScriptedPor
     assert page.locator(".cause").count() == 0
 
 
+def test_what_is_wrong_with_the_files_is_shown(page: Page, port: ScriptedPort) -> None:
+    assert page.locator("#alarms").is_hidden()
+    port.alarms = ["adapter version 41 is not used: 000041.json: its checksum is not that of its content"]
+    port.become("RUNNING")
+    page.wait_for_selector('#alarms :text("version 41 is not used")')
+
+
 def test_the_utd_stands_beside_its_reason(page: Page) -> None:
     page.wait_for_function("document.querySelector('#utd').textContent.startsWith('4.96 of 5')")
     assert page.inner_text("#utd-reason").startswith("updates take 36 ms each and 18 are owed")

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from robot_rl.adapters.files import numbers, read_weights
+from robot_rl.adapters.files import numbers, read_weights, write_weights
 from robot_rl.learn.checkpoint import KEPT, resume, save_checkpoint
 from robot_rl.learn.learner import Learner
 from tests.learn.bandit import chunks
 from tests.learn.test_learner import feed, learner, same, weights
+
+TASK = "bandit"
 
 
 def taking(subject: Learner, taken: list[int]) -> None:
@@ -23,13 +26,13 @@ def through(directory: Path, last: int) -> Learner:
     subject = learner()
     for number in range(1, last + 1):
         feed(subject, number, number)
-        save_checkpoint(directory, subject, label_watermark=number)
+        save_checkpoint(directory, subject, label_watermark=number, task=TASK)
     return subject
 
 
 def resumed(directory: Path) -> tuple[Learner, list[str]]:
     subject = learner()
-    return subject, resume(directory, subject, lambda number: taking(subject, [number]))
+    return subject, resume(directory, subject, TASK, lambda number: taking(subject, [number]))
 
 
 def test_a_resumed_learner_goes_on_bit_for_bit(tmp_path: Path) -> None:
@@ -50,6 +53,20 @@ def test_a_damaged_newest_checkpoint_costs_only_itself(tmp_path: Path) -> None:
     assert subject.version == 3
     assert len(complaints) == 1
     assert "000004" in complaints[0]
+    feed(subject, 4, 4)
+    assert same(weights(subject), weights(whole))
+
+
+@pytest.mark.parametrize("change", [{"task": "drawer"}, {"spec_hash": "ab12", "policy_id": "another"}])
+def test_a_foreign_newest_checkpoint_is_refused_and_costs_only_itself(tmp_path: Path, change: dict[str, str]) -> None:
+    whole = through(tmp_path, 4)
+    arrays, manifest = read_weights(tmp_path, 4)
+    write_weights(tmp_path, 4, arrays, {**manifest, **change})
+    subject, complaints = resumed(tmp_path)
+    assert subject.version == 3
+    (complaint,) = complaints
+    assert all(value in complaint for value in change.values())
+    assert TASK in complaint
     feed(subject, 4, 4)
     assert same(weights(subject), weights(whole))
 

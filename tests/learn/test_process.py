@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from robot_rl.adapters.acting import BaseAdapter, SteeringAdapter, load_adapter, newest_verified
@@ -24,13 +26,15 @@ from robot_rl.adapters.files import numbers, read_weights
 from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.config import TASKS_DIR, MethodConfig, PolicyConfig, load_task
 from robot_rl.learn.process import LearnerService
+from robot_rl.learn.replay import Batch
 from robot_rl.policy.cloning import clone
 from robot_rl.policy.demonstrations import Demonstrations
 from robot_rl.policy.flow import FlowPolicy
-from robot_rl.store.episode import EndedBy, EpisodeHeader, EpisodeOutcome, EpisodeWriter
+from robot_rl.store.episode import EndedBy, EpisodeHeader, EpisodeOutcome, EpisodeWriter, read_transitions
 from robot_rl.store.labels import LabelLog
 from robot_rl.store.run import RunDirectory, RunInfo
 from robot_rl.types import ActionSpace, Array, Label, LabelValue, Transition
+from tests.faults.disk import Disk, failing
 
 WARMUP = 2
 CHUNKS = 3
@@ -122,6 +126,10 @@ def fill(run: RunDirectory, last: int) -> None:
     for episode in range(1, last + 1):
         record(run, episode)
         label(run, episode)
+
+
+def copy(run: RunDirectory, path: Path) -> RunDirectory:
+    return RunDirectory.open(shutil.copytree(run.path, path))
 
 
 def weights(run: RunDirectory, version: int) -> dict[str, Array]:
@@ -290,6 +298,32 @@ def test_a_label_corrected_in_the_middle_of_a_budget_counts_from_there_on(
     assert not same(weights(untouched, 2), weights(corrected, 2))
 
 
+def test_the_first_batch_after_a_correction_has_the_new_reward(
+    tmp_path: Path, policy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("robot_rl.learn.process.SLICE", 1)
+    run = make_run(tmp_path / "run", policy, utd=10)
+    fill(run, 2)
+    last = torch.from_numpy(read_transitions(run.episode(1))[-1].features)
+    rewards: list[set[float]] = []
+    with service(run) as learner:
+        sample = learner.learner.replay.sample
+
+        def spy(size: int, generator: torch.Generator) -> Batch:
+            if len(rewards) == 20:
+                label(run, 1, LabelValue.FAILURE)
+            batch = sample(size, generator)
+            rewards.append(set(batch.reward[(batch.features == last).all(1)].tolist()))
+            return batch
+
+        monkeypatch.setattr(learner.learner.replay, "sample", spy)
+        learner.step()
+        learner.step()
+    assert len(rewards) == 2 * CHUNKS * 10
+    assert set.union(*rewards[:21]) == {1.0}
+    assert set.union(*rewards[21:]) == {0.0}
+
+
 def test_bad_episodes_are_refused_and_the_rest_is_learnt(run: RunDirectory) -> None:
     fill(run, 2)
     features = FlowPolicy.load(run.policy).spec.features
@@ -309,6 +343,39 @@ def test_bad_episodes_are_refused_and_the_rest_is_learnt(run: RunDirectory) -> N
             assert learner.learner.updates == 3 * CHUNKS * UTD
     assert status(run)["refused"].keys() == {"3", "4"}
     assert "NaN" in status(run)["refused"]["3"]
+
+
+def test_a_version_that_the_disk_refuses_is_kept_in_memory_until_there_is_space(
+    tmp_path: Path, policy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At whichever operation of publishing and reporting the disk is full; nothing is learnt twice or in between."""
+    monkeypatch.setattr("robot_rl.learn.process.RETRY_S", 0.0)
+    begun = make_run(tmp_path / "begun", policy)
+    fill(begun, 4)
+    with service(begun) as learner:
+        for _ in range(2):
+            learner.step()
+    whole = copy(begun, tmp_path / "whole")
+    with service(whole) as learner:
+        while learner.step():
+            pass
+    nth = held = 0
+    while True:
+        nth += 1
+        run = copy(begun, tmp_path / str(nth))
+        with service(run) as learner:
+            with failing(Disk(run.path, nth, "full", lasts=2)) as disk:
+                learner.step()
+                held += numbers(run.adapters) == [1, 2]
+                while max(numbers(run.adapters)) < 4:
+                    learner.step()
+            assert learner.learner.updates == 4 * CHUNKS * UTD
+        assert numbers(run.adapters) == [1, 2, 3, 4]
+        assert all(same(weights(run, version), weights(whole, version)) for version in (3, 4)), f"operation {nth}"
+        if not disk.failed:
+            break
+    assert nth > 20
+    assert held >= 10
 
 
 # --- as a process ---------------------------------------------------------------------------------------------------

@@ -38,6 +38,14 @@ def test_a_refusing_disk_leaves_the_old_content(tmp_path: Path, monkeypatch: pyt
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_what_is_synced_is_all_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of a small file, which Python would keep in its buffer until it is closed."""
+    synced: list[int] = []
+    monkeypatch.setattr(files, "sync_file", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
+    atomic_write(tmp_path / "small", b"twelve bytes")
+    assert synced[0] == 12
+
+
 def test_the_bytes_are_synced_before_the_rename_and_the_directory_after(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,11 +1,12 @@
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 
 from robot_rl.errors import ConfigError
-from robot_rl.wire.latest import Latest, Publisher
+from robot_rl.wire.latest import Latest, Publisher, Subscriber
 
 
 @pytest.fixture
@@ -31,6 +32,22 @@ def test_the_newest_of_each_topic_wins(pair: tuple[Publisher, Latest]) -> None:
         pass
     assert latest.newest["front"] == ({"seq": 4}, b"jpeg4")
     assert latest.newest["side"] == ({"seq": 7}, b"")
+
+
+def test_a_subscriber_is_given_all_of_it_in_order(tmp_path: Path) -> None:
+    publisher = Publisher(f"ipc://{tmp_path}/pub", backlog=64)
+    subscriber = Subscriber(publisher.endpoint, backlog=64)
+    deadline = time.monotonic() + 5
+    while not list(subscriber.take(10)) and time.monotonic() < deadline:
+        publisher.publish("hello", {})
+    for seq in range(50):
+        publisher.publish("front", {"seq": seq}, b"jpeg%d" % seq)
+    got: list[tuple[str, object, bytes]] = []
+    while len(got) < 50 and time.monotonic() < deadline:
+        got += [message for message in subscriber.take(50) if message[0] == "front"]
+    assert got == [("front", {"seq": seq}, b"jpeg%d" % seq) for seq in range(50)]
+    subscriber.close()
+    publisher.close()
 
 
 def test_a_publisher_never_waits(pair: tuple[Publisher, Latest]) -> None:

@@ -8,7 +8,7 @@ import { EpisodeList } from './episodes.js';
 import { intent } from './keys.js';
 import { Link } from './link.js';
 import { moment } from './states.js';
-import { buildActions, part, showActions, showCauses, showNumbers, showRun, showState } from './view.js';
+import { buildActions, part, showActions, showAlarms, showCauses, showNumbers, showRun, showState } from './view.js';
 
 /** @typedef {import('./types').Snapshot} Snapshot */
 /** @typedef {import('./types').Safety} Safety */
@@ -43,6 +43,7 @@ function render() {
   if (!snapshot || !safety) return;
   showRun(snapshot, state);
   showNumbers(snapshot, safety);
+  showAlarms(snapshot.alarms);
   cameras.show(snapshot.cameras);
   curve.show(snapshot);
   episodes.show(snapshot.episodes);

@@ -69,6 +69,8 @@ export interface Snapshot {
   curve: [number, 0 | 1][];
   episodes: EpisodeRow[];
   cameras: string[];
+  /** What is wrong with the run's files, in words. */
+  alarms: string[];
   /** Command -> null if it may be given now, else why not. */
   allowed: Record<string, string | null>;
 }

@@ -127,6 +127,21 @@ export function showCauses(safety, refused, clear) {
   }));
 }
 
+/** @param {string[]} alarms */
+export function showAlarms(alarms) {
+  const root = part('alarms');
+  const key = JSON.stringify(alarms);
+  if (root.dataset.key === key) return;
+  root.dataset.key = key;
+  root.replaceChildren(...alarms.map((words) => {
+    const row = make('div', 'cause');
+    const detail = make('span', 'detail', words);
+    detail.title = words;
+    row.append(make('strong', '', 'files'), detail);
+    return row;
+  }));
+}
+
 /** @param {Snapshot} snapshot @param {Safety} safety */
 export function showNumbers(snapshot, safety) {
   const newest = moving(snapshot.curve).at(-1);
