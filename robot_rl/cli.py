@@ -154,6 +154,25 @@ def tasks() -> None:
     console.print(table)
 
 
+@app.command("train-offline")
+def train_offline_command(
+    runs: Annotated[
+        list[Path], typer.Argument(help="runs whose labelled episodes are learnt from", show_default=False)
+    ],
+    method: Annotated[str | None, typer.Option(help="any that the task has  [default: the first run's]")] = None,
+    updates: Annotated[int | None, typer.Option(help="gradient updates  [default: the method's UTD]", min=1)] = None,
+    demos: Annotated[Path | None, typer.Option(help="demonstrations too: what `demos` wrote")] = None,
+    seed: Annotated[int, typer.Option(help="of the learner", min=0, max=MAX_SEED)] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="the new run's directory  [default: runs/TASK-METHOD-SEED-offline-TIME]")
+    ] = None,
+) -> None:
+    """Train an adapter from recorded episodes alone, as a run that goes on online; ends with a line of JSON."""
+    from robot_rl.compositions.train_offline import OfflineRequest, train_offline
+
+    train_offline(OfflineRequest(runs, method, updates, demos, seed, out), console)
+
+
 def choose(option: str, value: str | None, valid: tuple[str, ...]) -> None:
     """Raises `ConfigError` naming the nearest valid value."""
     if value is not None and value not in valid:

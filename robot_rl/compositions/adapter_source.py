@@ -32,7 +32,7 @@ class LockstepAdapters:
     """For the episode after some labelled ones, the version that was trained on all of them but the newest `LAG`.
 
     A version that is damaged, or that will not come any more because newer ones are there, is replaced by the newest
-    older one that verifies, and the log says so.
+    older one that verifies, or if there is none (a run that began offline) by the oldest newer one; the log says so.
     """
 
     run: RunDirectory
@@ -52,7 +52,9 @@ class LockstepAdapters:
         versions = published(self.run.adapters)
         if max(versions, default=0) < due:
             return None
-        for through in sorted((known for known in versions if known <= due), reverse=True):
+        older = sorted((known for known in versions if known <= due), reverse=True)
+        newer = sorted(known for known in versions if known > due)
+        for through in (*older, *newer):
             try:
                 adapter = load_adapter(self.run.adapters, versions[through], self.spec)
             except IntegrityError as error:
