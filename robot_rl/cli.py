@@ -173,6 +173,17 @@ def train_offline_command(
     train_offline(OfflineRequest(runs, method, updates, demos, seed, out), console)
 
 
+@app.command("rerun")
+def rerun_command(
+    episode: Annotated[Path, typer.Argument(help="an episode's directory, RUN/episodes/000012", show_default=False)],
+    world: Annotated[str, typer.Option(help="the task's world: twin, or real (its perturbed copy)")] = "twin",
+) -> None:
+    """Send an episode's recorded commands through guard and twin again; ends with a line of JSON."""
+    from robot_rl.compositions.rerun import rerun_and_show
+
+    rerun_and_show(episode, world, console)
+
+
 def choose(option: str, value: str | None, valid: tuple[str, ...]) -> None:
     """Raises `ConfigError` naming the nearest valid value."""
     if value is not None and value not in valid:
