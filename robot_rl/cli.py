@@ -184,6 +184,22 @@ def rerun_command(
     rerun_and_show(episode, world, console)
 
 
+export = typer.Typer(help="A run's episodes in the formats of others.", no_args_is_help=True)
+app.add_typer(export, name="export")
+
+
+@export.command("lerobot")
+def export_lerobot(
+    run: RunOption,
+    out: Annotated[Path, typer.Argument(help="the dataset's directory, a new one", show_default=False)],
+    fps: Annotated[int | None, typer.Option(help="frames per second  [default: the control rate]", min=1)] = None,
+) -> None:
+    """Write the labelled episodes of a run as a LeRobotDataset v3.0; ends with a line of JSON."""
+    from robot_rl.compositions.export_lerobot import export_and_show
+
+    export_and_show(run, out, fps, console)
+
+
 def choose(option: str, value: str | None, valid: tuple[str, ...]) -> None:
     """Raises `ConfigError` naming the nearest valid value."""
     if value is not None and value not in valid:
