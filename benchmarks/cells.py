@@ -2,12 +2,12 @@
 
 A cell is trained in lockstep, then adapter and frozen policy are evaluated on the same starts, which were never trained
 on; the newest adapter is the one that is judged. A cell that is done is not done again, and one that was interrupted
-goes on where it was.
+goes on where it was. A whole table takes hours, so cells are kept in the repository too (`RECORDS`), each named by what
+decides it (`benchmarks.digest`): what is there need not be run again, and is remade by taking the file away.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -15,18 +15,20 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.digest import DIGITS, ROOT, ceilings_digest, cell_digest
 from robot_rl.adapters.files import read_manifests
 from robot_rl.compositions.results import WINDOW, write_json_results
 from robot_rl.errors import ConfigError
 from robot_rl.store.labels import LabelLog
 from robot_rl.types import LabelValue
 
-PACKAGES = ("robot_rl", "sim_twin")
+RECORDS = ROOT / "benchmarks" / "records"
+"""Done cells and ceilings, one JSON file each."""
 
 
 @dataclass(frozen=True)
@@ -40,33 +42,27 @@ class Cell:
     episodes: int
     trials: int
 
-    def folder(self, out: Path) -> Path:
-        """Named by what decides its result, the code included."""
-        method = self.method.replace(":", "-")
-        return out / f"{self.task}-{method}-{self.seed}-{self.episodes}x{self.trials}-{code_digest()}"
+    @property
+    def kind(self) -> str:
+        """Its name without what decides it: a new record of the same kind takes the old one's place."""
+        return f"{self.task}-{self.method.replace(':', '-')}-{self.seed}-{self.episodes}x{self.trials}"
+
+    @property
+    def name(self) -> str:
+        """Of its folder and of its record."""
+        return f"{self.kind}-{cell_digest(self.task, self.method)}"
 
 
 Results = Mapping[Cell, Mapping[str, Any]]
 
 
-def code_digest() -> str:
-    """Twelve digits over everything that both packages ship: code, task files, frozen policies."""
-    root = Path(__file__).parent.parent
-    digest = hashlib.sha256()
-    for package in PACKAGES:
-        for path in sorted((root / package).rglob("*")):
-            if path.suffix in (".py", ".yaml", ".safetensors"):
-                digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
-    return digest.hexdigest()[:12]
+def run_cell(cell: Cell, out: Path, *, record: bool = False) -> dict[str, Any]:
+    """Train (or go on training) and evaluate, in processes of their own; the cell's JSON, put on `record` if asked."""
+    folder = out / cell.name
+    return _once(folder / "cell.json", cell.kind, cell.name, lambda: _train_and_judge(cell, folder), record)
 
 
-def run_cell(cell: Cell, out: Path) -> dict[str, Any]:
-    """Train (or go on training) and evaluate, in processes of their own; the cell's JSON."""
-    folder = cell.folder(out)
-    done = folder / "cell.json"
-    if done.exists():
-        loaded: dict[str, Any] = json.loads(done.read_text())
-        return loaded
+def _train_and_judge(cell: Cell, folder: Path) -> dict[str, Any]:
     begun = (folder / "run.json").exists()
     if folder.exists() and not begun:
         shutil.rmtree(folder)  # interrupted before it was a run
@@ -77,7 +73,7 @@ def run_cell(cell: Cell, out: Path) -> dict[str, Any]:
     seconds = time.monotonic() - started
     evaluation = _robot_rl(["eval", str(folder), "--trials", str(cell.trials), "--seed", str(cell.seed)], folder)
     learner = json.loads((folder / "learner.json").read_text())
-    result = {
+    return {
         **json.loads(evaluation.strip().splitlines()[-1]),
         "seed": cell.seed,
         "training_seconds": None if begun else round(seconds, 1),
@@ -85,27 +81,50 @@ def run_cell(cell: Cell, out: Path) -> dict[str, Any]:
         "utd_reached": learner["utd_reached"],
         "log": _log(folder),
         "curve": _curve(folder),
-        "code": code_digest(),
     }
-    write_json_results(done, result)
-    return result
 
 
-def run_ceilings(task: str, trials: int, out: Path) -> dict[str, dict[str, Any]]:
+def run_ceilings(task: str, trials: int, out: Path, *, record: bool = False) -> dict[str, dict[str, Any]]:
     """Method -> the best that a controller which knows the answer reaches by its interface (`robot-rl authority`).
 
     `success`, `interval`, `trials`, and `oracle`: the interface and what the controller sees. Done once, as a cell is.
     """
-    folder = out / f"{task}-ceilings-{trials}-{code_digest()}"
-    report = folder / "authority.json"
-    if not report.exists():
-        _robot_rl(["authority", task, "--trials", str(trials), "--out", str(folder)], folder)
+    kind = f"{task}-ceilings-{trials}"
+    name = f"{kind}-{ceilings_digest(task)}"
+    done = out / name / "authority.json"
+
+    def report() -> dict[str, Any]:
+        _robot_rl(["authority", task, "--trials", str(trials), "--out", str(done.parent)], done.parent)
+        reported: dict[str, Any] = json.loads(done.read_text())
+        return reported
+
     found = {}
-    for interface in json.loads(report.read_text())["interfaces"]:
+    for interface in _once(done, kind, name, report, record)["interfaces"]:
         ceiling = interface["ceiling"]
         oracle = f"{interface['interface']}{', blind' if ceiling['oracle'] == 'blind' else ''}"
         found |= {method: {**ceiling, "oracle": oracle} for method in interface["methods"]}
     return found
+
+
+def _once(done: Path, kind: str, name: str, make: Callable[[], dict[str, Any]], record: bool) -> dict[str, Any]:
+    """What is at `done`, or on record under `name`; else what `make` makes, left at `done`.
+
+    With `record` it goes on record, in the place of those of its kind that other code or settings gave.
+    """
+    recorded = RECORDS / f"{name}.json"
+    for place in (done, recorded):
+        if place.exists():
+            result: dict[str, Any] = json.loads(place.read_text())
+            break
+    else:
+        result = make()
+        write_json_results(done, result)
+    if record and not recorded.exists():
+        RECORDS.mkdir(exist_ok=True)
+        for superseded in RECORDS.glob(f"{kind}-{'?' * DIGITS}.json"):
+            superseded.unlink()
+        recorded.write_text(json.dumps(result, sort_keys=True, separators=(",", ":")) + "\n")
+    return result
 
 
 def _log(folder: Path) -> dict[str, float]:

@@ -3,7 +3,8 @@
 For each task, method and seed of the task's protocol a cell (`benchmarks.cells`): trained, then evaluated on starts
 that were never trained on; beside it what a controller reaches that knows the answer (`robot-rl authority`). Seeds,
 episodes and trials are the task file's; nothing is chosen here. `--all-methods` takes every entry of the task file;
-`--short` is a small one for CI, which shows that the benchmark runs, not how well the methods learn.
+`--short` is a small one for CI, which shows that the benchmark runs, not how well the methods learn. Cells that the
+repository has on record for this very code are not run again; `--record` adds to them.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--short", action="store_true", help="a few episodes of one tuning seed: does it run?")
     parser.add_argument("--jobs", type=int, default=2, help="cells at a time, a core each (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark"), help="(default: %(default)s)")
+    parser.add_argument("--record", action="store_true", help="put what is done on record in benchmarks/records/")
     arguments = parser.parse_args(argv)
     console = Console()
     methods = None if arguments.all_methods else arguments.method or METHODS
@@ -71,12 +73,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         row = bar.add_task("cells (task, method, seed), ceilings", total=len(cells) + len(measured))
 
         def work(cell: Cell) -> dict[str, Any]:
-            result = run_cell(cell, arguments.out)
+            result = run_cell(cell, arguments.out, record=arguments.record)
             bar.advance(row)
             return result
 
         def ceilings_of(task: str) -> dict[str, dict[str, Any]]:
-            found = run_ceilings(task, load_task(task).protocol.trials, arguments.out)
+            found = run_ceilings(task, load_task(task).protocol.trials, arguments.out, record=arguments.record)
             bar.advance(row)
             return found
 

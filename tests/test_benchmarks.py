@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from benchmarks.cells import Cell, code_digest, run_ceilings, run_cell
+from benchmarks import cells, digest
+from benchmarks.cells import Cell, run_ceilings, run_cell
+from benchmarks.digest import ceilings_digest, cell_digest
 from benchmarks.lid_opening import cells_of
 from benchmarks.summary import summarise, table
 from robot_rl.config import load_task
@@ -65,8 +67,8 @@ def test_every_entry_of_a_task_file_has_its_cells() -> None:
     cells = cells_of(["lid_opening"], None, short=False)
     task = load_task("lid_opening")
     assert {(cell.method, cell.seed) for cell in cells} == {(m, s) for m in task.methods for s in task.protocol.seeds}
-    assert len({cell.folder(Path()) for cell in cells}) == len(cells)
-    assert not any(":" in str(cell.folder(Path())) for cell in cells)
+    assert len({cell.name for cell in cells}) == len(cells)
+    assert not any(":" in cell.kind for cell in cells)
 
 
 def test_a_method_without_settings_is_refused_before_anything_runs() -> None:
@@ -100,7 +102,7 @@ def test_diversity_diagnostics_and_ceilings_stand_beside_the_success() -> None:
 
 
 def test_ceilings_are_read_and_not_measured_again(tmp_path: Path) -> None:
-    folder = tmp_path / f"lid_opening-ceilings-100-{code_digest()}"
+    folder = tmp_path / f"lid_opening-ceilings-100-{ceilings_digest('lid_opening')}"
     folder.mkdir()
     rate = {"success": 0.7, "interval": [0.6, 0.8], "trials": 100}
     interfaces = [
@@ -119,11 +121,47 @@ def test_ceilings_are_read_and_not_measured_again(tmp_path: Path) -> None:
 
 def test_a_cell_that_is_done_is_read_and_not_run(tmp_path: Path) -> None:
     cell = Cell("lid_opening", "usr", 0, 100, 100)
-    folder = cell.folder(tmp_path)
-    assert code_digest() in folder.name
-    folder.mkdir()
-    (folder / "cell.json").write_text(json.dumps({"success": 0.5}))
+    assert cell.name.endswith(cell_digest("lid_opening", "usr"))
+    (tmp_path / cell.name).mkdir()
+    (tmp_path / cell.name / "cell.json").write_text(json.dumps({"success": 0.5}))
     assert run_cell(cell, tmp_path) == {"success": 0.5}
+
+
+def test_a_cell_on_record_is_read_and_takes_the_place_of_older_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = tmp_path / "records"
+    monkeypatch.setattr(cells, "RECORDS", records)
+    cell, other = Cell("lid_opening", "usr", 0, 100, 100), Cell("lid_opening", "usr-sac", 0, 100, 100)
+    records.mkdir()
+    for stale in (f"{cell.kind}-0123456789ab.json", f"{other.kind}-0123456789ab.json"):
+        (records / stale).write_text("{}")
+    (tmp_path / "out" / cell.name).mkdir(parents=True)
+    (tmp_path / "out" / cell.name / "cell.json").write_text(json.dumps({"success": 0.5}))
+    assert run_cell(cell, tmp_path / "out", record=True) == {"success": 0.5}
+    assert {path.name for path in records.iterdir()} == {f"{cell.name}.json", f"{other.kind}-0123456789ab.json"}
+    assert run_cell(cell, tmp_path / "elsewhere") == {"success": 0.5}
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_digest_tells_methods_tasks_and_settings_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = load_task("lid_opening")
+    before = {method: cell_digest("lid_opening", method) for method in task.methods}
+    assert len({*before.values(), cell_digest("lid_opening_strict", "usr")}) == len(before) + 1
+    changed = {**task.methods, "zprl": task.methods["zprl"].model_copy(update={"latent_scale": 0.9})}
+    monkeypatch.setattr(digest, "load_task", lambda name: task.model_copy(update={"methods": changed}))
+    after = {method: cell_digest("lid_opening", method) for method in task.methods}
+    assert {method for method in before if before[method] != after[method]} == {"zprl"}
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [("learn/sac.py", True), ("safety/filter.py", True), ("learn/process.py", False), ("console/app.py", False)],
+)
+def test_code_that_decides_nothing_does_not_count(name: str, counts: bool) -> None:
+    assert (
+        f"robot_rl/{name}" in {path.relative_to(ROOT).as_posix() for path in digest.files(digest.DECIDING)}
+    ) is counts
 
 
 @pytest.mark.timeout(400)

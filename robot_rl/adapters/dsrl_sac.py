@@ -20,13 +20,13 @@ import torch
 from torch import Tensor
 
 from robot_rl.config import MethodConfig
+from robot_rl.learn.actor_critic import ActorCritic
 from robot_rl.learn.method import require_steering
 from robot_rl.learn.replay import Batch
-from robot_rl.learn.single_critic import SingleCritic
 from robot_rl.learn.steering import Steering
 
 
-class DSRLSAC(SingleCritic):
+class DSRLSAC(ActorCritic):
     """x = s [B, F]; f = w / b_W [B, N]."""
 
     def __init__(self, steering: Steering, config: MethodConfig, generator: torch.Generator) -> None:

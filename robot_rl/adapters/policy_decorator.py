@@ -22,13 +22,13 @@ import torch
 from torch import Tensor
 
 from robot_rl.config import MethodConfig
+from robot_rl.learn.actor_critic import ActorCritic
 from robot_rl.learn.method import require_steering
 from robot_rl.learn.replay import Batch
-from robot_rl.learn.single_critic import SingleCritic
 from robot_rl.learn.steering import Steering
 
 
-class PolicyDecorator(SingleCritic):
+class PolicyDecorator(ActorCritic):
     """x = s [B, F]; f = the chunk a_b + alpha a_res, normalised [B, T*A]."""
 
     name = "policy-decorator"

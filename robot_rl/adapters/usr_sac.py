@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 
 from robot_rl.config import MethodConfig
+from robot_rl.learn.actor_critic import ActorCritic
 from robot_rl.learn.method import require_steering
 from robot_rl.learn.replay import Batch
-from robot_rl.learn.single_critic import SingleCritic
 from robot_rl.learn.steering import Steering
 
 
-class USRSAC(SingleCritic):
+class USRSAC(ActorCritic):
     """x = s [B, F]; f = [w / b_W, a_res] [B, N + R]."""
 
     def __init__(self, steering: Steering, config: MethodConfig, generator: torch.Generator) -> None:

@@ -23,13 +23,13 @@ from torch import Tensor
 
 from robot_rl.adapters.latent import ledoit_wolf, mahalanobis, rms
 from robot_rl.config import MethodConfig
+from robot_rl.learn.actor_critic import ActorCritic
 from robot_rl.learn.method import require_steering
 from robot_rl.learn.replay import Batch
-from robot_rl.learn.single_critic import SingleCritic
 from robot_rl.learn.steering import Steering
 
 
-class ZPRL(SingleCritic):
+class ZPRL(ActorCritic):
     """x = (c, z) [B, F + Z]; f = z~ [B, Z]."""
 
     def __init__(self, steering: Steering, config: MethodConfig, generator: torch.Generator) -> None:

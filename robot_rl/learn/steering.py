@@ -92,8 +92,17 @@ class Steering:
         return draw.clamp_(-self._bound, self._bound).div_(self._bound).to(self._mid.device)
 
     def alias(self, batch: Batch, draw: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Noise steer [B, N] and the chunk [B, T*A] it decodes to at the batch's states: from the pool, or afresh."""
+        """A random steer [B, S] and the chunk [B, T*A] that it gives at the batch's states.
+
+        Its noise and what that decodes to come from the pool, or afresh; its residual is uniform in [-1, 1].
+        """
         if batch.pool_steer is not None and batch.pool_chunks is not None:
-            return batch.pool_steer[draw], batch.pool_chunks[draw]
-        noise = self.draw_noise(len(batch.features), generator)
-        return noise, self.decode(batch.features, noise)
+            noise, chunk = batch.pool_steer[draw], batch.pool_chunks[draw]
+        else:
+            noise = self.draw_noise(len(batch.features), generator)
+            chunk = self.decode(batch.features, noise)
+        if not self.layout.residual_size:
+            return noise, chunk
+        uniform = torch.rand(len(noise), self.layout.residual_size, generator=generator)
+        residual = uniform.to(noise.device) * 2 - 1
+        return torch.cat([noise, residual], 1), chunk + self.residual(residual)

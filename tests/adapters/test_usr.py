@@ -89,7 +89,7 @@ def test_a_terminal_chunk_does_not_look_at_the_next_state(bootstrap: str) -> Non
         learner.add_episode([replace(transitions[0], next_features=scale * transitions[0].next_features)])
         learner.set_labels({1: LabelValue.SUCCESS})
         learner.learn(5)
-        return torch.from_numpy(learner.state()[0]["environment.parameters"].copy())
+        return torch.from_numpy(learner.state()[0]["critic.parameters"].copy())
 
     assert torch.equal(critic(1.0), critic(2.0))
 
@@ -101,7 +101,7 @@ def test_the_combined_critic_follows_the_environment_critic(trained: Learner) ->
     features = torch.cat([torch.rand(400, 1, generator=generator) * 2 - 1, torch.ones(400, 1), torch.zeros(400, 1)], 1)
     steer = torch.cat([steering.draw_noise(400, generator), torch.rand(400, 1, generator=generator) * 2 - 1], 1)
     with torch.no_grad():
-        distilled = method._combined(torch.cat([features, steer], 1)).mean(0)[:, 0]  # type: ignore[attr-defined]
+        distilled = method._distilled(torch.cat([features, steer], 1)).mean(0)[:, 0]  # type: ignore[attr-defined]
         chunk = steering.act(features, steer)
-        taught = method._environment(torch.cat([features, chunk], 1)).mean(0)[:, 0]  # type: ignore[attr-defined]
+        taught = method._critic(torch.cat([features, chunk], 1)).mean(0)[:, 0]  # type: ignore[attr-defined]
     assert torch.corrcoef(torch.stack([distilled, taught]))[0, 1] > 0.75

@@ -86,11 +86,9 @@ def agrees(network: Ensemble, networks: Networks, loss: Tensor) -> None:
 
 def critics_of(half: Any, method: str) -> tuple[Ensemble, Ensemble, str]:
     """The critic that learns by TD, the one that the actor climbs, and the update's first part."""
-    if method == "dsrl-sac":
-        return half._critic, half._critic, "_learn_critic"
-    if method == "usr":
-        return half._environment, half._combined, "_learn_environment_critic"
-    return half._action, half._noise, "_learn_by_td" if method == "lp-ds" else "_learn_action_critic"
+    if method == "lp-ds":
+        return half._action, half._noise, "_learn_by_td"
+    return half._critic, half._critic if method == "dsrl-sac" else half._distilled, "_learn_critic"
 
 
 def steer_of(half: Any, method: str, features: Tensor, generator: torch.Generator) -> tuple[Networks, Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Soft actor-critic with one critic (Haarnoja et al. 2018): what the methods without a second critic share.
+"""Soft actor-critic (Haarnoja et al. 2018): what the methods share.
 
 With x what the actor sees, u = pi(x) its steer, and f what the critic is asked about (a method says what x and f are):
 
@@ -7,7 +7,7 @@ With x what the actor sees, u = pi(x) its steer, and f what the critic is asked 
     temperature   beta such that the entropy of pi comes to its target
 
 The entropy in the target is a setting. Qbar follows Q at rate tau, and values are reduced over the members by minimum
-or mean.
+or mean. `learn.dual_critic` puts a second critic between Q and the actor.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from robot_rl.learn.sac import Actor, Temperature, critic, reduce, regression, t
 from robot_rl.learn.steering import Steering
 
 
-class SingleCritic(ABC):
+class ActorCritic(ABC):
     """A method says what it `sees`, what was `taken`, and what a steer `would` be, now and at the next state."""
 
     def __init__(
@@ -55,6 +55,16 @@ class SingleCritic(ABC):
 
     # --- what it shares -----------------------------------------------------------------------------------------------
 
+    def value_following(self, batch: Batch, steer: Tensor) -> Tensor:
+        """[B]: what the TD target says of `steer` at the next state."""
+        judged = self.would(batch, steer, following=True)
+        return reduce(self._target(torch.cat([batch.next_features, judged], 1)), self._config)
+
+    def value(self, batch: Batch, steer: Tensor) -> Tensor:
+        """[B]: what the actor climbs; gradients reach `steer`."""
+        judged = self.would(batch, steer, following=False)
+        return reduce(self._critic(torch.cat([batch.features, judged], 1), frozen=True), self._config)
+
     def update(self, batch: Batch, *, actor: bool = True) -> dict[str, Tensor]:
         """One gradient step of every part, of the critics alone if not `actor`; scalars for the log."""
         log = self._learn_critic(batch)
@@ -72,8 +82,7 @@ class SingleCritic(ABC):
     def _learn_critic(self, batch: Batch) -> dict[str, Tensor]:
         with torch.no_grad():
             steer, log_prob = self.actor.sample(self.sees(batch, following=True), self._generator, frozen=True)
-            judged = self.would(batch, steer, following=True)
-            value = reduce(self._target(torch.cat([batch.next_features, judged], 1)), self._config)
+            value = self.value_following(batch, steer)
             if self._config.entropy_in_target:
                 value = value - self._temperature.value * log_prob
             y = td_target(batch.reward, batch.discount, batch.done, value, self._config)
@@ -85,8 +94,7 @@ class SingleCritic(ABC):
 
     def _improve_actor(self, batch: Batch) -> dict[str, Tensor]:
         steer, log_prob = self.actor.sample(self.sees(batch, following=False), self._generator)
-        judged = self.would(batch, steer, following=False)
-        value = reduce(self._critic(torch.cat([batch.features, judged], 1), frozen=True), self._config)
+        value = self.value(batch, steer)
         self.actor.network.step((self._temperature.value * log_prob - value).mean())
         self._temperature.step(log_prob.detach())
         return {

@@ -1,0 +1,72 @@
+"""Twelve digits that name everything a result depends on: code, settings, frozen policy.
+
+Only what computes a result counts, so that hours of cells outlive a change of the page or of the store. What wires,
+carries and keeps (compositions, sessions, store, wire, the learner's process) is left out: the tests of each hold that
+what goes in comes out as it was, and in its order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from robot_rl.compositions.plan import checkpoint_path
+from robot_rl.config import load_task, task_path
+from robot_rl.store.files import sha256_file
+from robot_rl.types import canonical_hash
+
+ROOT = Path(__file__).parent.parent
+DIGITS = 12
+DECIDING = (
+    *(f"robot_rl/{name}.py" for name in ("types", "config", "methods")),
+    *(f"robot_rl/control/{name}.py" for name in ("chunk_buffer", "episode", "homing", "motion")),
+    *(f"robot_rl/safety/{name}.py" for name in ("filter", "limits")),
+    *(f"robot_rl/{package}/*.py" for package in ("adapters", "learn", "policy")),
+    "sim_twin/*.py",
+)
+CARRYING = frozenset(
+    {
+        "robot_rl/adapters/files.py",
+        *(f"robot_rl/learn/{name}.py" for name in ("__main__", "checkpoint", "device", "offline", "process", "utd")),
+        "robot_rl/policy/remote.py",
+        *(f"sim_twin/{name}.py" for name in ("camera_process", "cameras", "env")),
+    }
+)
+JUDGING = ("robot_rl/authority/*.py",)
+
+
+def cell_digest(task: str, method: str) -> str:
+    """Of one method on one task: another method's settings, and how the results are judged together, do not count."""
+    config = load_task(task)
+    settings = config.model_dump(mode="json", exclude={"protocol", "methods", "oracle"})
+    settings["method"] = config.method(method).model_dump(mode="json")
+    return _digest(DECIDING, settings, checkpoint_path(config, task_path(task)))
+
+
+def ceilings_digest(task: str) -> str:
+    """Of a task's ceilings: every method's settings say what its interface is."""
+    config = load_task(task)
+    settings = config.model_dump(mode="json", exclude={"protocol"})
+    return _digest((*DECIDING, *JUDGING), settings, checkpoint_path(config, task_path(task)))
+
+
+def _digest(patterns: tuple[str, ...], settings: Mapping[str, Any], frozen_policy: Path) -> str:
+    parts = (_code(patterns), canonical_hash(settings), sha256_file(frozen_policy))
+    return hashlib.sha256("".join(parts).encode()).hexdigest()[:DIGITS]
+
+
+def files(patterns: tuple[str, ...]) -> list[Path]:
+    """Those that count, of those that match."""
+    found = {path for pattern in patterns for path in ROOT.glob(pattern)}
+    return sorted(path for path in found if path.relative_to(ROOT).as_posix() not in CARRYING)
+
+
+@cache
+def _code(patterns: tuple[str, ...]) -> str:
+    digest = hashlib.sha256()
+    for path in files(patterns):
+        digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()
