@@ -184,6 +184,17 @@ def rerun_command(
     rerun_and_show(episode, world, console)
 
 
+@app.command("replay")
+def replay_command(
+    episode: Annotated[Path, typer.Argument(help="an episode's directory, RUN/episodes/000012", show_default=False)],
+    port: Annotated[int, typer.Option(help="TCP port of the page; 0 picks a free one", min=0, max=65535)] = 0,
+) -> None:
+    """Show an episode in the browser: cameras, chunks, commands and verdicts on one time axis."""
+    from robot_rl.compositions.replay import replay
+
+    replay(episode, port, console)
+
+
 export = typer.Typer(help="A run's episodes in the formats of others.", no_args_is_help=True)
 app.add_typer(export, name="export")
 

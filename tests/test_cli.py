@@ -41,6 +41,7 @@ def robot_rl(*arguments: str, timeout: float = 60) -> subprocess.CompletedProces
         (("critics", "no/such/run"), "is not a run"),
         (("train-offline", "no/such/run"), "is not a run"),
         (("rerun", "no/such/run/episodes/000001"), "is not a run"),
+        (("replay", "no/such/run/episodes/000001"), "is not a run"),
         (("export", "lerobot", "no/such/run", "/tmp/x"), "is not a run"),
         (("export", "lerobo", "no/such/run", "/tmp/x"), "lerobot"),
         (("demos", "lid_opening", "--out", "demos"), "ends in .npz"),

@@ -20,7 +20,7 @@ from robot_rl.store.episode import EpisodeHeader, EpisodeOutcome, EpisodeWriter
 from robot_rl.store.labels import LabelLog
 from robot_rl.store.run import RunDirectory
 from robot_rl.types import Label, LabelValue
-from tests.export.test_lerobot import jpeg
+from tests.pictures import jpeg
 from tests.small_task import write_small_task
 
 STEPS = 21

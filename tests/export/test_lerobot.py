@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import PIL.Image
 import pytest
 from pyarrow import parquet
 
@@ -18,16 +16,10 @@ from robot_rl.export import lerobot
 from robot_rl.export.frames import Frames
 from robot_rl.export.lerobot import Episode, write_dataset
 from robot_rl.types import Array
+from tests.pictures import jpeg
 
 ACTION = ("dx", "dy", "dz", "gripper")
 LENGTHS = (7, 3, 12)
-
-
-def jpeg(level: int, size: tuple[int, int] = (32, 24)) -> bytes:
-    """Width, height; of one grey."""
-    file = io.BytesIO()
-    PIL.Image.new("RGB", size, (level, level, level)).save(file, "JPEG", quality=95)
-    return file.getvalue()
 
 
 def frames(
