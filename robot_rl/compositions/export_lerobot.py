@@ -14,11 +14,11 @@ from rich.table import Table
 from robot_rl.compositions.plan import open_run
 from robot_rl.compositions.terminal import progress_bar
 from robot_rl.errors import ConfigError, StoreError
-from robot_rl.export.frames import frames_of
+from robot_rl.export.frames import Frames, frames_of
 from robot_rl.store.episode import read_images, read_manifest, read_messages
 from robot_rl.store.labels import LabelLog
 from robot_rl.store.training import training_set
-from robot_rl.types import LabelValue
+from robot_rl.types import ActionSpace, LabelValue
 
 CAMERA = "/camera/"
 """What the topics of cameras begin with."""
@@ -46,15 +46,12 @@ def export_and_show(path: Path, out: Path, fps: int | None, console: Console) ->
     def episodes() -> Iterator[Episode]:
         nonlocal successes
         for number, value in chosen.labelled:
-            folder = run.episode(number)
-            steps = read_messages(folder, "/steps")
             bar.advance(row)
-            if len(steps) < 2:
-                left_out["fewer than two recorded control steps"] += 1
+            try:
+                frames = _frames(run.episode(number), space, rate, control_hz)
+            except StoreError as error:
+                left_out[str(error)] += 1
                 continue
-            cameras = [topic.removeprefix(CAMERA) for topic in read_manifest(folder).counts if topic.startswith(CAMERA)]
-            shots = {camera: read_images(folder, camera) for camera in cameras}
-            frames = frames_of(steps, shots, space, fps=rate, control_hz=control_hz, where=str(folder))
             successes += value is LabelValue.SUCCESS
             yield Episode(frames, value is LabelValue.SUCCESS)
 
@@ -66,7 +63,7 @@ def export_and_show(path: Path, out: Path, fps: int | None, console: Console) ->
         table.add_row(name, feature["dtype"], " x ".join(map(str, feature["shape"])))
     console.print(table)
     for why, count in left_out.items():
-        console.print(f"left out: {count}, {why}")
+        console.print(f"left out: {count}, {why}", soft_wrap=True)
     results: dict[str, Any] = {
         "run": str(run.path),
         "out": str(out),
@@ -79,3 +76,13 @@ def export_and_show(path: Path, out: Path, fps: int | None, console: Console) ->
         "cameras": [name for name, feature in info["features"].items() if feature["dtype"] == "image"],
     }
     console.file.write(json.dumps(results) + "\n")
+
+
+def _frames(folder: Path, space: ActionSpace, fps: int, control_hz: float) -> Frames:
+    """Of one episode. Raises `StoreError` for one that cannot be exported."""
+    steps = read_messages(folder, "/steps")
+    if len(steps) < 2:
+        raise StoreError(f"{folder}: expected two recorded control steps at least, got {len(steps)}")
+    cameras = [topic.removeprefix(CAMERA) for topic in read_manifest(folder).counts if topic.startswith(CAMERA)]
+    shots = {camera: read_images(folder, camera) for camera in cameras}
+    return frames_of(steps, shots, space, fps=fps, control_hz=control_hz, where=str(folder))

@@ -3,13 +3,16 @@
 What comes of it is a run: its first episodes are the given ones, in the terms of its method, with their labels and
 where they are from; its learner has taken them in and done its updates. `robot-rl eval` evaluates it, and
 `robot-rl run --resume` goes on from it online. The given episodes count as its warm-up, so that a method with a
-`prior_share` (RLPD) draws that share of a batch from them for ever, and the rest from what comes after.
+`prior_share` (RLPD) draws that share of a batch from them for ever, and the rest from what comes after; the others
+draw from all alike. Updates beyond the method's UTD are made in advance: online, learning goes on when the chunks have
+caught up with them.
 """
 
 from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -72,17 +75,20 @@ def train_offline(request: OfflineRequest, console: Console) -> None:
     use_one_thread()
     first, info, task, policy = open_run(request.runs[0])
     target = Interface(policy.spec, request.method or info.method, task.method(request.method or info.method))
-    taken, table, left_out = _demonstrated(request, target, policy, task), _table(target), 0
+    taken, table = _demonstrated(request, target, policy, task), _table(target)
+    left_out: Counter[str] = Counter()
     demonstrations = len(taken)
     if taken:
         table.add_row(str(request.demonstrations), "", f"{demonstrations}", f"{demonstrations}", "0")
     for path in _distinct(request.runs):
         episodes, without = _recorded(path, target, task)
         taken += episodes
-        left_out += without
+        left_out.update(without)
         won = sum(episode.value is LabelValue.SUCCESS for episode in episodes)
-        table.add_row(str(path), RunDirectory(path).read_info().method, f"{len(episodes)}", f"{won}", f"{without}")
+        table.add_row(str(path), RunDirectory(path).read_info().method, f"{len(episodes)}", f"{won}", f"{len(without)}")
     console.print(table)
+    for why, count in left_out.items():
+        console.print(f"left out: {count}, {why}", soft_wrap=True)
     if not taken:
         raise StoreError(f"{request.runs[0]}: no episode is labelled success or failure: label some, then train")
     run = _write(request, first, target, task, taken)
@@ -102,7 +108,7 @@ def train_offline(request: OfflineRequest, console: Console) -> None:
             "episodes": len(taken),
             "demonstrations": demonstrations,
             "successes": sum(episode.value is LabelValue.SUCCESS for episode in taken),
-            "left_out": left_out,
+            "left_out": left_out.total(),
             "refused": len(learner.refused),
             "chunks": learner.chunks,
             "updates": learner.updates,
@@ -149,8 +155,8 @@ def _demonstrated(request: OfflineRequest, target: Interface, policy: FlowPolicy
     return taken
 
 
-def _recorded(path: Path, target: Interface, task: TaskConfig) -> tuple[list[Taken], int]:
-    """The labelled episodes of a run, and how many of its labelled ones cannot be used."""
+def _recorded(path: Path, target: Interface, task: TaskConfig) -> tuple[list[Taken], list[str]]:
+    """The labelled episodes of a run, and for each labelled one that cannot be used, why."""
     run, info, theirs, policy = open_run(path)
     _require_alike(path, task, target.spec, theirs, policy.spec)
     source = Interface(policy.spec, info.method, theirs.method(info.method))
@@ -160,16 +166,20 @@ def _recorded(path: Path, target: Interface, task: TaskConfig) -> tuple[list[Tak
     finally:
         log.close()
     chosen = training_set(run, labels)
-    taken = []
+    taken, left_out = [], list(chosen.left_out.values())
     for episode, value in chosen.labelled:
         folder = run.episode(episode)
-        manifest = read_manifest(folder)
-        known = all(message.body.get("steers_known") is True for message in read_messages(folder, ORIGIN))
-        chunks, known = as_learnt_by(target, source, read_transitions(folder), steers_known=known)
+        try:
+            manifest, recorded, origins = read_manifest(folder), read_transitions(folder), read_messages(folder, ORIGIN)
+        except StoreError as error:
+            left_out.append(str(error))
+            continue
+        known = all(message.body.get("steers_known") is True for message in origins)
+        chunks, known = as_learnt_by(target, source, recorded, steers_known=known)
         origin = {"run": str(path.resolve()), "episode": episode, "sha256": manifest.sha256, "steers_known": known}
         author = labels[episode].label.author
         taken.append(Taken(manifest.header, manifest.outcome, chunks, value, author, origin))
-    return taken, len(chosen.left_out)
+    return taken, left_out
 
 
 def _require_alike(path: Path, task: TaskConfig, spec: PolicySpec, theirs: TaskConfig, their_spec: PolicySpec) -> None:

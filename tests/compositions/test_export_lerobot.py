@@ -67,11 +67,21 @@ def test_labelled_episodes_become_a_dataset_and_the_others_are_counted(run: RunD
     assert (results["frames"], results["fps"]) == (2 * (STEPS - 1), 20)
     assert results["cameras"] == ["observation.images.front"]
     assert "left out: 1, discarded by its label" in printed
-    assert "left out: 1, fewer than two recorded control steps" in printed
+    assert "expected two recorded control steps at least, got 1" in printed
     table = parquet.read_table(tmp_path / "out/data/chunk-000/file-000.parquet")
     assert table["next.success"].to_pylist().count(True) == 1
     assert table["next.success"][-1].as_py() is True
     assert table["observation.images.front"][-1].as_py()["bytes"] == jpeg(3)
+
+
+def test_a_damaged_episode_is_left_out_and_said(run: RunDirectory, tmp_path: Path) -> None:
+    for episode in (1, 2):
+        record(run, episode, STEPS, LabelValue.SUCCESS)
+    recording = run.episode(1) / "episode.mcap"
+    recording.write_bytes(recording.read_bytes()[:-1])
+    results, printed = export(run, tmp_path / "out")
+    assert (results["episodes"], results["left_out"]) == (1, 1)
+    assert "000001/episode.mcap: expected" in printed
 
 
 def test_the_declared_rate_is_that_of_the_frames(run: RunDirectory, tmp_path: Path) -> None:

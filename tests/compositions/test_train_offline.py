@@ -163,6 +163,15 @@ def test_runs_and_demonstrations_are_mixed_and_what_is_discarded_is_left_out(
     assert len(transitions(tmp_path / "out")) == results["chunks"]
 
 
+def test_a_damaged_episode_is_left_out_and_counted(recorded: Recorded, tmp_path: Path) -> None:
+    run, _ = recorded
+    other = copied(run, tmp_path / "other")
+    recording = RunDirectory.open(other).episode(2) / "episode.mcap"
+    recording.write_bytes(recording.read_bytes()[:-1])
+    results = train(tmp_path / "out", other, updates=1)
+    assert (results["episodes"], results["left_out"]) == (EPISODES - 1, 1)
+
+
 def test_a_steer_that_was_lost_in_one_run_is_not_found_in_the_next(recorded: Recorded, tmp_path: Path) -> None:
     run, given = recorded
     assert any(t.steer[4:].any() for t in given), "the residual acted"
