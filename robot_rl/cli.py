@@ -154,6 +154,63 @@ def tasks() -> None:
     console.print(table)
 
 
+@app.command("train-offline")
+def train_offline_command(
+    runs: Annotated[
+        list[Path], typer.Argument(help="runs whose labelled episodes are learnt from", show_default=False)
+    ],
+    method: Annotated[str | None, typer.Option(help="any that the task has  [default: the first run's]")] = None,
+    updates: Annotated[int | None, typer.Option(help="gradient updates  [default: the method's UTD]", min=1)] = None,
+    demos: Annotated[Path | None, typer.Option(help="demonstrations too: what `demos` wrote")] = None,
+    seed: Annotated[int, typer.Option(help="of the learner", min=0, max=MAX_SEED)] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="the new run's directory  [default: runs/TASK-METHOD-SEED-offline-TIME]")
+    ] = None,
+) -> None:
+    """Train an adapter from recorded episodes alone, as a run that goes on online; ends with a line of JSON."""
+    from robot_rl.compositions.train_offline import OfflineRequest, train_offline
+
+    train_offline(OfflineRequest(runs, method, updates, demos, seed, out), console)
+
+
+@app.command("rerun")
+def rerun_command(
+    episode: Annotated[Path, typer.Argument(help="an episode's directory, RUN/episodes/000012", show_default=False)],
+    world: Annotated[str, typer.Option(help="the task's world: twin, or real (its perturbed copy)")] = "twin",
+) -> None:
+    """Send an episode's recorded commands through guard and twin again; ends with a line of JSON."""
+    from robot_rl.compositions.rerun import rerun_and_show
+
+    rerun_and_show(episode, world, console)
+
+
+@app.command("replay")
+def replay_command(
+    episode: Annotated[Path, typer.Argument(help="an episode's directory, RUN/episodes/000012", show_default=False)],
+    port: Annotated[int, typer.Option(help="TCP port of the page; 0 picks a free one", min=0, max=65535)] = 0,
+) -> None:
+    """Show an episode in the browser: cameras, chunks, commands and verdicts on one time axis."""
+    from robot_rl.compositions.replay import replay
+
+    replay(episode, port, console)
+
+
+export = typer.Typer(help="A run's episodes in the formats of others.", no_args_is_help=True)
+app.add_typer(export, name="export")
+
+
+@export.command("lerobot")
+def export_lerobot(
+    run: RunOption,
+    out: Annotated[Path, typer.Argument(help="the dataset's directory, a new one", show_default=False)],
+    fps: Annotated[int | None, typer.Option(help="frames per second  [default: the control rate]", min=1)] = None,
+) -> None:
+    """Write the labelled episodes of a run as a LeRobotDataset v3.0; ends with a line of JSON."""
+    from robot_rl.compositions.export_lerobot import export_and_show
+
+    export_and_show(run, out, fps, console)
+
+
 def choose(option: str, value: str | None, valid: tuple[str, ...]) -> None:
     """Raises `ConfigError` naming the nearest valid value."""
     if value is not None and value not in valid:

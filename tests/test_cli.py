@@ -39,6 +39,11 @@ def robot_rl(*arguments: str, timeout: float = 60) -> subprocess.CompletedProces
         (("authority", "lid_openin"), "did you mean 'lid_opening'"),
         (("authority", "lid_opening", "--quick", "--out", "/proc/x"), "choose a place that can be written"),
         (("critics", "no/such/run"), "is not a run"),
+        (("train-offline", "no/such/run"), "is not a run"),
+        (("rerun", "no/such/run/episodes/000001"), "is not a run"),
+        (("replay", "no/such/run/episodes/000001"), "is not a run"),
+        (("export", "lerobot", "no/such/run", "/tmp/x"), "is not a run"),
+        (("export", "lerobo", "no/such/run", "/tmp/x"), "lerobot"),
         (("demos", "lid_opening", "--out", "demos"), "ends in .npz"),
         (("pretrain", "lid_opening", "--out", "/proc/x/p.safetensors"), "choose a place that can be written"),
     ],
@@ -132,3 +137,19 @@ def test_demonstrations_and_cloning_by_command(tmp_path: Path) -> None:
     assert cloned.returncode == 0, cloned.stdout + cloned.stderr
     assert "flow-" in cloned.stdout
     assert (tmp_path / "clone.safetensors").exists()
+
+
+@pytest.mark.timeout(120)
+def test_recorded_episodes_are_learnt_from_rerun_and_exported(tmp_path: Path) -> None:
+    task, run = write_small_task(tmp_path), tmp_path / "run"
+    done = robot_rl("run", str(task), "--episodes", "3", "--out", str(run), "--no-console", "--trials", "0")
+    assert done.returncode == 0, done.stdout + done.stderr
+    offline = robot_rl("train-offline", str(run), "--method", "dsrl-na", "--out", str(tmp_path / "offline"))
+    assert offline.returncode == 0, offline.stdout + offline.stderr
+    assert json.loads(offline.stdout.strip().splitlines()[-1])["episodes"] == 3
+    rerun = robot_rl("rerun", str(run / "episodes" / "000003"))
+    assert rerun.returncode == 0, rerun.stdout + rerun.stderr
+    assert json.loads(rerun.stdout.strip().splitlines()[-1])["identical"] is True
+    exported = robot_rl("export", "lerobot", str(run), str(tmp_path / "dataset"))
+    assert exported.returncode == 0, exported.stdout + exported.stderr
+    assert json.loads(exported.stdout.strip().splitlines()[-1])["episodes"] == 3

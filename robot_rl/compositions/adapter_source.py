@@ -72,7 +72,7 @@ class LockstepAdapters:
     """For the episode after some labelled ones, the version that was trained on all of them but the newest `LAG`.
 
     One that may not be used, or that will not come any more because newer ones are there, is replaced by the newest
-    older one that may.
+    older one that may, or if there is none (a run that began offline) by the oldest newer one.
     """
 
     versions: Versions
@@ -90,7 +90,9 @@ class LockstepAdapters:
         known = published(run.adapters)
         if max(known, default=0) < due:
             return None
-        for through in sorted((through for through in known if through <= due), reverse=True):
+        older = sorted((through for through in known if through <= due), reverse=True)
+        newer = sorted(through for through in known if through > due)
+        for through in (*older, *newer):
             adapter = self.versions.load(known[through])
             if adapter is None:
                 continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,20 +73,28 @@ def new_run(
         seed=seed,
         spec_hash=policy.spec.hash,
         code_version=__version__,
-        arguments={**arguments, "task_sha256": sha256_file(task_file)},
+        arguments=dict(arguments),
     )
-    source = checkpoint_path(task, task_file)
+    return make_directory(path, info, task_file.read_bytes(), checkpoint_path(task, task_file))
+
+
+def make_directory(path: Path, info: RunInfo, task_yaml: bytes, policy: Path) -> tuple[RunDirectory, RunInfo]:
+    """A run's directory at `path` with its task file and a copy of its policy; `info` as it is written there.
+
+    Raises `StoreError` when there is something at `path` already, or it cannot be written.
+    """
     if (path / "run.json").exists():
         raise StoreError(f"{path} holds a run already; resume it, or choose another directory")
     try:
         path.mkdir(parents=True, exist_ok=True)
         if found := sorted(entry.name for entry in path.iterdir()):
             raise StoreError(f"{path}: expected a new or an empty directory for a run, found {found[0]!r} in it")
-        shutil.copyfile(task_file, path / "task.yaml")
+        (path / "task.yaml").write_bytes(task_yaml)
         for suffix in (".safetensors", ".json"):
-            shutil.copyfile(source.with_suffix(suffix), RunDirectory(path).policy.with_suffix(suffix))
+            shutil.copyfile(policy.with_suffix(suffix), RunDirectory(path).policy.with_suffix(suffix))
     except OSError as error:
         raise StoreError(f"cannot make the run's directory {path}: {error.strerror or error}") from error
+    info = replace(info, arguments={**info.arguments, "task_sha256": sha256_file(path / "task.yaml")})
     return RunDirectory.create(path, info), info
 
 

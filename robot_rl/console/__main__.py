@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 import uvicorn
+from fastapi import FastAPI
 
 from robot_rl.console.app import create_app
 from robot_rl.console.port import OperatorPort
@@ -17,9 +18,14 @@ from robot_rl.processes import end_with_parent
 
 
 def make_server(port: OperatorPort, hosts: frozenset[str]) -> uvicorn.Server:
-    """A uvicorn server for the console: no compression, small messages in, one second to say goodbye."""
+    """A uvicorn server for the console."""
+    return server_of(create_app(port, hosts))
+
+
+def server_of(app: FastAPI) -> uvicorn.Server:
+    """A uvicorn server: no compression, small messages in, one second to say goodbye."""
     config = uvicorn.Config(
-        create_app(port, hosts),
+        app,
         ws="websockets-sansio",
         ws_per_message_deflate=False,
         ws_max_size=64 * 1024,

@@ -20,10 +20,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--ordered", action="store_true", help="one labelled episode at a time (lockstep)")
     arguments = parser.parse_args(argv)
 
-    import torch
-
     from robot_rl.config import load_task
     from robot_rl.errors import RobotRLError
+    from robot_rl.learn.device import use_one_thread
     from robot_rl.learn.memory import keep_memory
     from robot_rl.learn.process import LearnerService
     from robot_rl.processes import begin_service
@@ -31,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     stopping = begin_service()
     os.nice(NICE)
-    torch.set_num_threads(1)
+    use_one_thread()
     keep_memory()
     try:
         run = RunDirectory.open(arguments.run)

@@ -130,6 +130,28 @@ class LearnerService:
             self._write(lambda: self._publish(watermark))
         return True
 
+    def train(self, updates: int | None, progress: Callable[[int, int], None]) -> None:
+        """Offline: take in all that is labelled, do `updates` updates (None: what the UTD owes), publish one version.
+
+        `progress(done, of)` is called on the way. Raises `StoreError` when there is nothing to learn from.
+        """
+        labels, watermark = self._labels.current(), self._labels.watermark()
+        chosen = training_set(self.run, labels)
+        for episode in self._untaken(chosen):
+            self._take(episode)
+        self.learner.set_labels(_values(labels, chosen))
+        if not self.learner.replay.sampleable:
+            why = next(iter(self.learner.refused.values()), "no episode is labelled success or failure")
+            raise StoreError(f"{self.run.path}: nothing to learn from: {why}")
+        total = self.learner.owed if updates is None else updates
+        started, done = time.monotonic(), 0
+        while done < total:
+            done += self.learner.learn(min(SLICE, total - done))
+            self._updates_per_second = done / (time.monotonic() - started)
+            progress(done, total)
+        self._busy_s += time.monotonic() - started
+        self._publish(watermark)
+
     def close(self) -> None:
         self._labels.close()
 

@@ -82,6 +82,15 @@ def test_it_is_waited_for_while_it_is_not_there(run: RunDirectory) -> None:
     assert adapter.version == 2
 
 
+def test_a_run_that_began_offline_acts_with_its_first_version_at_once(run: RunDirectory) -> None:
+    for number in range(1, 4):
+        label(run, number)
+    publish(run, 3)
+    adapter = LockstepAdapters(run, SPEC, METHOD).next(4)
+    assert adapter is not None
+    assert adapter.version == 3
+
+
 def test_the_version_due_is_fixed_when_an_episode_first_asks(run: RunDirectory) -> None:
     """A correction that comes while the learner is waited for does not move the goal."""
     source = LockstepAdapters(Versions(run, SPEC, METHOD))

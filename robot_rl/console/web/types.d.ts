@@ -94,3 +94,34 @@ export interface FrameNews {
   width: number;
   height: number;
 }
+
+/** A recorded episode (`robot_rl.console.replay`); times in s since its first message. */
+export interface Recording {
+  task: string;
+  method: string;
+  episode: number;
+  adapter_version: number;
+  ended_by: string;
+  label: string | null;
+  seconds: number;
+  steps: RecordedStep[];
+  safety: { t: number; level: string; causes: string[] }[];
+  /** Chunks that were refused as a whole. */
+  rejected: { t: number; reason: string }[];
+  /** Camera -> when its frames were taken. */
+  cameras: Record<string, number[]>;
+}
+
+export interface RecordedStep {
+  t: number;
+  chunk: number;
+  row: number;
+  verdict: string;
+  reason: string;
+  /** SI: asked for, and what the guard let through. */
+  target: number[];
+  sent: number[];
+  /** m, after the step. */
+  tcp: number[];
+  gripper: number;
+}

@@ -1,0 +1,37 @@
+"""`robot-rl replay`: an episode as a page in the browser, until Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from rich.console import Console
+
+from robot_rl.console.__main__ import server_of
+from robot_rl.console.replay import create_replay, load_recording
+from robot_rl.console.security import authorities, bind_loopback
+from robot_rl.errors import StoreError
+from robot_rl.store.labels import LabelLog
+from robot_rl.store.run import RunDirectory
+
+
+def replay(folder: Path, port: int, console: Console) -> None:
+    """Serve the page on this machine's loopback. Raises `StoreError` for what is no episode of a run."""
+    recording = load_recording(folder, _label(folder))
+    listener = bind_loopback("127.0.0.1", port)
+    number = listener.getsockname()[1]
+    console.print(f"episode {recording.view['episode']}: http://localhost:{number}/ until Ctrl-C")
+    with listener, contextlib.suppress(KeyboardInterrupt):  # uvicorn has shut down in order and raises it once more
+        server_of(create_replay(recording, authorities(number))).run(sockets=[listener])
+
+
+def _label(folder: Path) -> str | None:
+    """What the run's log says of the episode now."""
+    if not folder.name.isdigit():
+        raise StoreError(f"{folder}: expected a closed episode's directory, RUN/episodes/000012")
+    log = LabelLog(RunDirectory.open(folder.absolute().parent.parent).labels)
+    try:
+        event = log.current().get(int(folder.name))
+    finally:
+        log.close()
+    return event.label.value.value if event else None

@@ -1,0 +1,224 @@
+"""`robot-rl train-offline`: an adapter from recorded episodes alone (DSRL paper, sections 5.2 and 5.3).
+
+What comes of it is a run: its first episodes are the given ones, in the terms of its method, with their labels and
+where they are from; its learner has taken them in and done its updates. `robot-rl eval` evaluates it, and
+`robot-rl run --resume` goes on from it online. The given episodes count as its warm-up, so that a method with a
+`prior_share` (RLPD) draws that share of a batch from them for ever, and the rest from what comes after; the others
+draw from all alike. Updates beyond the method's UTD are made in advance: online, learning goes on when the chunks have
+caught up with them.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from robot_rl import __version__
+from robot_rl.clock import wall_time_ns
+from robot_rl.compositions.plan import make_directory, open_run
+from robot_rl.compositions.results import write_json_results
+from robot_rl.compositions.terminal import progress_bar
+from robot_rl.config import TaskConfig, load_task
+from robot_rl.errors import ConfigError, SpecMismatch, StoreError
+from robot_rl.learn.device import use_one_thread
+from robot_rl.learn.offline import Interface, as_learnt_by
+from robot_rl.learn.prior import load_prior
+from robot_rl.learn.process import LearnerService
+from robot_rl.policy.flow import FlowPolicy
+from robot_rl.store.episode import EpisodeHeader, EpisodeOutcome, read_manifest, read_messages, read_transitions
+from robot_rl.store.labels import LabelLog
+from robot_rl.store.run import RunDirectory, RunInfo
+from robot_rl.store.store import Store
+from robot_rl.store.training import training_set
+from robot_rl.types import Label, LabelValue, PolicySpec, Transition
+
+ORIGIN = "/origin"
+"""Topic of the one message that says where an episode was taken over from."""
+DEMONSTRATION = "demonstration"
+
+
+@dataclass(frozen=True)
+class OfflineRequest:
+    """What `robot-rl train-offline` was asked for; None: not said."""
+
+    runs: Sequence[Path]
+    method: str | None = None
+    updates: int | None = None
+    demonstrations: Path | None = None
+    seed: int = 0
+    out: Path | None = None
+
+
+@dataclass(frozen=True)
+class Taken:
+    """An episode that is taken over; numbers are given when it is written."""
+
+    header: EpisodeHeader
+    outcome: EpisodeOutcome
+    transitions: list[Transition]
+    value: LabelValue
+    author: str
+    origin: dict[str, Any]
+
+
+def train_offline(request: OfflineRequest, console: Console) -> None:
+    """Raises `RobotRLError`s that say what was expected; nothing is made on the disk for episodes that do not fit."""
+    use_one_thread()
+    first, info, task, policy = open_run(request.runs[0])
+    target = Interface(policy.spec, request.method or info.method, task.method(request.method or info.method))
+    taken, table = _demonstrated(request, target, policy, task), _table(target)
+    left_out: Counter[str] = Counter()
+    demonstrations = len(taken)
+    if taken:
+        table.add_row(str(request.demonstrations), "", f"{demonstrations}", f"{demonstrations}", "0")
+    for path in _distinct(request.runs):
+        episodes, without = _recorded(path, target, task)
+        taken += episodes
+        left_out.update(without)
+        won = sum(episode.value is LabelValue.SUCCESS for episode in episodes)
+        table.add_row(str(path), RunDirectory(path).read_info().method, f"{len(episodes)}", f"{won}", f"{len(without)}")
+    console.print(table)
+    for why, count in left_out.items():
+        console.print(f"left out: {count}, {why}", soft_wrap=True)
+    if not taken:
+        raise StoreError(f"{request.runs[0]}: no episode is labelled success or failure: label some, then train")
+    run = _write(request, first, target, task, taken)
+    started = time.monotonic()
+    service = LearnerService(run, load_task(run.task_yaml), ordered=False)
+    try:
+        with progress_bar(console) as bar:
+            row = bar.add_task("updates", total=None, note="")
+            service.train(request.updates, lambda done, of: bar.update(row, completed=done, total=of))
+        learner = service.learner
+        results = {
+            "task": task.name,
+            "method": target.method,
+            "seed": request.seed,
+            "out": str(run.path),
+            "runs": [str(path) for path in request.runs],
+            "episodes": len(taken),
+            "demonstrations": demonstrations,
+            "successes": sum(episode.value is LabelValue.SUCCESS for episode in taken),
+            "left_out": left_out.total(),
+            "refused": len(learner.refused),
+            "chunks": learner.chunks,
+            "updates": learner.updates,
+            "adapter_version": learner.version,
+            "losses": learner.losses,
+            "seconds": round(time.monotonic() - started, 1),
+        }
+    finally:
+        service.close()
+    write_json_results(run.results / "train-offline.json", results)
+    console.print(f"adapter version {results['adapter_version']} is in {run.path}; `robot-rl eval` evaluates it")
+    console.file.write(json.dumps(results) + "\n")
+
+
+def _table(target: Interface) -> Table:
+    title = f"what {target.method} learns from"
+    return Table("episodes of", "method", "episodes", "successes", "left out", title=title)
+
+
+def _distinct(runs: Sequence[Path]) -> Sequence[Path]:
+    """Raises `ConfigError` for a run that comes twice: its episodes would count double."""
+    resolved = [path.resolve() for path in runs]
+    for path, place in zip(runs, resolved, strict=True):
+        if resolved.count(place) > 1:
+            raise ConfigError(f"{path} is given more than once; name each run once")
+    return runs
+
+
+def _demonstrated(request: OfflineRequest, target: Interface, policy: FlowPolicy, task: TaskConfig) -> list[Taken]:
+    """The demonstrations as episodes that succeeded."""
+    path = request.demonstrations
+    if path is None:
+        return []
+    taken = []
+    for transitions in load_prior(str(path), policy, target.layout, target.config.gamma):
+        steps = sum(t.k_executed for t in transitions)
+        header = EpisodeHeader(
+            0, task.name, DEMONSTRATION, policy.spec.policy_id, policy.spec.hash, 0, 0, wall_time_ns(), __version__
+        )
+        outcome = EpisodeOutcome("success", steps, True, False, True, {"pass": steps})
+        chunks, known = as_learnt_by(target, target, transitions)
+        origin = {"demonstrations": str(path), "episode": -transitions[0].episode, "steers_known": known}
+        taken.append(Taken(header, outcome, chunks, LabelValue.SUCCESS, DEMONSTRATION, origin))
+    return taken
+
+
+def _recorded(path: Path, target: Interface, task: TaskConfig) -> tuple[list[Taken], list[str]]:
+    """The labelled episodes of a run, and for each labelled one that cannot be used, why."""
+    run, info, theirs, policy = open_run(path)
+    _require_alike(path, task, target.spec, theirs, policy.spec)
+    source = Interface(policy.spec, info.method, theirs.method(info.method))
+    log = LabelLog(run.labels)
+    try:
+        labels = log.current()
+    finally:
+        log.close()
+    chosen = training_set(run, labels)
+    taken, left_out = [], list(chosen.left_out.values())
+    for episode, value in chosen.labelled:
+        folder = run.episode(episode)
+        try:
+            manifest, recorded, origins = read_manifest(folder), read_transitions(folder), read_messages(folder, ORIGIN)
+        except StoreError as error:
+            left_out.append(str(error))
+            continue
+        known = all(message.body.get("steers_known") is True for message in origins)
+        chunks, known = as_learnt_by(target, source, recorded, steers_known=known)
+        origin = {"run": str(path.resolve()), "episode": episode, "sha256": manifest.sha256, "steers_known": known}
+        author = labels[episode].label.author
+        taken.append(Taken(manifest.header, manifest.outcome, chunks, value, author, origin))
+    return taken, left_out
+
+
+def _require_alike(path: Path, task: TaskConfig, spec: PolicySpec, theirs: TaskConfig, their_spec: PolicySpec) -> None:
+    if (theirs.name, their_spec.hash) != (task.name, spec.hash):
+        raise SpecMismatch(
+            f"{path} is of task {theirs.name} and policy {their_spec.policy_id} (spec {their_spec.hash[:12]}), the "
+            f"first run of {task.name} and {spec.policy_id} ({spec.hash[:12]}); give runs of one task and one policy"
+        )
+
+
+def _write(
+    request: OfflineRequest, first: RunDirectory, target: Interface, task: TaskConfig, taken: Sequence[Taken]
+) -> RunDirectory:
+    """The new run with its episodes and labels; its method's warm-up is as long as they are many."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    name = f"{task.name}-{target.method.replace(':', '-')}-{request.seed}-offline-{stamp}"
+    raw = yaml.safe_load(first.task_yaml.read_bytes())
+    raw["methods"][target.method] = {**(raw["methods"][target.method] or {}), "warmup_episodes": len(taken)}
+    text = "# Of robot-rl train-offline: warmup_episodes is the number of episodes that were taken over.\n"
+    text += yaml.safe_dump(raw, sort_keys=False)
+    begun = {name: value for name, value in first.read_info().arguments.items() if name in ("label", "pace")}
+    info = RunInfo(
+        task=task.name,
+        method=target.method,
+        seed=request.seed,
+        spec_hash=target.spec.hash,
+        code_version=__version__,
+        arguments={**begun, "offline": [str(path) for path in request.runs], "updates": request.updates},
+    )
+    run, _ = make_directory(request.out or Path("runs") / name, info, text.encode(), first.policy)
+    store = Store(run)
+    try:
+        for number, episode in enumerate(taken, start=1):
+            store.begin(replace(episode.header, episode=number))
+            store.write(ORIGIN, 0, episode.origin)
+            for transition in episode.transitions:
+                store.write_transition(replace(transition, episode=number))
+            store.end(episode.outcome)
+            store.add_label(Label(f"offline-{number}", number, episode.value, episode.author))
+    finally:
+        store.close()
+    return run
