@@ -7,6 +7,7 @@ RUN/run.json  task.yaml  policy.*   what was run; run.json is written last and n
     labels.sqlite                   the label log and the audit log (robot_rl.store.labels)
     adapters/ checkpoints/          what the learner writes
     golden/                         an observation, and what the policy made of it (robot_rl.store.golden)
+    .reserve                        disk space kept back while a store is open (robot_rl.store.reserve)
     guard.json learner.json         the guard's latch, the learner's newest status
     compute.json                    how the learner computes on its machine
     results/

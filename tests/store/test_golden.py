@@ -130,6 +130,16 @@ def test_the_last_bit_counts_on_the_same_machine_and_not_elsewhere(golden: Golde
         require_policy(elsewhere(golden), Scaled(times=1 + 10 * TOLERANCE))
 
 
+def test_a_server_computes_on_a_machine_of_its_own(golden: Golden) -> None:
+    class Remote(Scaled):
+        def encode(self, observations: Any) -> Context:
+            return replace(super().encode(observations), handle=(b"kept there",))
+
+    require_policy(golden, Remote(times=1 + TOLERANCE / 10))
+    with pytest.raises(SpecMismatch, match="its chunk was"):
+        require_policy(golden, Remote(times=1 + 10 * TOLERANCE))
+
+
 def test_a_policy_that_is_random_by_itself_is_compared_by_what_it_sees(golden: Golden) -> None:
     policy = Scaled(times=2.0)
     policy.spec = replace(policy.spec, deterministic=False)
