@@ -91,18 +91,20 @@ def test_an_observation_that_is_not_whole_is_not_kept() -> None:
         make_golden(replace(observation(), images={}), SeeingPolicy())
 
 
-@pytest.mark.parametrize("spoil", ["flipped", "gone", "of another policy"])
+@pytest.mark.parametrize("spoil", ["flipped", "gone", "no manifest", "of another policy"])
 def test_a_damaged_one_says_what_to_do(run: RunDirectory, golden: Golden, spoil: str) -> None:
-    weights, spec = run.golden / "000000.safetensors", SeeingPolicy().spec
+    spec = SeeingPolicy().spec
     if spoil == "flipped":
-        content = bytearray(weights.read_bytes())
+        content = bytearray(run.golden.read_bytes())
         content[-1] ^= 1
-        weights.write_bytes(content)
+        run.golden.write_bytes(content)
     elif spoil == "gone":
-        weights.unlink()
+        run.golden.unlink()
+    elif spoil == "no manifest":
+        run.golden.with_suffix(".json").write_text("{")
     else:
         spec = replace(spec, observation={"tcp_pose": (7,), "extra.other": (3,)})
-    with pytest.raises(IntegrityError, match="Put the folder back; or remove it"):
+    with pytest.raises(IntegrityError, match=r"Put it back; or remove golden\.json"):
         read_golden(run, spec)
 
 
