@@ -63,3 +63,7 @@ def test_a_stop_meanwhile_is_not_cleared(watched: tuple[Cell, DiskWatch]) -> Non
     cell.press("stop")
     watch.poll()
     assert cell.session.state is State.STOPPED
+    (cause,) = cell.causes()
+    cell.press("clear", cause_id=cause)
+    watch.poll()
+    assert cell.session.state is State.PAUSED, "it waits for a person"
