@@ -90,7 +90,7 @@ class Session:
 
     @property
     def disk(self) -> str | None:
-        """Why the disk has paused the run; None since the last `run`."""
+        """Why the disk, and nothing since, has paused the run."""
         return self._disk
 
     @property
@@ -147,8 +147,7 @@ class Session:
 
     def _turn(self, name: str, gate: Gate, why: str) -> dict[str, Any]:
         self._require(name)
-        if gate is Gate.OPEN:
-            self._disk = None
+        self._disk = None
         self._set(gate=gate, why=why)
         return {}
 
@@ -220,6 +219,7 @@ class Session:
             elif gate in LATCHED or (stopped and gate is not Gate.DISARMED):
                 gate, why = Gate.PAUSED, "stopped, and cleared since"
             if latched or stopped:
+                self._disk = None  # from here on it is a person who says `run`
                 self._over("fault" if gate is Gate.FAULT else "aborted", why, asks=False)
             if (gate, why) != (self._now.gate, self._now.why):
                 self._set(gate=gate, why=why)

@@ -237,7 +237,9 @@ def matmul_of(run: RunDirectory, config: MethodConfig, compute: ComputeConfig) -
     if earlier is not None and earlier != path:
         log.warning("this run multiplied matrices by %s, now by %s: its updates will differ in bits", earlier, path)
     log.info("%s; taken: %s", measured, path)
-    write_json(run.compute_json, {"matmul": path, "onednn_speedup": measured.speedup, "onednn_error": measured.error})
+    taken = {"matmul": path, "onednn_speedup": measured.speedup, "onednn_error": measured.error}
+    with contextlib.suppress(DiskError):  # the next start writes it
+        write_json(run.compute_json, taken)
     return path
 
 

@@ -1,19 +1,20 @@
 """The golden observation: what a run's policy and adapters made of it once, they must make of it again before it moves.
 
-RUN/golden/000000.safetensors is written when the run first starts: an observation, as far as the policy reads it, one
-decoder noise, and what the policy made of them: features, z, a chunk. Every adapter version says in its manifest
-(`golden`) what its mode is at those features. A resumed run computes all of this anew from the files that it is about
-to act with. sha256 sees a changed file; this sees a changed package, formula or policy server.
+RUN/golden.npz is written when the run first starts, and golden.json with its sha256: an observation, as far as the
+policy reads it, one decoder noise, and what the policy made of them: features, z, a chunk. Every adapter version says
+in its manifest (`golden`) what its mode is at those features. A resumed run computes all of this anew from the files
+that it is about to act with. sha256 sees a changed file; this sees a changed package, formula or policy server.
 
 How near is near enough: on the machine and numpy that the figures were made with, bit for bit, because the same code
-on the same numbers has no other choice. Elsewhere `TOLERANCE` of the largest entry: another BLAS kernel or vector
-width sums float32 products in another order, which moves a sum by some 1e-7 of it, and a chunk is ten Euler steps of a
-few layers; a formula that has really changed moves it by more than that.
+on the same numbers has no other choice. Elsewhere, a policy server included, `TOLERANCE` of the largest entry: another
+BLAS kernel or vector width sums float32 products in another order, which moves a sum by some 1e-7 of it, and a chunk is
+ten Euler steps of a few layers; a formula that has really changed moves it by more than that.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,13 +22,14 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
 from robot_rl import __version__
-from robot_rl.adapters.files import numbers, read_weights, write_weights
-from robot_rl.errors import BadObservation, IntegrityError, SpecMismatch
+from robot_rl.errors import BadObservation, IntegrityError, SpecMismatch, StoreError
 from robot_rl.protocols import Adapter, FrozenPolicy
+from robot_rl.store.files import atomic_write, read_json, write_json
 from robot_rl.store.run import RunDirectory
 from robot_rl.types import Array, Context, Observation, PolicySpec
 from robot_rl.wire.observations import PROPRIOCEPTION, check_observation, content_name, trim
@@ -36,8 +38,6 @@ TOLERANCE = 1e-5
 """Of the largest entry, where machine or numpy are others."""
 SEED = 0
 """Of the noise, and of what an adapter draws of the base policy's noise."""
-NUMBER = 0
-"""The run's only golden observation has this number."""
 
 
 @dataclass(frozen=True)
@@ -70,22 +70,31 @@ def make_golden(observation: Observation, policy: FrozenPolicy) -> Golden:
 
 def write_golden(run: RunDirectory, golden: Golden) -> None:
     """Raises `DiskError`."""
-    run.golden.mkdir(exist_ok=True)
     seen = golden.observation
     named = {"images": seen.images, "extra": seen.extra}
-    arrays = {f"observation.{key}": np.asarray(getattr(seen, key)) for key in PROPRIOCEPTION}
+    arrays: dict[str, Any] = {f"observation.{key}": np.asarray(getattr(seen, key)) for key in PROPRIOCEPTION}
     arrays |= {f"observation.{group}.{name}": array for group, of in named.items() for name, array in of.items()}
     arrays |= {"features": golden.context.features, "noise": golden.noise, "chunk": golden.chunk}
     arrays |= {} if golden.context.z is None else {"z": golden.context.z}
-    write_weights(run.golden, NUMBER, arrays, {"name": golden.name, "made_by": dict(golden.made_by)})
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    body = buffer.getvalue()
+    atomic_write(run.golden, body)
+    manifest = {"made_by": dict(golden.made_by), "sha256": hashlib.sha256(body).hexdigest()}
+    write_json(run.golden.with_suffix(".json"), manifest)
 
 
 def read_golden(run: RunDirectory, spec: PolicySpec) -> Golden | None:
     """The run's, or None if it has none yet. Raises `IntegrityError` for a damaged one, and says what to do."""
-    if NUMBER not in numbers(run.golden):
+    path = run.golden.with_suffix(".json")
+    if not path.exists():
         return None
     try:
-        arrays, manifest = read_weights(run.golden, NUMBER)
+        manifest, body = read_json(path), run.golden.read_bytes()
+        if (found := hashlib.sha256(body).hexdigest()) != manifest["sha256"]:
+            raise IntegrityError(f"expected sha256 {manifest['sha256']:.12}, got {found:.12}")
+        with np.load(io.BytesIO(body), allow_pickle=False) as stored:
+            arrays = dict(stored)
         observation = Observation(
             seq=0,
             stamps_ns={},
@@ -98,14 +107,13 @@ def read_golden(run: RunDirectory, spec: PolicySpec) -> Golden | None:
             extra=_under("observation.extra.", arrays),
         )
         check_observation(observation, spec)
+        name = content_name(observation, spec).hex()
         context = Context(arrays["features"], arrays.get("z"))
-        return Golden(
-            observation, manifest["name"], context, arrays["noise"], arrays["chunk"], dict(manifest["made_by"])
-        )
-    except (IntegrityError, BadObservation, KeyError, TypeError, ValueError) as error:
+        return Golden(observation, name, context, arrays["noise"], arrays["chunk"], dict(manifest["made_by"]))
+    except (StoreError, BadObservation, BadZipFile, OSError, KeyError, TypeError, ValueError) as error:
         raise IntegrityError(
             f"{run.golden}: the run's golden observation cannot be read ({error}): whether policy and adapters act as "
-            "they did cannot be seen. Put the folder back; or remove it, and the run goes on without this check"
+            f"they did cannot be seen. Put it back; or remove {path.name}, and the run goes on without this check"
         ) from error
 
 
@@ -118,7 +126,8 @@ def require_policy(golden: Golden, policy: FrozenPolicy) -> None:
         expected["z"], found["z"] = golden.context.z, context.z
     if policy.spec.deterministic:
         expected["chunk"], found["chunk"] = golden.chunk, policy.decode(context, golden.noise[None])[0]
-    _require_same(f"the frozen policy {policy.spec.policy_id}", expected, found, golden.made_by)
+    what = f"the frozen policy {policy.spec.policy_id}"
+    _require_same(what, expected, found, golden.made_by, here=not context.handle)
 
 
 def adapter_output(golden: Golden, adapter: Adapter) -> dict[str, Any]:
@@ -175,10 +184,16 @@ def _mode(golden: Golden, adapter: Adapter) -> dict[str, Array]:
 
 
 def _require_same(
-    what: str, expected: Mapping[str, Array], found: Mapping[str, Array], made_by: Mapping[str, str]
+    what: str,
+    expected: Mapping[str, Array],
+    found: Mapping[str, Array],
+    made_by: Mapping[str, str],
+    *,
+    here: bool = True,
 ) -> None:
+    """`here`: computed in this process; where a server computes, nobody knows by what."""
     now = makers()
-    exact = all(made_by.get(key) == now[key] for key in ("machine", "numpy"))
+    exact = here and all(made_by.get(key) == now[key] for key in ("machine", "numpy"))
     for name in {**expected, **found}:
         before, after = (np.asarray(side.get(name, ()), np.float64) for side in (expected, found))
         allowed = 0.0 if exact else TOLERANCE * float(np.abs(before).max(initial=0.0))

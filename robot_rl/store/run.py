@@ -6,7 +6,8 @@ RUN/run.json  task.yaml  policy.*   what was run; run.json is written last and n
     episodes/000002.incomplete.1/   what a kill or an abort left of one; never trained on
     labels.sqlite                   the label log and the audit log (robot_rl.store.labels)
     adapters/ checkpoints/          what the learner writes
-    golden/                         an observation, and what the policy made of it (robot_rl.store.golden)
+    golden.npz golden.json          an observation, and what the policy made of it (robot_rl.store.golden)
+    .reserve                        disk space kept back while a store is open (robot_rl.store.reserve)
     guard.json learner.json         the guard's latch, the learner's newest status
     compute.json                    how the learner computes on its machine
     results/
@@ -145,7 +146,7 @@ class RunDirectory:
     @property
     def golden(self) -> Path:
         """The observation that a resumed run is checked by (`store.golden`)."""
-        return self.path / "golden"
+        return self.path / "golden.npz"
 
     @property
     def reserve(self) -> Path:

@@ -321,3 +321,47 @@ def test_every_command_is_audited_with_the_state_before_and_after(cell: Cell) ->
         ("command.stop", "ana", "HOMING", "STOPPED"),
     ]
     assert cell.book.audit[2][2]["args"]["event_id"] == "e1"
+
+
+# --- a disk that refuses --------------------------------------------------------------------------------------------
+
+
+def test_an_episode_that_cannot_be_recorded_is_lost_with_its_label_and_all_is_paused(
+    cell: Cell, caplog: pytest.LogCaptureFixture
+) -> None:
+    cell.start_episode()
+    assert cell.label(1, "success", "a")["stored"] is False
+    for _ in range(2):
+        cell.session.disk_refused("No space left on device")
+    assert (state(cell), cell.session.now.why) == (State.PAUSED, "No space left on device")
+    assert cell.session.now.ended_by == "aborted"
+    assert cell.session.disk == "No space left on device"
+    assert caplog.text.count("paused, the disk refuses") == 1
+    cell.press("run")
+    assert cell.session.disk is None
+    assert state(cell) is State.HOMING
+    cell.session.homed()
+    assert state(cell) is State.AWAIT_RESET, "no label is asked for"
+    assert labels(cell) == []
+    cell.press("reset_done")
+    assert cell.session.episode == 2
+
+
+def test_a_closed_episode_keeps_waiting_for_its_label(cell: Cell) -> None:
+    to_label(cell)
+    cell.session.disk_refused("No space left on device")
+    assert state(cell) is State.PAUSED
+    cell.press("run")
+    assert state(cell) is State.AWAIT_LABEL
+    cell.label(1, "success", "a")
+    assert labels(cell) == [(1, "success")]
+
+
+def test_the_disk_neither_arms_nor_clears_a_stop(cell: Cell) -> None:
+    cell.session.disk_refused("full")
+    assert (state(cell), cell.session.now.why) == (State.DISARMED, "full")
+    cell.start_episode()
+    cell.press("stop")
+    cell.session.disk_refused("full")
+    assert state(cell) is State.STOPPED
+    assert "operator_stop" in cell.session.now.why

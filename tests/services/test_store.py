@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from robot_rl.errors import DeadlineMissed, LabelConflict, StoreError
+from robot_rl.errors import DeadlineMissed, DiskError, LabelConflict, StoreError
 from robot_rl.services.store import StoreClient, serve_store
 from robot_rl.store.episode import EpisodeHeader, EpisodeOutcome, read_images, read_messages, read_transitions
 from robot_rl.store.run import RunDirectory, RunInfo
@@ -189,6 +189,26 @@ def test_recording_does_not_wait_for_the_disk(run: RunDirectory, endpoint: str, 
         stopping.set()
         thread.join(5)
         store.close()
+
+
+def test_a_full_disk_comes_out_as_what_it_is(
+    run: RunDirectory, endpoint: str, client: StoreClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(writer: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("robot_rl.store.episode.FLUSH_S", 0.0)
+    with served(run, endpoint):
+        client.begin(header(1))
+        with monkeypatch.context() as patch:
+            patch.setattr("robot_rl.store.episode.EpisodeWriter._flush", refuse)
+            for number in range(5):  # all are on their way before the first answer is read
+                client._recording.post("write", {"topic": "/robot", "stamp_ns": number, "message": {}})
+            with pytest.raises(DiskError, match="No space left"):
+                client.end(OUTCOME)
+        client.reserve()
+        record_episode(client, 1)
+        assert [(e.episode, e.complete) for e in client.episodes()] == [(1, True)]
 
 
 def test_no_store_is_a_missed_deadline(client: StoreClient) -> None:

@@ -91,18 +91,20 @@ def test_an_observation_that_is_not_whole_is_not_kept() -> None:
         make_golden(replace(observation(), images={}), SeeingPolicy())
 
 
-@pytest.mark.parametrize("spoil", ["flipped", "gone", "of another policy"])
+@pytest.mark.parametrize("spoil", ["flipped", "gone", "no manifest", "of another policy"])
 def test_a_damaged_one_says_what_to_do(run: RunDirectory, golden: Golden, spoil: str) -> None:
-    weights, spec = run.golden / "000000.safetensors", SeeingPolicy().spec
+    spec = SeeingPolicy().spec
     if spoil == "flipped":
-        content = bytearray(weights.read_bytes())
+        content = bytearray(run.golden.read_bytes())
         content[-1] ^= 1
-        weights.write_bytes(content)
+        run.golden.write_bytes(content)
     elif spoil == "gone":
-        weights.unlink()
+        run.golden.unlink()
+    elif spoil == "no manifest":
+        run.golden.with_suffix(".json").write_text("{")
     else:
         spec = replace(spec, observation={"tcp_pose": (7,), "extra.other": (3,)})
-    with pytest.raises(IntegrityError, match="Put the folder back; or remove it"):
+    with pytest.raises(IntegrityError, match=r"Put it back; or remove golden\.json"):
         read_golden(run, spec)
 
 
@@ -128,6 +130,16 @@ def test_the_last_bit_counts_on_the_same_machine_and_not_elsewhere(golden: Golde
     require_policy(elsewhere(golden), nearly)
     with pytest.raises(SpecMismatch, match=r"Changed since: machine another -> .*, numpy 1\.0 -> "):
         require_policy(elsewhere(golden), Scaled(times=1 + 10 * TOLERANCE))
+
+
+def test_a_server_computes_on_a_machine_of_its_own(golden: Golden) -> None:
+    class Remote(Scaled):
+        def encode(self, observations: Any) -> Context:
+            return replace(super().encode(observations), handle=(b"kept there",))
+
+    require_policy(golden, Remote(times=1 + TOLERANCE / 10))
+    with pytest.raises(SpecMismatch, match="its chunk was"):
+        require_policy(golden, Remote(times=1 + 10 * TOLERANCE))
 
 
 def test_a_policy_that_is_random_by_itself_is_compared_by_what_it_sees(golden: Golden) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from robot_rl.errors import IntegrityError, LabelConflict, StoreError
+from robot_rl.errors import DiskError, IntegrityError, LabelConflict, StoreError
 from robot_rl.store.labels import LabelEvent, LabelLog
 from robot_rl.types import Label, LabelValue
 
@@ -138,6 +138,19 @@ def test_what_sqlite_cannot_hold_is_a_typed_error(log: LabelLog, bad: Label) -> 
     with pytest.raises(StoreError, match="nothing was appended"):
         log.add(bad)
     assert log.add(label("b")).seq == 1
+
+
+def test_a_full_disk_is_a_disk_error_and_the_same_label_is_taken_when_there_is_space(log: LabelLog) -> None:
+    pages = log._sqlite.execute("PRAGMA page_count").fetchone()[0]
+    log._sqlite.execute(f"PRAGMA max_page_count = {pages}")
+    stored: list[LabelEvent] = []
+    with pytest.raises(DiskError, match="full; nothing was appended"):  # noqa: PT012
+        while True:
+            stored.append(log.add(Label(f"id-{len(stored)}", 1, LabelValue.SUCCESS, "ada")))
+    assert [event.seq for event in log.history(1)] == [event.seq for event in stored]
+    log._sqlite.execute(f"PRAGMA max_page_count = {pages + 100}")
+    again = log.add(Label(f"id-{len(stored)}", 1, LabelValue.SUCCESS, "ada"))
+    assert log.history(1) == [*stored, again]
 
 
 def test_a_closed_log_says_so(log: LabelLog) -> None:

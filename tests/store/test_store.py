@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from robot_rl.errors import LabelConflict, StoreError
+from robot_rl.errors import DiskError, LabelConflict, StoreError
 from robot_rl.store import episode as episode_module
 from robot_rl.store.episode import MANIFEST_NAME, MCAP_NAME, EpisodeWriter, read_messages, read_transitions, salvage
+from robot_rl.store.labels import LabelEvent
+from robot_rl.store.reserve import RESERVE_BYTES
 from robot_rl.store.run import RunDirectory
 from robot_rl.store.store import Store, StorePort
 from robot_rl.types import Label, LabelValue
@@ -111,6 +113,56 @@ def test_a_sync_that_fails_after_the_rename_does_not_stop_the_next_episode(
 
 def _refuse(_: object) -> None:
     raise OSError(28, "No space left on device")
+
+
+def test_no_episode_begins_without_a_reserve_and_none_is_left_behind(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record_one(store, 1)
+    assert store.run.reserve.stat().st_size == RESERVE_BYTES
+    store.run.reserve.unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(store._reserve, "_size", 2**62)
+        for ask in (store.reserve, lambda: store.begin(header(2))):
+            with pytest.raises(DiskError, match="the disk is full"):
+                ask()
+        assert not store.run.partial_episodes()
+    record_one(store, 2)
+    store.close()
+    assert not store.run.reserve.exists()
+
+
+def test_what_a_refusing_disk_cut_off_is_set_aside_at_once_and_the_reserve_is_given_up(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(episode_module, "FLUSH_S", 0.0)
+    store.begin(header(1))
+    store.write("/robot", 1, {"x": 1})
+    with monkeypatch.context() as patch:
+        patch.setattr(EpisodeWriter, "_flush", _refuse)
+        with pytest.raises(DiskError, match="No space left"):
+            store.write("/robot", 2, {"x": 2})
+    (kept,) = store.list_incomplete()
+    assert salvage(kept / MCAP_NAME, "/robot")[0][0] == (1, {"x": 1})
+    assert [event.kind for event in store.events()] == ["episode_abandoned"]
+    assert not store.run.reserve.exists()
+    with pytest.raises(StoreError, match="no episode is open"):
+        store.write("/robot", 3, {"x": 3})
+
+
+def test_a_label_that_finds_no_other_space_goes_into_the_reserve(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    record_one(store, 1)
+    add = store._log.add
+
+    def full_while_reserved(label: Label, expected_revision: int | None = None) -> LabelEvent:
+        if store.run.reserve.exists():
+            raise DiskError("database or disk is full")
+        return add(label, expected_revision)
+
+    monkeypatch.setattr(store._log, "add", full_while_reserved)
+    label = Label("a", 1, LabelValue.SUCCESS, "ada")
+    assert store.add_label(label) == store.add_label(label)
+    assert store.episodes()[0].label is LabelValue.SUCCESS
 
 
 def test_a_second_store_is_refused_and_readers_are_not(store: Store) -> None:
