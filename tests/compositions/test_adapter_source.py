@@ -86,7 +86,7 @@ def test_a_run_that_began_offline_acts_with_its_first_version_at_once(run: RunDi
     for number in range(1, 4):
         label(run, number)
     publish(run, 3)
-    adapter = LockstepAdapters(run, SPEC, METHOD).next(4)
+    adapter = LockstepAdapters(Versions(run, SPEC, METHOD)).next(4)
     assert adapter is not None
     assert adapter.version == 3
 
