@@ -26,9 +26,9 @@ from robot_rl.learn.prior import load_prior
 from robot_rl.learn.utd import utd_reason
 from robot_rl.policy.flow import FlowPolicy
 from robot_rl.policy.torch_flow import TorchFlow
-from robot_rl.store.episode import read_transitions
 from robot_rl.store.files import read_json, write_json
 from robot_rl.store.labels import LabelEvent, LabelLog
+from robot_rl.store.packed import stored_transitions
 from robot_rl.store.run import RunDirectory
 from robot_rl.store.training import TrainingSet, training_set
 from robot_rl.types import LabelValue
@@ -155,7 +155,7 @@ class LearnerService:
     def _take(self, episode: int) -> None:
         """Give the learner one episode; a damaged one is refused, and the process lives on."""
         try:
-            self.learner.add_episode(read_transitions(self.run.episode(episode)))
+            self.learner.add_episode(stored_transitions(self.run, episode))
         except (StoreError, SpecMismatch) as error:
             self.learner.refuse(episode, str(error))
         if episode in self.learner.refused:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
+from functools import lru_cache
 from typing import Any, Literal, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
 from robot_rl.errors import IntegrityError, StoreError
@@ -42,15 +43,21 @@ def _finite(value: Any) -> Any:
 def record(kind: type[Record], raw: object, where: str) -> Record:
     """An instance of the dataclass `kind` from the JSON object `raw`.
 
-    Fields may be str, int, float, bool, a `Literal`, another such dataclass, or a mapping with str keys.
+    Fields may be str, int of 64 bits, float, bool, a `Literal`, another such dataclass, or a mapping with str keys.
     Raises `IntegrityError`, naming `where`, for a missing or unknown key or a value of another type.
     """
-    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    hints = _hints(kind)
+    names = list(hints)
     if not isinstance(raw, dict) or set(raw) != set(names):
         got = sorted(raw) if isinstance(raw, dict) else type(raw).__name__
         raise IntegrityError(f"{where}: expected the keys {sorted(names)}, got {got}; not used")
-    hints = get_type_hints(kind)
     return kind(**{name: _value(hints[name], raw[name], f"{where}.{name}") for name in names})
+
+
+@lru_cache
+def _hints(kind: type) -> dict[str, Any]:
+    """Field -> type, in the order of fields."""
+    return get_type_hints(kind)
 
 
 def _value(hint: Any, value: object, where: str) -> Any:
@@ -67,6 +74,6 @@ def _value(hint: Any, value: object, where: str) -> Any:
             return {key: _value(get_args(hint)[1], item, f"{where}.{key}") for key, item in value.items()}
     elif hint is float and type(value) is int:
         return float(value)
-    elif type(value) is hint:
+    elif type(value) is hint and not (type(value) is int and abs(value) >= 2**63):  # SQLite and msgpack hold no more
         return value
     raise IntegrityError(f"{where}: expected {getattr(hint, '__name__', hint)}, got {value!r:.80}; not used")

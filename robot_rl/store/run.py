@@ -13,6 +13,7 @@ RUN/run.json  task.yaml  policy.*   what was run; run.json is written last and n
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -68,6 +69,8 @@ class RunDirectory:
         if not run.run_json.is_file():
             raise StoreError(f"{run.path} is not a run: expected {run.run_json.name} in it")
         run.read_info()
+        if run.episodes.is_symlink():
+            raise StoreError(f"{run.episodes} is a symbolic link: move the whole run there, and open it there")
         if not run.episodes.is_dir():
             raise StoreError(f"{run.episodes} is gone: put it back; its labels mean nothing without it")
         run._make_folders()
@@ -158,11 +161,11 @@ class RunDirectory:
 
     def closed_episodes(self) -> list[int]:
         """Numbers of the closed episodes, in order; none has to be complete (see its manifest)."""
-        return _numbers(self.episodes, r"(\d{6,})")
+        return _numbers(self.episodes, r"([0-9]{6,9})")
 
     def partial_episodes(self) -> list[int]:
         """Numbers of the episodes that are open, or were when their writer died."""
-        return _numbers(self.episodes, r"\.(\d{6,})\.partial")
+        return _numbers(self.episodes, r"\.([0-9]{6,9})\.partial")
 
     def incomplete_paths(self) -> list[Path]:
         """What kills and aborts have left."""
@@ -170,5 +173,6 @@ class RunDirectory:
 
 
 def _numbers(folder: Path, pattern: str) -> list[int]:
-    matches = (re.fullmatch(pattern, path.name) for path in folder.iterdir())
-    return sorted(int(match[1]) for match in matches if match)
+    """The numbers in the names that the store gives: 0000007 is none of them, and would be a second 7."""
+    matches = (re.fullmatch(pattern, name) for name in os.listdir(folder))
+    return sorted(int(match[1]) for match in matches if match and match[1] == f"{int(match[1]):06d}")
