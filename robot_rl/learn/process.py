@@ -6,6 +6,11 @@ go into the run's directory, each written whole or not at all. Two ways to go on
 - ordered (lockstep): one labelled episode after the other, each with its whole budget, so that a version depends on
   the episodes before it and on nothing else;
 - otherwise (real time): whatever is labelled by now is taken in together.
+
+A label that is corrected counts from the next batch that is drawn, in the middle of a budget too. A correction earns no
+updates of its own: when nothing is owed, as after the last episode of a run, the replay has it at once, and weights
+follow with the next episode's budget. The status then names it as `label_watermark`, and `robot-rl runs` the versions
+that were trained on the old value.
 """
 
 from __future__ import annotations
@@ -27,11 +32,10 @@ from robot_rl.learn.utd import utd_reason
 from robot_rl.policy.flow import FlowPolicy
 from robot_rl.policy.torch_flow import TorchFlow
 from robot_rl.store.files import read_json, write_json
-from robot_rl.store.labels import LabelEvent, LabelLog
+from robot_rl.store.labels import LabelLog
 from robot_rl.store.packed import stored_transitions
 from robot_rl.store.run import RunDirectory
-from robot_rl.store.training import TrainingSet, training_set
-from robot_rl.types import LabelValue
+from robot_rl.store.training import training_set
 
 log = logging.getLogger(__name__)
 
@@ -74,11 +78,14 @@ class LearnerService:
         """Over the newest budget."""
         self._waiting = 0
         """Labelled episodes that are not taken yet."""
+        self._watermark = 0
+        """The newest label event that the replay follows."""
         for complaint in resume(run.checkpoints, self.learner, self._take):
             log.warning("a checkpoint was not used: %s", complaint)
+        self._look()
         if adapter_is_missing(run, self.learner.version):
-            self._publish_adapter(self._labels.watermark())
-        self._report(self._labels.watermark())
+            self._publish_adapter(read_weights(run.checkpoints, self.learner.version)[1]["label_watermark"])
+        self._report()
 
     def serve(self, stopping: threading.Event) -> None:
         """Until `stopping` is set; it is looked at between two slices of updates."""
@@ -88,51 +95,54 @@ class LearnerService:
 
     def step(self, stopping: threading.Event | None = None) -> bool:
         """Take in new episodes, do what updates are owed, publish a version; False if there was nothing new."""
-        labels = self._labels.current()
-        watermark = self._labels.watermark()
-        chosen = training_set(self.run, labels)
-        new = self._untaken(chosen)
+        if self._labels.watermark() == self._watermark and not self._waiting:
+            return False
+        new = self._look()
         if not new:
+            self._report()
             return False
         for episode in new[:1] if self._ordered else new:
             self._take(episode)
-        self.learner.set_labels(_values(labels, chosen))
-        self._waiting = len(self._untaken(chosen))
+        self._look()
         started, before = time.monotonic(), self.learner.updates
         while self.learner.owed and not (stopping is not None and stopping.is_set()):
-            if self._labels.watermark() != watermark:  # a correction counts from the next batch on
-                labels = self._labels.current()
-                watermark = self._labels.watermark()
-                chosen = training_set(self.run, labels)
-                self._waiting = len(self._untaken(chosen))
-                self.learner.set_labels(_values(labels, chosen))
+            if self._labels.watermark() != self._watermark:
+                self._look()
             self.learner.learn(min(SLICE, self.learner.owed))
             elapsed = time.monotonic() - started
             self._updates_per_second = (self.learner.updates - before) / elapsed
-            self._report(watermark, elapsed)
+            self._report(elapsed)
         self._busy_s += time.monotonic() - started
         if not self.learner.owed:
-            self._publish(watermark)
+            self._publish()
         return True
 
     def close(self) -> None:
         self._labels.close()
 
-    def _untaken(self, chosen: TrainingSet) -> list[int]:
+    def _look(self) -> list[int]:
+        """What the log says now: the next batch follows it. Returns the episodes to train on that are not taken yet."""
+        labels = self._labels.current()
+        self._watermark = max((event.seq for event in labels.values()), default=0)
+        chosen = training_set(self.run, labels)
+        self.learner.set_labels(dict(chosen.labelled))
         taken = set(self.learner.consumed)
-        return [episode for episode, _ in chosen.labelled if episode not in taken]
+        untaken = [episode for episode, _ in chosen.labelled if episode not in taken]
+        self._waiting = len(untaken)
+        return untaken
 
-    def _publish(self, watermark: int) -> None:
+    def _publish(self) -> None:
         """The checkpoint first: an adapter version that the robot has used can always be gone on from."""
-        save_checkpoint(self.run.checkpoints, self.learner, watermark)
-        self._publish_adapter(watermark)
+        save_checkpoint(self.run.checkpoints, self.learner, self._watermark)
+        self._publish_adapter(self._watermark)
 
     def _publish_adapter(self, watermark: int) -> None:
+        """`watermark`: the newest label event that the newest batch of these weights followed."""
         manifest = {**self.learner.manifest(), "label_watermark": watermark, "losses": self.learner.losses}
         write_weights(self.run.adapters, self.learner.version, self.learner.actor_arrays(), manifest)
-        self._report(watermark)
+        self._report()
 
-    def _report(self, watermark: int, running_s: float = 0.0) -> None:
+    def _report(self, running_s: float = 0.0) -> None:
         """The newest status; wanted UTD is the setting's, reached is what the chunks since the warm-up's end got."""
         learner = self.learner
         chunks = learner.manifest()["chunks"]
@@ -148,7 +158,7 @@ class LearnerService:
             "seconds": round(self._busy_s + running_s, 3),
             "losses": learner.losses,
             "refused": {str(episode): reason for episode, reason in learner.refused.items()},
-            "label_watermark": watermark,
+            "label_watermark": self._watermark,
         }
         write_json(self.run.learner_json, status)
 
@@ -188,8 +198,3 @@ def adapter_is_missing(run: RunDirectory, version: int) -> bool:
     except IntegrityError:
         return True
     return False
-
-
-def _values(labels: dict[int, LabelEvent], chosen: TrainingSet) -> dict[int, LabelValue]:
-    """Episode -> label as training has it: those that are left out count as discarded."""
-    return {episode: labels[episode].label.value for episode, _ in chosen.labelled}

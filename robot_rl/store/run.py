@@ -64,7 +64,17 @@ class RunDirectory:
 
     @classmethod
     def open(cls, path: str | Path) -> RunDirectory:
-        """An existing run. Raises `StoreError` when `path` is none, `IntegrityError` when its run.json is damaged."""
+        """An existing run, to go on with. Raises as `look` does."""
+        run = cls.look(path)
+        run._make_folders()
+        return run
+
+    @classmethod
+    def look(cls, path: str | Path) -> RunDirectory:
+        """An existing run; nothing is made in it.
+
+        Raises `StoreError` when `path` is none, `IntegrityError` when its run.json is damaged.
+        """
         run = cls(Path(path))
         if not run.run_json.is_file():
             raise StoreError(f"{run.path} is not a run: expected {run.run_json.name} in it")
@@ -73,7 +83,6 @@ class RunDirectory:
             raise StoreError(f"{run.episodes} is a symbolic link: move the whole run there, and open it there")
         if not run.episodes.is_dir():
             raise StoreError(f"{run.episodes} is gone: put it back; its labels mean nothing without it")
-        run._make_folders()
         return run
 
     def _make_folders(self) -> None:

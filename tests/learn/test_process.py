@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from robot_rl.adapters.acting import BaseAdapter, SteeringAdapter, load_adapter, newest_verified
@@ -160,8 +161,8 @@ def test_the_status_says_why_the_utd_is_what_it_is(run: RunDirectory) -> None:
         said: list[str] = []
         report = learner._report
 
-        def listen(watermark: int, running_s: float = 0.0) -> None:
-            report(watermark, running_s)
+        def listen(running_s: float = 0.0) -> None:
+            report(running_s)
             said.append(status(run)["utd_reason"])
 
         learner._report = listen  # type: ignore[method-assign]
@@ -171,13 +172,12 @@ def test_the_status_says_why_the_utd_is_what_it_is(run: RunDirectory) -> None:
         assert status(run)["utd_reason"] == said[-1] == "waiting for episodes: all owed updates are done"
         assert status(run)["updates_per_second"] > 0
         learner.step(stopping)  # episode 3 is taken and not worked off; 4 waits
-        learner._report(0)
+        learner._report()
         owed = CHUNKS * UTD
         assert f"ms each and {owed} are owed, while 1 labelled episode waits: the robot brings chunks" in said[-1]
         learner.learner.learn(owed)
-        learner._waiting = 0
         learner.step(stopping)
-        learner._report(0)
+        learner._report()
         assert f"ms each and {owed} are owed: the newest episodes are being worked off" in said[-1]
 
 
@@ -262,6 +262,64 @@ def test_a_corrected_label_is_seen_by_the_next_budget(tmp_path: Path, policy: Pa
     assert same(weights(first, 2), weights(second, 2))
     assert not same(weights(first, 3), weights(second, 3))
     assert read_weights(second.adapters, 3)[1]["label_watermark"] == 4
+
+
+def test_a_label_corrected_after_the_last_episode_is_in_the_next_batch(run: RunDirectory) -> None:
+    fill(run, 3)
+    with service(run) as learner:
+        while learner.step():
+            pass
+        published = weights(run, 3)
+
+        def successes() -> float:
+            """Reward of one epoch or so."""
+            return float(learner.learner.replay.sample(512, torch.Generator().manual_seed(0)).reward.sum())
+
+        assert successes() > 0
+        for episode in (1, 3):
+            label(run, episode, LabelValue.FAILURE)
+        assert learner.step() is False
+        assert successes() == 0
+        assert learner.learner.owed == 0
+        assert status(run)["label_watermark"] == 5
+    assert same(weights(run, 3), published)
+    assert read_weights(run.adapters, 3)[1]["label_watermark"] == 3
+
+
+def test_a_version_published_again_names_the_labels_that_it_was_trained_on(run: RunDirectory) -> None:
+    fill(run, 3)
+    with service(run) as learner:
+        while learner.step():
+            pass
+    label(run, 1, LabelValue.FAILURE)
+    (run.adapters / "000003.json").unlink()
+    with service(run):
+        assert read_weights(run.adapters, 3)[1]["label_watermark"] == 3
+        assert status(run)["label_watermark"] == 4
+
+
+def test_a_learner_without_anything_new_looks_at_no_manifest(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(run, 2)
+    with service(run) as learner:
+        while learner.step():
+            pass
+        monkeypatch.setattr("robot_rl.learn.process.training_set", None)
+        assert learner.step() is False
+
+
+def test_a_second_life_reads_the_packed_transitions(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(run, 3)
+    with service(run) as learner:
+        while learner.step():
+            pass
+        expected = learner.learner.replay.sample(64, torch.Generator().manual_seed(0))
+    monkeypatch.setattr("robot_rl.store.packed.read_transitions", None)
+    with service(run) as learner:
+        got = learner.learner.replay.sample(64, torch.Generator().manual_seed(0))
+    assert torch.equal(got.executed, expected.executed)
+    assert torch.equal(got.reward, expected.reward)
 
 
 def test_a_label_corrected_in_the_middle_of_a_budget_counts_from_there_on(
