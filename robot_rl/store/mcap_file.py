@@ -48,18 +48,24 @@ class Message(NamedTuple):
 
 def read_topic(file: BinaryIO, topic: str) -> Iterator[Message]:
     """The messages of `topic` in the order they were written. Raises one of `DAMAGE` where the file ends to be ours."""
+    for _, record in read_messages_of(file, topic):
+        yield Message(record.log_time, json_object(record.data, topic))
+
+
+def read_messages_of(file: BinaryIO, topic: str | None = None) -> Iterator[tuple[str, MessageRecord]]:
+    """(topic, message as it is stored) of one topic, or of all of them. Raises one of `DAMAGE`."""
     schemas: dict[int, Schema] = {}
-    wanted: dict[int, bool] = {}
+    topics: dict[int, str] = {}
     for record in read_records(file):
         for inner in unpacked(record) if isinstance(record, Chunk) else [record]:
             if isinstance(inner, Schema):
                 schemas[inner.id] = inner
             elif isinstance(inner, Channel):
-                wanted[inner.id] = inner.topic == topic
-                if inner.topic == topic:
+                topics[inner.id] = inner.topic
+                if topic in (None, inner.topic):
                     check_channel(inner, schemas[inner.schema_id])
-            elif isinstance(inner, MessageRecord) and wanted[inner.channel_id]:
-                yield Message(inner.log_time, json_object(inner.data, topic))
+            elif isinstance(inner, MessageRecord) and topic in (None, topics[inner.channel_id]):
+                yield topics[inner.channel_id], inner
 
 
 def read_records(file: BinaryIO) -> Iterator[McapRecord]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
 from functools import lru_cache
 from typing import Any, Literal, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
@@ -46,7 +46,7 @@ def record(kind: type[Record], raw: object, where: str) -> Record:
     Fields may be str, int of 64 bits, float, bool, a `Literal`, another such dataclass, or a mapping with str keys.
     Raises `IntegrityError`, naming `where`, for a missing or unknown key or a value of another type.
     """
-    hints = _hints(kind)
+    hints = _hints(kind)  # type: ignore[arg-type]
     names = list(hints)
     if not isinstance(raw, dict) or set(raw) != set(names):
         got = sorted(raw) if isinstance(raw, dict) else type(raw).__name__
@@ -55,7 +55,7 @@ def record(kind: type[Record], raw: object, where: str) -> Record:
 
 
 @lru_cache
-def _hints(kind: Hashable) -> dict[str, Any]:
+def _hints(kind: type) -> dict[str, Any]:
     """Field -> type, in the order of fields."""
     return get_type_hints(kind)
 

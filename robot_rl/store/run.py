@@ -4,6 +4,7 @@ RUN/run.json  task.yaml  policy.*   what was run; run.json is written last and n
     episodes/000001/                one closed episode: episode.mcap, manifest.json (robot_rl.store.episode)
     episodes/.000002.partial/       the open one
     episodes/000002.incomplete.1/   what a kill or an abort left of one; never trained on
+    episodes/000002.salvaged.1/     what `robot-rl repair` could read of one; never trained on
     labels.sqlite                   the label log and the audit log (robot_rl.store.labels)
     adapters/ checkpoints/          what the learner writes
     guard.json learner.json         the guard's latch, the learner's newest status
@@ -163,8 +164,15 @@ class RunDirectory:
 
     def incomplete(self, number: int) -> Path:
         """A free name for what is left of episode `number`."""
+        return self._free(f"{number:06d}.incomplete")
+
+    def salvaged(self, number: int) -> Path:
+        """A free name for what could be read of episode `number`."""
+        return self._free(f"{number:06d}.salvaged")
+
+    def _free(self, name: str) -> Path:
         attempt = 1
-        while (path := self.episodes / f"{number:06d}.incomplete.{attempt}").exists():
+        while (path := self.episodes / f"{name}.{attempt}").exists():
             attempt += 1
         return path
 
@@ -179,6 +187,25 @@ class RunDirectory:
     def incomplete_paths(self) -> list[Path]:
         """What kills and aborts have left."""
         return sorted(self.episodes.glob("[0-9]*.incomplete.*"))
+
+
+def locate(folder: Path) -> tuple[RunDirectory, int, Path]:
+    """(run, number, full path) of an episode's directory: RUN/episodes/000012, .000012.partial, 000012.incomplete.1.
+
+    Raises `StoreError` for any other path, `IntegrityError` for a symbolic link.
+    """
+    path = Path(os.path.abspath(folder))
+    match = re.fullmatch(r"\.?([0-9]{6,9})(\.partial|\.incomplete\.[0-9]+)?", path.name)
+    if match is None or path.parent.name != "episodes":
+        raise StoreError(f"{folder}: expected an episode's directory, as RUN/episodes/000012")
+    if path.is_symlink():
+        raise IntegrityError(f"{folder} is a symbolic link: expected the episode's own directory; not followed")
+    run = RunDirectory.look(path.parent.parent)
+    if not path.is_dir():
+        raise StoreError(
+            f"{folder}: expected an episode's directory, and there is none; `robot-rl runs` lists the runs"
+        )
+    return run, int(match[1]), path
 
 
 def _numbers(folder: Path, pattern: str) -> list[int]:
