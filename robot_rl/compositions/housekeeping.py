@@ -11,7 +11,8 @@ from rich.table import Table
 from safetensors import SafetensorError
 
 from robot_rl.adapters.files import numbers, read_weights
-from robot_rl.compositions.terminal import plain, progress_bar
+from robot_rl.compositions.plain_text import plain
+from robot_rl.compositions.terminal import progress_bar
 from robot_rl.errors import IntegrityError, StoreError
 from robot_rl.store.check import Finding, check_episodes, check_labels, check_numbers
 from robot_rl.store.labels import LabelLog

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from robot_rl.compositions.terminal import plain
+from robot_rl.compositions.plain_text import plain
 from robot_rl.errors import StoreError
 from robot_rl.store.corrections import Correction
 from robot_rl.store.overview import Overview, overview, runs_in

@@ -6,7 +6,6 @@ import time
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.text import Text
 
 from robot_rl.compositions.plan import RunPlan
 from robot_rl.control.actor import Actor
@@ -21,11 +20,6 @@ def progress_bar(console: Console) -> Progress:
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
         TextColumn("{task.fields[note]}"), console=console,
     )  # fmt: skip
-
-
-def plain(words: str) -> Text:
-    """What came out of a file: no markup, and no control character reaches the terminal."""
-    return Text("".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in words))
 
 
 class Watch:

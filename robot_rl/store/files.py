@@ -8,6 +8,7 @@ the path, and the directory is synced. A kill can leave a `.<name>.<random>.tmp`
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import secrets
@@ -52,7 +53,7 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def open_inside(folder: Path, name: str) -> BinaryIO:
+def open_inside(folder: Path, name: str) -> io.BufferedReader:
     """The file `name` in `folder`, to be read; the store follows no link out of itself and waits for no pipe.
 
     Raises `IntegrityError` when either is a symbolic link or `name` is not a plain file, `StoreError` when it cannot be
@@ -111,8 +112,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def load_json(file: BinaryIO, path: Path) -> dict[str, Any]:
     """The JSON object in the open `file`, which is `path`. Raises `IntegrityError`; nothing large is parsed."""
-    data = file.read(JSON_LIMIT + 1)
-    if len(data) > JSON_LIMIT:
+    size = os.fstat(file.fileno()).st_size  # reading with a limit would allocate that limit
+    data = file.read(size + 1) if size <= JSON_LIMIT else b""
+    if max(size, len(data)) > JSON_LIMIT:
         raise IntegrityError(f"{path}: expected at most {JSON_LIMIT} bytes of JSON; not read")
     try:
         value = json.loads(data)

@@ -103,7 +103,8 @@ def read_packed(folder: Path, episode: int, recording: str) -> list[Transition]:
     """What `write_packed` packed for `recording`. Raises `StoreError`, `IntegrityError` for anything else."""
     path = folder / PACKED_NAME
     with open_inside(folder, PACKED_NAME) as file:
-        data = bytearray(file.read(PACKED_LIMIT + 1))
+        data = bytearray(min(os.fstat(file.fileno()).st_size, PACKED_LIMIT))
+        del data[file.readinto(data) :]
     if data[:_SHA] != hashlib.sha256(memoryview(data)[_SHA:]).hexdigest().encode() + b"\n":
         raise IntegrityError(f"{path}: its sha256 is not that of its content; it is made again")
     try:

@@ -61,19 +61,20 @@ def _hints(kind: type) -> dict[str, Any]:
 
 
 def _value(hint: Any, value: object, where: str) -> Any:
-    if is_dataclass(hint):
-        return record(hint, value, where)  # type: ignore[arg-type]
-    if hint is Any:
+    if type(value) is hint:
+        if type(value) is not int or -(2**63) <= value < 2**63:  # SQLite and msgpack hold no more
+            return value
+    elif hint is Any:
         return value
-    if get_origin(hint) is Literal:
+    elif is_dataclass(hint):
+        return record(hint, value, where)  # type: ignore[arg-type]
+    elif get_origin(hint) is Literal:
         if value in get_args(hint):
             return value
         raise IntegrityError(f"{where}: expected one of {get_args(hint)}, got {value!r}; not used")
-    if get_origin(hint) is Mapping:
+    elif get_origin(hint) is Mapping:
         if isinstance(value, dict):
             return {key: _value(get_args(hint)[1], item, f"{where}.{key}") for key, item in value.items()}
     elif hint is float and type(value) is int:
         return float(value)
-    elif type(value) is hint and not (type(value) is int and abs(value) >= 2**63):  # SQLite and msgpack hold no more
-        return value
     raise IntegrityError(f"{where}: expected {getattr(hint, '__name__', hint)}, got {value!r:.80}; not used")

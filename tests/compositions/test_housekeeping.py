@@ -17,7 +17,6 @@ from rich.console import Console
 from robot_rl.adapters.files import write_weights
 from robot_rl.compositions.housekeeping import label_episode, repair_episode, verify_run
 from robot_rl.compositions.runs import ranges, show_runs, thirds
-from robot_rl.compositions.terminal import plain
 from robot_rl.errors import LabelConflict, StoreError
 from robot_rl.store.episode import MCAP_NAME, EpisodeHeader, EpisodeOutcome
 from robot_rl.store.labels import LabelLog
@@ -186,7 +185,3 @@ def test_success_is_shown_by_thirds() -> None:
 def test_neighbours_are_taken_together() -> None:
     assert ranges([3]) == "v3"
     assert ranges([1, 3, 4, 5, 9, 10]) == "v1, v3 to v5, v9 to v10"
-
-
-def test_what_comes_out_of_a_file_does_not_command_the_terminal() -> None:
-    assert plain("[red]a\x1b[2J\nb").plain == "[red]a�[2J�b"
