@@ -50,7 +50,7 @@ from robot_rl.types import Array, Label, LabelValue, Transition
 EPISODES, QUICK_EPISODES, CHUNKS = 10_000, 60, 15
 TASK, METHOD, POOLED = "lid_opening", "dsrl-sac", "dsrl-na"
 POOLED_EPISODES = 500
-"""Decoding a pool takes so long that it is measured on fewer episodes."""
+"""Decoding a pool for the first time takes so long that it is measured on fewer episodes, unless `--all`."""
 
 
 class Stopwatch:
@@ -124,11 +124,12 @@ def measure_runs(path: Path) -> dict[str, float]:
 
 def measure_replay(path: Path, method: str, episodes: int) -> dict[str, float]:
     """A learner's replay, as a process that has just started builds it."""
-    from robot_rl.learn.learner import Learner
+    from robot_rl.learn.process import RememberingLearner, pool_memory
     from robot_rl.policy.torch_flow import TorchFlow
 
     run, _, task, policy = open_run(path)
-    learner = Learner(policy.spec, method, task.method(method), TorchFlow.from_policy(policy), 0)
+    learner = RememberingLearner(policy.spec, method, task.method(method), TorchFlow.from_policy(policy), 0)
+    learner.pools = pool_memory(run, learner)
     watch, before = Stopwatch(), _peak_bytes()
     with watch.timed("labels"):
         chosen = labelled_episodes(run)[:episodes]
@@ -156,8 +157,9 @@ def forget(run: RunDirectory) -> None:
     """Remove what the store derives."""
     for memory in run.path.glob(".*.memory"):
         memory.unlink()
-    for packed in run.episodes.glob(f"*/{PACKED_NAME}"):
-        packed.unlink()
+    for pattern in (f"*/{PACKED_NAME}", "*/.pool.*"):
+        for packed in run.episodes.glob(pattern):
+            packed.unlink()
 
 
 def in_a_process(*words: str) -> dict[str, float]:
@@ -168,11 +170,11 @@ def in_a_process(*words: str) -> dict[str, float]:
     return said
 
 
-def measure(path: Path) -> dict[str, Any]:
-    """All figures of the run at `path`."""
+def measure(path: Path, pooled: int) -> dict[str, Any]:
+    """All figures of the run at `path`; those of the pool on its first `pooled` episodes."""
     run = RunDirectory.open(path)
     episodes = len(run.closed_episodes())
-    pooled = min(episodes, POOLED_EPISODES)
+    pooled = min(episodes, pooled)
     figures: dict[str, Any] = {"episodes": episodes, "chunks": episodes * CHUNKS}
     forget(run)
     for when in ("first", "again"):
@@ -195,6 +197,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.store", description=__doc__)
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_EPISODES} episodes: shows that it runs")
     parser.add_argument("--store", type=Path, help="where the run is kept, and used again if it is there")
+    parser.add_argument("--all", action="store_true", help="measure the pool on every episode, too: minutes")
     parser.add_argument("--measure", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     if arguments.measure:
@@ -208,7 +211,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not RunDirectory(path).run_json.exists():
             with progress_bar(console) as bar:
                 build(path, QUICK_EPISODES if arguments.quick else EPISODES, bar)
-        figures = measure(path)
+        figures = measure(path, EPISODES if arguments.all else POOLED_EPISODES)
     table = Table("", "first", "again", title=f"{figures['episodes']} episodes of {CHUNKS} chunks, seconds (CPU)")
     rows = {
         "robot-rl runs": "runs_command_",

@@ -19,7 +19,10 @@ import contextlib
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any, get_args
+
+import numpy as np
 
 from robot_rl.adapters.files import read_weights, write_weights
 from robot_rl.config import ComputeConfig, MethodConfig, TaskConfig
@@ -31,11 +34,13 @@ from robot_rl.learn.prior import load_prior
 from robot_rl.learn.utd import utd_reason
 from robot_rl.policy.flow import FlowPolicy
 from robot_rl.policy.torch_flow import TorchFlow
-from robot_rl.store.files import read_json, write_json
+from robot_rl.store.files import read_json, sha256_file, write_json
 from robot_rl.store.labels import LabelLog
 from robot_rl.store.packed import stored_transitions
+from robot_rl.store.pools import PoolMemory
 from robot_rl.store.run import RunDirectory
 from robot_rl.store.training import training_set
+from robot_rl.types import Array, Transition, canonical_hash
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +48,31 @@ POLL_S = 0.02
 """Between two looks at the label log."""
 SLICE = 20
 """Updates between two status reports."""
+
+
+class RememberingLearner(Learner):
+    """A learner that keeps the pool it decodes at an episode's states, so that the next life need not decode it."""
+
+    pools: PoolMemory | None = None
+
+    def _pool(self, transitions: Sequence[Transition]) -> tuple[Array, Array]:
+        episode, size = transitions[0].episode, self.layout.noise_size
+        if self.pools is None or episode < 0:  # demonstrations have no recording
+            return super()._pool(transitions)
+        kept = self.pools.recall(episode, (len(transitions), self.config.pool, size + self.layout.chunk_size))
+        if kept is None:
+            kept = np.concatenate(super()._pool(transitions), -1)
+            self.pools.keep(episode, kept)
+        return kept[..., :size], kept[..., size:]
+
+
+def pool_memory(run: RunDirectory, learner: Learner) -> PoolMemory:
+    """The memory of what `learner` decodes: policy, settings and seed decide it."""
+    deciding = {
+        "policy": sha256_file(run.policy), "method": learner.method_name, "seed": learner.seed,
+        "config": learner.config.model_dump(mode="json"),
+    }  # fmt: skip
+    return PoolMemory(run, canonical_hash(deciding))
 
 
 class LearnerService:
@@ -59,7 +89,7 @@ class LearnerService:
         self.run, self._ordered = run, ordered
         config = task.method(info.method)
         decoder = TorchFlow.from_policy(policy)
-        self.learner = Learner(
+        self.learner = RememberingLearner(
             policy.spec,
             info.method,
             config,
@@ -69,6 +99,7 @@ class LearnerService:
             precision=task.compute.precision,
             device=task.compute.device,
         )
+        self.learner.pools = pool_memory(run, self.learner)
         if config.demonstrations is not None:
             prior = load_prior(config.demonstrations, policy, self.learner.layout, config.gamma)
             self.learner.add_demonstrations(prior)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,7 +25,9 @@ from robot_rl.adapters.acting import BaseAdapter, SteeringAdapter, load_adapter,
 from robot_rl.adapters.files import numbers, read_weights
 from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.config import TASKS_DIR, MethodConfig, PolicyConfig, load_task
+from robot_rl.learn.learner import Learner
 from robot_rl.learn.process import LearnerService
+from robot_rl.learn.replay import Batch
 from robot_rl.policy.cloning import clone
 from robot_rl.policy.demonstrations import Demonstrations
 from robot_rl.policy.flow import FlowPolicy
@@ -309,17 +312,41 @@ def test_a_learner_without_anything_new_looks_at_no_manifest(
         assert learner.step() is False
 
 
-def test_a_second_life_reads_the_packed_transitions(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+def draw(learner: LearnerService) -> Batch:
+    return learner.learner.replay.sample(64, torch.Generator().manual_seed(0))
+
+
+def test_a_second_life_reads_packed_transitions_and_pools(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(run, 3)
     with service(run) as learner:
         while learner.step():
             pass
-        expected = learner.learner.replay.sample(64, torch.Generator().manual_seed(0))
+        expected = draw(learner)
     monkeypatch.setattr("robot_rl.store.packed.read_transitions", None)
+    monkeypatch.setattr(Learner, "_pool", None)
     with service(run) as learner:
-        got = learner.learner.replay.sample(64, torch.Generator().manual_seed(0))
-    assert torch.equal(got.executed, expected.executed)
-    assert torch.equal(got.reward, expected.reward)
+        got = draw(learner)
+    assert expected.pool_chunks is not None
+    for name in ("features", "executed", "reward", "pool_steer", "pool_chunks"):
+        assert torch.equal(getattr(got, name), getattr(expected, name)), name
+
+
+def test_a_pool_that_was_kept_for_other_settings_is_decoded_again(tmp_path: Path, policy: Path) -> None:
+    """The same episodes under another seed: with what the first seed kept beside them, and without."""
+    drawn = []
+    for before in ([3, 4], [4]):
+        run = make_run(tmp_path / f"run-{len(before)}", policy)
+        fill(run, 3)
+        for seed in before:
+            info = json.loads(run.run_json.read_bytes())
+            run.run_json.write_text(json.dumps(info | {"seed": seed}))
+            shutil.rmtree(run.checkpoints)
+            with service(RunDirectory.open(run.path), ordered=False) as learner:
+                learner.step()
+                batch = draw(learner)
+        drawn.append(batch)
+    for name in ("pool_steer", "pool_chunks"):
+        assert torch.equal(getattr(drawn[0], name), getattr(drawn[1], name)), name
 
 
 def test_a_label_corrected_in_the_middle_of_a_budget_counts_from_there_on(
