@@ -10,6 +10,9 @@ RUN/run.json  task.yaml  policy.*   what was run; run.json is written last and n
     guard.json learner.json         the guard's latch, the learner's newest status
     compute.json                    how the learner computes on its machine
     results/
+
+Derived, hashed, and made again when they are missing or do not match: transitions.packed and .pool.* beside a
+recording, .episodes.memory and .adapters.memory in the run.
 """
 
 from __future__ import annotations
