@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -56,35 +57,50 @@ def paths(value: dict[str, Any], prefix: tuple[str, ...] = ()) -> list[tuple[str
     return found
 
 
-@given(st.data())
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-def test_a_hostile_manifest_costs_its_episode_at_most(store: Store, data: st.DataObject) -> None:
+def put(raw: dict[str, Any], place: tuple[str, ...], value: Any) -> None:
+    holder: Any = raw
+    for key in place[:-1]:
+        holder = holder.get(key) if isinstance(holder, dict) else None
+    if isinstance(holder, dict):
+        holder[place[-1]] = value
+
+
+def check_others_go_on(store: Store, raw: dict[str, Any]) -> None:
+    """Give episode 1 the manifest `raw` with a right checksum, and use every reader; then give it its own again."""
     run = store.run
     path = run.episode(1) / MANIFEST_NAME
     sound = path.read_bytes()
-    raw = json.loads(sound)
-    for place in data.draw(st.lists(st.sampled_from(paths(raw)), min_size=1, max_size=3)):
-        holder: Any = raw
-        for key in place[:-1]:
-            holder = holder.get(key) if isinstance(holder, dict) else None
-        if isinstance(holder, dict):
-            holder[place[-1]] = data.draw(VALUES)
     raw.pop("checksum", None)
     path.write_text(json.dumps({**raw, "checksum": canonical_hash(raw)}))
     try:
         for read in (read_manifest, read_transitions, lambda _: stored_transitions(run, 1)):
-            try:
+            with suppress(StoreError):
                 read(run.episode(1))
-            except StoreError:
-                continue
         listed = store.episodes()
         assert 2 in [row.episode for row in listed]
         unpack_value(pack_value({"value": to_plain(listed, [])}))
-        labelled = [episode for episode, _ in training_set(run, store._log.current()).labelled]
-        assert 2 in labelled
+        assert 2 in [episode for episode, _ in training_set(run, store._log.current()).labelled]
         seen = overview(run.path)
         assert seen.complete + seen.incomplete + seen.unreadable == 2
         verify_run(run.path, Console(quiet=True))
     finally:
         path.write_bytes(sound)
         (run.episode(1) / "transitions.packed").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("value", [2**63, -(2**63) - 1, -1, "../../../etc/passwd", "\ud800"])
+def test_a_hostile_value_anywhere_costs_its_episode_at_most(store: Store, value: Any) -> None:
+    sound = (store.run.episode(1) / MANIFEST_NAME).read_bytes()
+    for place in paths(json.loads(sound)):
+        raw = json.loads(sound)
+        put(raw, place, value)
+        check_others_go_on(store, raw)
+
+
+@given(st.data())
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_several_hostile_values_cost_their_episode_at_most(store: Store, data: st.DataObject) -> None:
+    raw = json.loads((store.run.episode(1) / MANIFEST_NAME).read_bytes())
+    for place in data.draw(st.lists(st.sampled_from(paths(raw)), min_size=1, max_size=3)):
+        put(raw, place, data.draw(VALUES))
+    check_others_go_on(store, raw)
