@@ -7,6 +7,7 @@ the path, and the directory is synced. A kill can leave a `.<name>.<random>.tmp`
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -37,6 +38,22 @@ def atomic_write(path: Path, data: bytes) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise StoreError(f"could not write {path}: {error.strerror or error}; what was there is intact") from error
+
+
+def write_derived(path: Path, data: bytes) -> bool:
+    """Replace `path`, which can be made again and carries its own digest; False when the disk refuses.
+
+    Nothing is synced: what a power cut leaves half is not what its digest says.
+    """
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}.tmp"
+    with contextlib.suppress(OSError):
+        try:
+            temporary.write_bytes(data)
+            os.replace(temporary, path)
+            return True
+        finally:
+            temporary.unlink(missing_ok=True)
+    return False
 
 
 def sync_file(descriptor: int) -> None:

@@ -15,7 +15,6 @@ import hashlib
 import json
 import logging
 import os
-import secrets
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -25,7 +24,7 @@ import numpy as np
 
 from robot_rl.errors import IntegrityError, StoreError
 from robot_rl.store.episode import MCAP_NAME, read_transitions
-from robot_rl.store.files import open_inside
+from robot_rl.store.files import open_inside, write_derived
 from robot_rl.store.run import RunDirectory
 from robot_rl.store.training import manifest_of
 from robot_rl.store.transitions import DTYPES
@@ -63,10 +62,7 @@ def stored_transitions(run: RunDirectory, episode: int) -> list[Transition]:
 
 
 def write_packed(folder: Path, recording: str, transitions: Sequence[Transition]) -> bool:
-    """Pack the transitions of the MCAP with sha256 `recording`; False if they cannot be, or the disk refuses.
-
-    Nothing is synced: what a power cut leaves half is not what its sha256 says, and is made again.
-    """
+    """Pack the transitions of the MCAP with sha256 `recording`; False if they cannot be, or the disk refuses."""
     columns: dict[str, Any] = {name: [kind(_plain(t, name)) for t in transitions] for name, kind in _SCALARS.items()}
     parts = []
     for name in _NAMES:
@@ -86,17 +82,7 @@ def write_packed(folder: Path, recording: str, transitions: Sequence[Transition]
     line += b" " * (-(_SHA + len(line) + 1) % ALIGN) + b"\n"
     body = b"".join([line, *parts])
     data = hashlib.sha256(body).hexdigest().encode() + b"\n" + body
-    if len(data) > PACKED_LIMIT:
-        return False
-    temporary = folder / f".{PACKED_NAME}.{secrets.token_hex(4)}.tmp"
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, folder / PACKED_NAME)
-    except OSError as error:
-        log.debug("%s is not packed: %s", folder, error)
-        temporary.unlink(missing_ok=True)
-        return False
-    return True
+    return len(data) <= PACKED_LIMIT and write_derived(folder / PACKED_NAME, data)
 
 
 def read_packed(folder: Path, episode: int, recording: str) -> list[Transition]:

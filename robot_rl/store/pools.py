@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import math
 import os
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from robot_rl.errors import StoreError
-from robot_rl.store.files import open_inside
+from robot_rl.store.files import open_inside, write_derived
 from robot_rl.store.run import RunDirectory
 from robot_rl.store.training import manifest_of
 from robot_rl.types import Array
@@ -52,18 +51,11 @@ class PoolMemory:
         return array
 
     def keep(self, episode: int, pool: Array) -> None:
-        """Keep `pool`; nothing if it is not float32, or the disk refuses. Nothing is synced."""
-        if pool.dtype != np.dtype("<f4"):
-            return
+        """Keep `pool`; nothing if it is not float32, or the disk refuses."""
         body = pool.tobytes()
-        with contextlib.suppress(OSError, StoreError):
-            path = self._path(episode)
-            temporary = path.parent / f"{path.name}.{secrets.token_hex(4)}.tmp"
-            try:
-                temporary.write_bytes(self._digest(episode, pool.shape, memoryview(body)) + body)
-                os.replace(temporary, path)
-            finally:
-                temporary.unlink(missing_ok=True)
+        if pool.dtype == np.dtype("<f4"):
+            with contextlib.suppress(StoreError):
+                write_derived(self._path(episode), self._digest(episode, pool.shape, memoryview(body)) + body)
 
     def _path(self, episode: int) -> Path:
         return self.run.episode(episode) / f".pool.{self.key[:12]}"

@@ -11,12 +11,11 @@ import contextlib
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from robot_rl.errors import StoreError
-from robot_rl.store.files import open_inside
+from robot_rl.store.files import open_inside, write_derived
 
 LIMIT = 256 * 1024 * 1024
 """Bytes; a run of a million episodes stays below."""
@@ -36,7 +35,8 @@ def remembered(
             entry = known.get(name)
             entries[name] = entry if entry is not None and entry[:STAMP] == stamp else stamp + read(name)
     if entries != known:
-        _save(memory, entries)
+        body = json.dumps(entries, separators=(",", ":")).encode()
+        write_derived(memory, hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
     return {name: entry[STAMP:] for name, entry in entries.items()}
 
 
@@ -52,15 +52,3 @@ def _load(memory: Path, width: int) -> dict[str, list[int]]:
         for entry in loaded.values()
     )
     return loaded if sound else {}
-
-
-def _save(memory: Path, entries: Mapping[str, list[int]]) -> None:
-    """Nothing is synced: what a power cut leaves half is not what its sha256 says."""
-    body = json.dumps(entries, separators=(",", ":")).encode()
-    temporary = memory.parent / f".{memory.name}.{secrets.token_hex(4)}.tmp"
-    with contextlib.suppress(OSError):
-        try:
-            temporary.write_bytes(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
-            os.replace(temporary, memory)
-        finally:
-            temporary.unlink(missing_ok=True)
