@@ -7,6 +7,7 @@ remembered in `.episodes.memory`, what the adapters' say in `.adapters.memory` (
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,8 @@ def overview(path: Path) -> Overview:
     """Of the run at `path`; nothing but the memories is written. Raises `StoreError`."""
     run = RunDirectory.look(path)
     info, closed = run.read_info(), run.closed_episodes()
-    manifests = {str(number): os.path.join(run.episode(number), MANIFEST_NAME) for number in closed}
+    folder = str(run.episodes)
+    manifests = {str(number): f"{folder}/{number:06d}/{MANIFEST_NAME}" for number in closed}
     facts = remembered(run.path / ".episodes.memory", manifests, 2, lambda name: _facts_of_episode(run, int(name)))
     labels, history = _labels(run)
     complete = {int(name) for name, (fit, _) in facts.items() if fit}
@@ -90,19 +92,17 @@ def _weights(run: RunDirectory) -> tuple[list[int], int]:
     """(the adapter versions that have a manifest, bytes of adapters and checkpoints)."""
     versions, size = [], 0
     for folder in (run.adapters, run.checkpoints):
-        if not folder.is_dir():
-            continue
-        for entry in os.scandir(folder):
-            size += entry.stat(follow_symlinks=False).st_size
-            stem, _, suffix = entry.name.partition(".")
-            if folder == run.adapters and suffix == "json" and stem.isascii() and stem.isdigit():
-                versions.append(int(stem))
+        found = list(os.scandir(folder)) if folder.is_dir() else []
+        size += sum(entry.stat(follow_symlinks=False).st_size for entry in found)
+        if folder == run.adapters:
+            versions = [int(m[1]) for entry in found if (m := re.fullmatch(r"([0-9]{6,9})\.json", entry.name))]
     return versions, size
 
 
 def _versions(run: RunDirectory, numbers: Sequence[int]) -> list[Version]:
     """What the adapters that can be read say of their training, in order."""
-    files = {f"{number:06d}.json": os.path.join(run.adapters, f"{number:06d}.json") for number in sorted(numbers)}
+    folder = str(run.adapters)
+    files = {f"{number:06d}.json": f"{folder}/{number:06d}.json" for number in sorted(numbers)}
 
     def read(name: str) -> list[int]:
         with open_inside(run.adapters, name) as file:

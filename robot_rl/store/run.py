@@ -213,5 +213,6 @@ def locate(folder: Path) -> tuple[RunDirectory, int, Path]:
 
 def _numbers(folder: Path, pattern: str) -> list[int]:
     """The numbers in the names that the store gives: 0000007 is none of them, and would be a second 7."""
-    matches = (re.fullmatch(pattern, name) for name in os.listdir(folder))
-    return sorted(int(match[1]) for match in matches if match and match[1] == f"{int(match[1]):06d}")
+    form = re.compile(pattern)
+    digits = (match[1] for name in os.listdir(folder) if (match := form.fullmatch(name)))
+    return sorted(int(number) for number in digits if number == f"{int(number):06d}")
