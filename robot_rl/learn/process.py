@@ -46,6 +46,8 @@ log = logging.getLogger(__name__)
 
 POLL_S = 0.02
 """Between two looks at the label log."""
+LOOK_S = 5.0
+"""Between two looks at the episodes when no label is new: one that could not be read may be there again."""
 SLICE = 20
 """Updates between two status reports."""
 
@@ -111,6 +113,7 @@ class LearnerService:
         """Labelled episodes that are not taken yet."""
         self._watermark = 0
         """The newest label event that the replay follows."""
+        self._looked_s = 0.0
         for complaint in resume(run.checkpoints, self.learner, self._take):
             log.warning("a checkpoint was not used: %s", complaint)
         self._look()
@@ -126,11 +129,13 @@ class LearnerService:
 
     def step(self, stopping: threading.Event | None = None) -> bool:
         """Take in new episodes, do what updates are owed, publish a version; False if there was nothing new."""
-        if self._labels.watermark() == self._watermark and not self._waiting:
+        known, looked_lately = self._watermark, time.monotonic() - self._looked_s < LOOK_S
+        if looked_lately and not self._waiting and self._labels.watermark() == known:
             return False
         new = self._look()
         if not new:
-            self._report()
+            if self._watermark != known:
+                self._report()
             return False
         for episode in new[:1] if self._ordered else new:
             self._take(episode)
@@ -153,6 +158,7 @@ class LearnerService:
 
     def _look(self) -> list[int]:
         """What the log says now: the next batch follows it. Returns the episodes to train on that are not taken yet."""
+        self._looked_s = time.monotonic()
         labels = self._labels.current()
         self._watermark = max((event.seq for event in labels.values()), default=0)
         chosen = training_set(self.run, labels)

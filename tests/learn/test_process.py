@@ -312,6 +312,20 @@ def test_a_learner_without_anything_new_looks_at_no_manifest(
         assert learner.step() is False
 
 
+def test_an_episode_that_can_be_read_again_is_taken(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("robot_rl.learn.process.LOOK_S", 0.05)
+    fill(run, 2)
+    manifest = run.episode(2) / "manifest.json"
+    sound = manifest.read_bytes()
+    manifest.write_bytes(b"{")
+    with service(run, ordered=False) as learner:
+        assert [learner.step(), learner.step()] == [True, False]
+        manifest.write_bytes(sound)
+        time.sleep(0.1)
+        assert learner.step() is True
+        assert learner.learner.consumed == [1, 2]
+
+
 def draw(learner: LearnerService) -> Batch:
     return learner.learner.replay.sample(64, torch.Generator().manual_seed(0))
 
