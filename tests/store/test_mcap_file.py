@@ -152,7 +152,7 @@ EDITS: st.SearchStrategy[Callable[[bytes], bytes]] = st.one_of(
 
 
 @given(st.lists(EDITS, min_size=1, max_size=4), st.booleans())
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_whatever_a_manifest_vouches_for_is_read_or_refused_by_a_typed_error(
     run: RunDirectory, edits: list[Callable[[bytes], bytes]], packed: bool
 ) -> None:
