@@ -30,7 +30,10 @@ DECIDING = (
 CARRYING = frozenset(
     {
         "robot_rl/adapters/files.py",
-        *(f"robot_rl/learn/{name}.py" for name in ("__main__", "checkpoint", "device", "offline", "process", "utd")),
+        *(
+            f"robot_rl/learn/{name}.py"
+            for name in ("__main__", "checkpoint", "device", "offline", "process", "run_learner", "utd")
+        ),
         "robot_rl/policy/remote.py",
         *(f"sim_twin/{name}.py" for name in ("camera_process", "cameras", "env")),
     }

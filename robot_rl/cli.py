@@ -14,6 +14,7 @@ from rich.table import Table
 from robot_rl.config import load_task, task_names
 from robot_rl.errors import ConfigError, RobotRLError, nearest
 from robot_rl.methods import METHODS
+from robot_rl.types import LabelValue
 
 app = typer.Typer(
     name="robot-rl",
@@ -26,6 +27,7 @@ app = typer.Typer(
 console = Console(highlight=False)
 
 MAX_SEED = 2**32 - 1
+EpisodeOption = Annotated[Path, typer.Argument(help="an episode's directory, RUN/episodes/000012", show_default=False)]
 RunOption = Annotated[Path, typer.Argument(help="a run's directory", show_default=False)]
 
 
@@ -152,6 +154,46 @@ def tasks() -> None:
         config = load_task(name)
         table.add_row(name, config.title, ", ".join(config.methods), str(config.protocol.episodes))
     console.print(table)
+
+
+@app.command()
+def runs(folder: Annotated[Path, typer.Argument(help="where runs are, or a run's directory")] = Path("runs")) -> None:
+    """The runs in a directory: episodes, success, size; and adapters that were trained on labels corrected since."""
+    from robot_rl.compositions.runs import show_runs
+
+    show_runs(folder, console)
+
+
+@app.command()
+def verify(run: RunOption) -> None:
+    """Check every byte, number, stamp, label and weight of a run; exit status 1 if anything is wrong."""
+    from robot_rl.compositions.housekeeping import verify_run
+
+    raise typer.Exit(0 if verify_run(run, console) else 1)
+
+
+@app.command()
+def repair(episode: EpisodeOption) -> None:
+    """Read what can be read of a damaged or cut episode into a copy; exit status 3 if something is lost."""
+    from robot_rl.compositions.housekeeping import repair_episode
+
+    raise typer.Exit(0 if repair_episode(episode, console) else 3)
+
+
+@app.command()
+def label(
+    episode: EpisodeOption,
+    value: Annotated[str, typer.Argument(help="success, failure or discard (never train on it)")],
+    author: Annotated[str | None, typer.Option(help="who says so  [default: the user's name]")] = None,
+    revision: Annotated[
+        int | None, typer.Option(help="the label that this one corrects  [default: the present one]", min=0)
+    ] = None,
+) -> None:
+    """Label a closed episode, or correct its label; also while its run goes on."""
+    from robot_rl.compositions.housekeeping import label_episode
+
+    choose("label", value, tuple(known.value for known in LabelValue))
+    label_episode(episode, LabelValue(value), author, revision, console)
 
 
 @app.command("train-offline")

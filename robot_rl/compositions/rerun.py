@@ -26,7 +26,8 @@ from robot_rl.control.motion import LEEWAY, NO_EPOCH
 from robot_rl.errors import IntegrityError, StoreError
 from robot_rl.safety.guard import Guard
 from robot_rl.safety.limits import Limits
-from robot_rl.store.episode import EpisodeHeader, Message, read_manifest, read_messages
+from robot_rl.store.episode import EpisodeHeader, read_manifest, read_messages
+from robot_rl.store.mcap_file import Message
 from robot_rl.twins import Cell, load_twin
 from robot_rl.types import Array, Command, Verdict
 

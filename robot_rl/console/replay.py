@@ -14,7 +14,8 @@ from robot_rl.clock import SECOND
 from robot_rl.console.app import WEB
 from robot_rl.console.security import OriginGate
 from robot_rl.errors import IntegrityError, StoreError
-from robot_rl.store.episode import Image, Message, read_images, read_manifest, read_messages
+from robot_rl.store.episode import Image, read_images, read_manifest, read_messages
+from robot_rl.store.mcap_file import Message
 
 CAMERA = "/camera/"
 """What the topics of cameras begin with."""

@@ -18,7 +18,8 @@ import numpy as np
 
 from robot_rl.clock import SECOND
 from robot_rl.errors import IntegrityError, SpecMismatch
-from robot_rl.store.episode import Image, Message
+from robot_rl.store.episode import Image
+from robot_rl.store.mcap_file import Message
 from robot_rl.types import ActionSpace, Array
 
 POSE_NAMES = ("tcp.x", "tcp.y", "tcp.z", "tcp.qx", "tcp.qy", "tcp.qz", "tcp.qw")

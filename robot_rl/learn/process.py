@@ -6,6 +6,11 @@ go into the run's directory, each written whole or not at all. Two ways to go on
 - ordered (lockstep): one labelled episode after the other, each with its whole budget, so that a version depends on
   the episodes before it and on nothing else;
 - otherwise (real time): whatever is labelled by now is taken in together.
+
+A label that is corrected counts from the next batch that is drawn, in the middle of a budget too. A correction earns no
+updates of its own: when nothing is owed, as after the last episode of a run, the replay has it at once, and weights
+follow with the next episode's budget. The status then names it as `label_watermark`, and `robot-rl runs` the versions
+that were trained on the old value.
 """
 
 from __future__ import annotations
@@ -15,31 +20,28 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any
 
 from robot_rl.adapters.files import read_weights, write_weights
-from robot_rl.config import ComputeConfig, MethodConfig, TaskConfig
+from robot_rl.config import TaskConfig
 from robot_rl.errors import DiskError, IntegrityError, SpecMismatch, StoreError
 from robot_rl.learn.checkpoint import resume, save_checkpoint
-from robot_rl.learn.learner import Learner
-from robot_rl.learn.matmul import MatmulPath, choose, probe
-from robot_rl.learn.prior import load_prior
+from robot_rl.learn.run_learner import learner_of
 from robot_rl.learn.utd import utd_reason
-from robot_rl.policy.flow import FlowPolicy
-from robot_rl.policy.torch_flow import TorchFlow
-from robot_rl.store.episode import read_transitions
-from robot_rl.store.files import read_json, write_json
+from robot_rl.store.files import write_json
 from robot_rl.store.golden import Golden, adapter_output, read_golden
-from robot_rl.store.labels import LabelEvent, LabelLog
+from robot_rl.store.labels import LabelLog
 from robot_rl.store.origin import origin_of
+from robot_rl.store.packed import stored_transitions
 from robot_rl.store.run import RunDirectory
-from robot_rl.store.training import TrainingSet, training_set
-from robot_rl.types import LabelValue
+from robot_rl.store.training import training_set
 
 log = logging.getLogger(__name__)
 
 POLL_S = 0.02
 """Between two looks at the label log."""
+LOOK_S = 5.0
+"""Between two looks at the episodes when no label is new: one that could not be read may be there again."""
 RETRY_S = 1.0
 """Between two attempts to write a version that the disk has refused."""
 SLICE = 20
@@ -52,43 +54,30 @@ class LearnerService:
     def __init__(self, run: RunDirectory, task: TaskConfig, *, ordered: bool) -> None:
         """Goes on from the newest checkpoint that is whole and of this task and policy.
 
-        Raises `SpecMismatch` if that was made with other settings, `IntegrityError` for demonstrations that cannot be
-        read, `ConfigError` for what the task file wants to compute with and this machine has not.
+        Raises `SpecMismatch` if that was made with other settings, and as `learner_of` does.
         """
-        info = run.read_info()
-        policy = FlowPolicy.load(run.policy)
-        self.run, self._ordered, self._task = run, ordered, info.task
-        config = task.method(info.method)
-        decoder = TorchFlow.from_policy(policy)
-        self.learner = Learner(
-            policy.spec,
-            info.method,
-            config,
-            decoder,
-            info.seed,
-            matmul=matmul_of(run, config, task.compute),
-            precision=task.compute.precision,
-            device=task.compute.device,
-        )
-        if config.demonstrations is not None:
-            prior = load_prior(config.demonstrations, policy, self.learner.layout, config.gamma)
-            self.learner.add_demonstrations(prior)
+        self.run, self._ordered, self._task = run, ordered, run.read_info().task
+        self.learner = learner_of(run, task)
         self._labels = LabelLog(run.labels)
         self._busy_s = 0.0
         self._updates_per_second: float | None = None
         """Over the newest budget."""
         self._waiting = 0
         """Labelled episodes that are not taken yet."""
+        self._watermark = 0
+        """The newest label event that the replay follows."""
+        self._looked_s = 0.0
         self._unwritten: Callable[[], None] | None = None
         """What the disk has refused, to be tried again at `_retry_s`; the learner's state is in memory meanwhile."""
         self._retry_s = 0.0
         self._alarms = resume(run.checkpoints, self.learner, self._task, self._take)
         for complaint in self._alarms:
             log.warning("a checkpoint was not used: %s", complaint)
-        watermark = self._labels.watermark()
+        self._look()
         if adapter_is_missing(run, self.learner.version):
+            watermark = read_weights(run.checkpoints, self.learner.version)[1]["label_watermark"]
             self._write(lambda: self._publish_adapter(watermark))
-        self._report(watermark)
+        self._report()
 
     def serve(self, stopping: threading.Event) -> None:
         """Until `stopping` is set; it is looked at between two slices of updates."""
@@ -103,31 +92,28 @@ class LearnerService:
         """
         if self._unwritten is not None and (time.monotonic() < self._retry_s or not self._write(self._unwritten)):
             return False
-        labels = self._labels.current()
-        watermark = self._labels.watermark()
-        chosen = training_set(self.run, labels)
-        new = self._untaken(chosen)
+        known, looked_lately = self._watermark, time.monotonic() - self._looked_s < LOOK_S
+        if looked_lately and not self._waiting and self._labels.watermark() == known:
+            return False
+        new = self._look()
         if not new:
+            if self._watermark != known:
+                self._report()
             return False
         for episode in new[:1] if self._ordered else new:
             self._take(episode)
-        self.learner.set_labels(_values(labels, chosen))
-        self._waiting = len(self._untaken(chosen))
+        self._look()
         started, before = time.monotonic(), self.learner.updates
         while self.learner.owed and not (stopping is not None and stopping.is_set()):
-            if self._labels.watermark() != watermark:  # a correction counts from the next batch on
-                labels = self._labels.current()
-                watermark = self._labels.watermark()
-                chosen = training_set(self.run, labels)
-                self._waiting = len(self._untaken(chosen))
-                self.learner.set_labels(_values(labels, chosen))
+            if self._labels.watermark() != self._watermark:
+                self._look()
             self.learner.learn(min(SLICE, self.learner.owed))
             elapsed = time.monotonic() - started
             self._updates_per_second = (self.learner.updates - before) / elapsed
-            self._report(watermark, elapsed)
+            self._report(elapsed)
         self._busy_s += time.monotonic() - started
         if not self.learner.owed:
-            self._write(lambda: self._publish(watermark))
+            self._write(self._publish)
         return True
 
     def train(self, updates: int | None, progress: Callable[[int, int], None]) -> None:
@@ -135,11 +121,9 @@ class LearnerService:
 
         `progress(done, of)` is called on the way. Raises `StoreError` when there is nothing to learn from.
         """
-        labels, watermark = self._labels.current(), self._labels.watermark()
-        chosen = training_set(self.run, labels)
-        for episode in self._untaken(chosen):
+        for episode in self._look():
             self._take(episode)
-        self.learner.set_labels(_values(labels, chosen))
+        self._look()
         if not self.learner.replay.sampleable:
             why = next(iter(self.learner.refused.values()), "no episode is labelled success or failure")
             raise StoreError(f"{self.run.path}: nothing to learn from: {why}")
@@ -150,14 +134,22 @@ class LearnerService:
             self._updates_per_second = done / (time.monotonic() - started)
             progress(done, total)
         self._busy_s += time.monotonic() - started
-        self._publish(watermark)
+        self._publish()
 
     def close(self) -> None:
         self._labels.close()
 
-    def _untaken(self, chosen: TrainingSet) -> list[int]:
+    def _look(self) -> list[int]:
+        """What the log says now: the next batch follows it. Returns the episodes to train on that are not taken yet."""
+        self._looked_s = time.monotonic()
+        labels = self._labels.current()
+        self._watermark = max((event.seq for event in labels.values()), default=0)
+        chosen = training_set(self.run, labels)
+        self.learner.set_labels(dict(chosen.labelled))
         taken = set(self.learner.consumed)
-        return [episode for episode, _ in chosen.labelled if episode not in taken]
+        untaken = [episode for episode, _ in chosen.labelled if episode not in taken]
+        self._waiting = len(untaken)
+        return untaken
 
     def _write(self, version: Callable[[], None]) -> bool:
         """Whether the disk took it; if not, it is tried again before anything else is done."""
@@ -170,18 +162,19 @@ class LearnerService:
         self._unwritten = None
         return True
 
-    def _publish(self, watermark: int) -> None:
+    def _publish(self) -> None:
         """The checkpoint first: an adapter version that the robot has used can always be gone on from."""
-        save_checkpoint(self.run.checkpoints, self.learner, watermark, self._task)
-        self._publish_adapter(watermark)
+        save_checkpoint(self.run.checkpoints, self.learner, self._watermark, self._task)
+        self._publish_adapter(self._watermark)
 
     def _publish_adapter(self, watermark: int) -> None:
+        """`watermark`: the newest label event that the newest batch of these weights followed."""
         manifest = {**self.learner.manifest(), **origin_of(self._task, self.learner.spec)}
         manifest |= {"label_watermark": watermark, "losses": self.learner.losses}
         if (golden := self._golden) is not None:
             manifest["golden"] = adapter_output(golden, self.learner.adapter())
         write_weights(self.run.adapters, self.learner.version, self.learner.actor_arrays(), manifest)
-        self._report(watermark)
+        self._report()
 
     @property
     def _golden(self) -> Golden | None:
@@ -192,7 +185,7 @@ class LearnerService:
             log.warning("a version goes without its golden output: %s", error)
             return None
 
-    def _report(self, watermark: int, running_s: float = 0.0) -> None:
+    def _report(self, running_s: float = 0.0) -> None:
         """The newest status; wanted UTD is the setting's, reached is what the chunks since the warm-up's end got."""
         learner = self.learner
         chunks = learner.manifest()["chunks"]
@@ -208,7 +201,7 @@ class LearnerService:
             "seconds": round(self._busy_s + running_s, 3),
             "losses": learner.losses,
             "refused": {str(episode): reason for episode, reason in learner.refused.items()},
-            "label_watermark": watermark,
+            "label_watermark": self._watermark,
             "alarms": self._alarms,
         }
         with contextlib.suppress(DiskError):  # the next one may be written
@@ -217,30 +210,11 @@ class LearnerService:
     def _take(self, episode: int) -> None:
         """Give the learner one episode; a damaged one is refused, and the process lives on."""
         try:
-            self.learner.add_episode(read_transitions(self.run.episode(episode)))
+            self.learner.add_episode(stored_transitions(self.run, episode))
         except (StoreError, SpecMismatch) as error:
             self.learner.refuse(episode, str(error))
         if episode in self.learner.refused:
             log.warning("episode %d is not trained on: %s", episode, self.learner.refused[episode])
-
-
-def matmul_of(run: RunDirectory, config: MethodConfig, compute: ComputeConfig) -> MatmulPath:
-    """The path of this run's matrix products on this machine (`learn.matmul`), written down with what was measured."""
-    measured = probe(batch=config.batch, hidden=config.hidden, members=config.critics)
-    earlier = None
-    if run.compute_json.exists():
-        with contextlib.suppress(IntegrityError):
-            earlier = read_json(run.compute_json).get("matmul")
-    if earlier not in get_args(MatmulPath):
-        earlier = None
-    path = choose(compute.matmul, earlier, measured)
-    if earlier is not None and earlier != path:
-        log.warning("this run multiplied matrices by %s, now by %s: its updates will differ in bits", earlier, path)
-    log.info("%s; taken: %s", measured, path)
-    taken = {"matmul": path, "onednn_speedup": measured.speedup, "onednn_error": measured.error}
-    with contextlib.suppress(DiskError):  # the next start writes it
-        write_json(run.compute_json, taken)
-    return path
 
 
 def adapter_is_missing(run: RunDirectory, version: int) -> bool:
@@ -252,8 +226,3 @@ def adapter_is_missing(run: RunDirectory, version: int) -> bool:
     except IntegrityError:
         return True
     return False
-
-
-def _values(labels: dict[int, LabelEvent], chosen: TrainingSet) -> dict[int, LabelValue]:
-    """Episode -> label as training has it: those that are left out count as discarded."""
-    return {episode: labels[episode].label.value for episode, _ in chosen.labelled}

@@ -26,24 +26,21 @@ import base64
 import contextlib
 import json
 import os
-import struct
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, NoReturn
+from typing import Any, BinaryIO, Literal, NamedTuple, NoReturn
 
-from mcap.exceptions import McapError
-from mcap.reader import NonSeekingReader
 from mcap.writer import CompressionType, Writer
-from zstandard import ZstdError
 
 from robot_rl.clock import SECOND
 from robot_rl.errors import DiskError, IntegrityError, StoreError
-from robot_rl.store.files import read_json, sha256_file, sync_directory, sync_file, write_json
+from robot_rl.store.files import load_json, open_inside, sha256_file, sha256_of, sync_directory, sync_file, write_json
+from robot_rl.store.mcap_file import DAMAGE, MESSAGE_LIMIT, Message, read_topic
 from robot_rl.store.records import JSON, encode, record
 from robot_rl.store.run import RunDirectory
-from robot_rl.store.schemas import COMPRESSED_IMAGE, TRANSITION, schema_of
+from robot_rl.store.schemas import COMPRESSED_IMAGE, TRANSITION, TRANSITIONS, name_of, schema_of
 from robot_rl.store.transitions import from_message, to_message
 from robot_rl.types import Transition, canonical_hash
 
@@ -55,12 +52,10 @@ FORMAT = 1
 """Of manifest.json."""
 MCAP_NAME = "episode.mcap"
 MANIFEST_NAME = "manifest.json"
-TRANSITIONS = "/transitions"
+METADATA = "robot_rl.episode"
+"""The MCAP metadata record that holds the header."""
 
 EndedBy = Literal["success", "failure", "timeout", "operator", "fault", "aborted"]
-
-_DAMAGE = (McapError, ZstdError, ValueError, KeyError, TypeError, struct.error, MemoryError, OverflowError)
-"""What the MCAP reader raises on bytes that are not a whole MCAP file (tests cut and flip every byte)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +104,6 @@ class Manifest:
     """Of episode.mcap."""
 
 
-class Message(NamedTuple):
-    """One message of a topic."""
-
-    stamp_ns: int
-    body: dict[str, Any]
-
-
 class Image(NamedTuple):
     """One camera frame."""
 
@@ -146,7 +134,7 @@ class EpisodeWriter:
         try:
             self._mcap = Writer(self._file, chunk_size=CHUNK_BYTES, compression=CompressionType.ZSTD)
             self._mcap.start(library="robot_rl")
-            self._mcap.add_metadata("robot_rl.episode", {name: str(value) for name, value in asdict(header).items()})
+            self._mcap.add_metadata(METADATA, {name: str(value) for name, value in asdict(header).items()})
             self._flush()
         except OSError as error:
             self._close_file()
@@ -157,7 +145,7 @@ class EpisodeWriter:
 
         Raises `StoreError` for what JSON cannot hold, `DiskError` when the disk refuses.
         """
-        self._add(topic, stamp_ns, message, "robot_rl" + topic.replace("/", "."), None)
+        self._add(topic, stamp_ns, message, None)
 
     def write_image(self, camera: str, stamp_ns: int, jpeg: bytes) -> None:
         """Record a frame of `camera`, JPEG, taken at `stamp_ns`. Raises `StoreError`."""
@@ -167,7 +155,7 @@ class EpisodeWriter:
             "format": "jpeg",
             "data": base64.b64encode(jpeg).decode("ascii"),
         }
-        self._add(f"/camera/{camera}", stamp_ns, message, "foxglove.CompressedImage", COMPRESSED_IMAGE)
+        self._add(f"/camera/{camera}", stamp_ns, message, COMPRESSED_IMAGE)
 
     def write_transition(self, transition: Transition) -> None:
         """Record the next transition, at the newest stamp so far. Raises `StoreError` if it belongs elsewhere."""
@@ -177,7 +165,7 @@ class EpisodeWriter:
                 f"expected transition {expected[1]} of episode {expected[0]}, "
                 f"got {transition.index} of episode {transition.episode}; not recorded"
             )
-        self._add(TRANSITIONS, self._last_ns, to_message(transition), "robot_rl.Transition", TRANSITION)
+        self._add(TRANSITIONS, self._last_ns, to_message(transition), TRANSITION)
 
     def close(self, outcome: EpisodeOutcome) -> Manifest:
         """Sync, seal and rename; afterwards nothing of the episode can be lost.
@@ -221,16 +209,18 @@ class EpisodeWriter:
             return self._run.episode(self.header.episode)  # `close` had renamed it before the disk refused.
         return set_aside(self._run, self.header.episode)
 
-    def _add(self, topic: str, stamp_ns: int, message: Mapping[str, Any], name: str, schema: JSON) -> None:
+    def _add(self, topic: str, stamp_ns: int, message: Mapping[str, Any], schema: JSON) -> None:
         self._check_open()
         data = encode(message, topic)
+        if len(data) > MESSAGE_LIMIT:
+            raise StoreError(f"{topic}: expected at most {MESSAGE_LIMIT} bytes, got {len(data)}; not recorded")
         if not 0 <= stamp_ns < 2**63:
             raise StoreError(f"{topic}: expected a stamp in monotonic ns, got {stamp_ns}; not recorded")
         try:
             channel = self._channels.get(topic)
             if channel is None:
                 text = json.dumps(schema if schema is not None else schema_of(message)).encode()
-                schema_id = self._mcap.register_schema(name, "jsonschema", text)
+                schema_id = self._mcap.register_schema(name_of(topic), "jsonschema", text)
                 channel = self._channels[topic] = self._mcap.register_channel(topic, "json", schema_id)
             count = self._counts.get(topic, 0)
             self._mcap.add_message(channel, stamp_ns, data, stamp_ns, count)
@@ -293,7 +283,8 @@ def set_aside(run: RunDirectory, episode: int) -> Path:
 def read_manifest(folder: Path) -> Manifest:
     """The manifest in an episode's directory. Raises `StoreError`, or `IntegrityError` if it is damaged."""
     path = folder / MANIFEST_NAME
-    raw = read_json(path)
+    with open_inside(folder, MANIFEST_NAME) as file:
+        raw = load_json(file, path)
     checksum = raw.pop("checksum", None)
     if checksum != canonical_hash(raw):
         raise IntegrityError(f"{path}: its checksum is not that of its content; the episode is not used")
@@ -304,14 +295,18 @@ def read_manifest(folder: Path) -> Manifest:
 
 def verify(folder: Path) -> Manifest:
     """The manifest of a closed episode whose bytes are what it says. Raises `StoreError` or `IntegrityError`."""
-    manifest, path = read_manifest(folder), folder / MCAP_NAME
-    try:
-        size, sha256 = path.stat().st_size, sha256_file(path)
-    except OSError as error:
-        raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
+    with open_inside(folder, MCAP_NAME) as file:
+        return _verified(folder, file)
+
+
+def _verified(folder: Path, file: BinaryIO) -> Manifest:
+    """The manifest that says what is in `file`, the folder's open recording; it stays at its beginning."""
+    manifest, size = read_manifest(folder), os.fstat(file.fileno()).st_size
+    sha256 = sha256_of(file)
+    file.seek(0)
     if (size, sha256) != (manifest.bytes, manifest.sha256):
         raise IntegrityError(
-            f"{path}: expected {manifest.bytes} bytes with sha256 {manifest.sha256:.12}, "
+            f"{folder / MCAP_NAME}: expected {manifest.bytes} bytes with sha256 {manifest.sha256:.12}, "
             f"got {size} with {sha256:.12}; the episode is not used"
         )
     return manifest
@@ -322,15 +317,7 @@ def read_messages(folder: Path, topic: str) -> list[Message]:
 
     Raises `StoreError` when it cannot be opened and `IntegrityError` when anything differs from the manifest.
     """
-    expected = verify(folder).counts.get(topic, 0)
-    path = folder / MCAP_NAME
-    try:
-        messages = list(_messages(path, topic))
-    except _DAMAGE as error:
-        raise IntegrityError(f"{path}: not a readable MCAP file: {error!r:.200}; the episode is not used") from error
-    if len(messages) != expected:
-        raise IntegrityError(f"{path}: expected {expected} messages of {topic}, got {len(messages)}; not used")
-    return messages
+    return _read(folder, topic)[1]
 
 
 def read_images(folder: Path, camera: str) -> list[Image]:
@@ -345,26 +332,37 @@ def read_images(folder: Path, camera: str) -> list[Image]:
 def read_transitions(folder: Path) -> list[Transition]:
     """The transitions of a closed episode, bit for bit as they were written. Raises as `read_messages` does."""
     where = f"{folder / MCAP_NAME}:{TRANSITIONS}"
-    return [from_message(message.body, where) for message in read_messages(folder, TRANSITIONS)]
+    manifest, messages = _read(folder, TRANSITIONS)
+    transitions = [from_message(message.body, where) for message in messages]
+    for index, transition in enumerate(transitions):
+        got, expected = (transition.episode, transition.index), (manifest.header.episode, index)
+        if got != expected:
+            raise IntegrityError(f"{where}: expected (episode, index) {expected}, got {got}; the episode is not used")
+    return transitions
+
+
+def _read(folder: Path, topic: str) -> tuple[Manifest, list[Message]]:
+    path = folder / MCAP_NAME
+    with open_inside(folder, MCAP_NAME) as file:
+        manifest = _verified(folder, file)
+        try:
+            messages = list(read_topic(file, topic))
+        except DAMAGE as error:
+            text = f"{path}: not a readable MCAP file: {error!r:.200}; the episode is not used"
+            raise IntegrityError(text) from error
+    expected = manifest.counts.get(topic, 0)
+    if len(messages) != expected:
+        raise IntegrityError(f"{path}: expected {expected} messages of {topic}, got {len(messages)}; not used")
+    return manifest, messages
 
 
 def salvage(path: Path, topic: str) -> tuple[list[Message], bool]:
     """What can be read of a topic from an MCAP file that may be cut, and whether the file is whole."""
     messages: list[Message] = []
-    try:
-        for message in _messages(path, topic):
-            messages.append(message)
-    except _DAMAGE:
-        return messages, False
+    with open_inside(path.parent, path.name) as file:
+        try:
+            for message in read_topic(file, topic):
+                messages.append(message)
+        except DAMAGE:
+            return messages, False
     return messages, True
-
-
-def _messages(path: Path, topic: str) -> Iterator[Message]:
-    with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size  # no record is longer, so that a hostile length allocates nothing
-        reader = NonSeekingReader(file, validate_crcs=True, record_size_limit=size)
-        for _, _, message in reader.iter_messages([topic], log_time_order=False):
-            body = json.loads(message.data)
-            if not isinstance(body, dict):
-                raise ValueError(f"expected a JSON object on {topic}, got {type(body).__name__}")
-            yield Message(message.log_time, body)

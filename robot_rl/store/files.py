@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import secrets
+import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from robot_rl.errors import DiskError, IntegrityError, StoreError
 
@@ -40,6 +42,22 @@ def atomic_write(path: Path, data: bytes) -> None:
         raise DiskError(f"could not write {path}: {error.strerror or error}; what was there is intact") from error
 
 
+def write_derived(path: Path, data: bytes) -> bool:
+    """Replace `path`, which can be made again and carries its own digest; False when the disk refuses.
+
+    Nothing is synced: what a power cut leaves half is not what its digest says.
+    """
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}.tmp"
+    with contextlib.suppress(OSError):
+        try:
+            temporary.write_bytes(data)
+            os.replace(temporary, path)
+            return True
+        finally:
+            temporary.unlink(missing_ok=True)
+    return False
+
+
 def sync_file(descriptor: int) -> None:
     """Return when the file's bytes are on the disk; the one place that syncs, so that a test can make it fail."""
     os.fsync(descriptor)
@@ -54,12 +72,42 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def open_inside(folder: Path, name: str) -> io.BufferedReader:
+    """The file `name` in `folder`, to be read; the store follows no link out of itself and waits for no pipe.
+
+    Raises `IntegrityError` when either is a symbolic link or `name` is not a plain file, `StoreError` when it cannot be
+    opened.
+    """
+    path = folder / name
+    try:
+        directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            # Opening a pipe would wait for its writer.
+            descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+        finally:
+            os.close(directory)
+    except OSError as error:
+        for link in (folder, path):
+            if link.is_symlink():
+                raise IntegrityError(f"{link} is a symbolic link: expected the data itself; not followed") from error
+        raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise IntegrityError(f"{path}: expected a plain file; not read")
+    return os.fdopen(descriptor, "rb")
+
+
 def sha256_file(path: Path) -> str:
     """sha256 of a file's bytes, hexadecimal."""
-    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while block := file.read(1024 * 1024):
-            digest.update(block)
+        return sha256_of(file)
+
+
+def sha256_of(file: BinaryIO) -> str:
+    """sha256, hexadecimal, of what is left of an open file."""
+    digest = hashlib.sha256()
+    while block := file.read(1024 * 1024):
+        digest.update(block)
     return digest.hexdigest()
 
 
@@ -76,10 +124,16 @@ def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in `path`. Raises `StoreError` when it cannot be opened, `IntegrityError` when it is not one."""
     try:
         with open(path, "rb") as file:
-            data = file.read(JSON_LIMIT + 1)
+            return load_json(file, path)
     except OSError as error:
         raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
-    if len(data) > JSON_LIMIT:
+
+
+def load_json(file: BinaryIO, path: Path) -> dict[str, Any]:
+    """The JSON object in the open `file`, which is `path`. Raises `IntegrityError`; nothing large is parsed."""
+    size = os.fstat(file.fileno()).st_size  # reading with a limit would allocate that limit
+    data = file.read(size + 1) if size <= JSON_LIMIT else b""
+    if max(size, len(data)) > JSON_LIMIT:
         raise IntegrityError(f"{path}: expected at most {JSON_LIMIT} bytes of JSON; not read")
     try:
         value = json.loads(data)

@@ -148,6 +148,13 @@ class LabelLog:
         with self._reading():
             return self._select("WHERE episode = ? ORDER BY seq", episode)
 
+    def corrected(self) -> list[LabelEvent]:
+        """Every event of the episodes that have more than one, oldest first."""
+        with self._reading():
+            return self._select(
+                "WHERE episode IN (SELECT episode FROM labels GROUP BY episode HAVING COUNT(*) > 1) ORDER BY seq"
+            )
+
     def watermark(self) -> int:
         """The seq of the newest label event, 0 when there is none."""
         with self._reading():

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
+from functools import lru_cache
 from typing import Any, Literal, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
 from robot_rl.errors import IntegrityError, StoreError
@@ -42,31 +43,38 @@ def _finite(value: Any) -> Any:
 def record(kind: type[Record], raw: object, where: str) -> Record:
     """An instance of the dataclass `kind` from the JSON object `raw`.
 
-    Fields may be str, int, float, bool, a `Literal`, another such dataclass, or a mapping with str keys.
+    Fields may be str, int of 64 bits, float, bool, a `Literal`, another such dataclass, or a mapping with str keys.
     Raises `IntegrityError`, naming `where`, for a missing or unknown key or a value of another type.
     """
-    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    hints = _hints(kind)  # type: ignore[arg-type]
+    names = list(hints)
     if not isinstance(raw, dict) or set(raw) != set(names):
         got = sorted(raw) if isinstance(raw, dict) else type(raw).__name__
         raise IntegrityError(f"{where}: expected the keys {sorted(names)}, got {got}; not used")
-    hints = get_type_hints(kind)
     return kind(**{name: _value(hints[name], raw[name], f"{where}.{name}") for name in names})
 
 
+@lru_cache
+def _hints(kind: type) -> dict[str, Any]:
+    """Field -> type, in the order of fields."""
+    return get_type_hints(kind)
+
+
 def _value(hint: Any, value: object, where: str) -> Any:
-    if is_dataclass(hint):
-        return record(hint, value, where)  # type: ignore[arg-type]
-    if hint is Any:
+    if type(value) is hint:
+        if type(value) is not int or -(2**63) <= value < 2**63:  # SQLite and msgpack hold no more
+            return value
+    elif hint is Any:
         return value
-    if get_origin(hint) is Literal:
+    elif is_dataclass(hint):
+        return record(hint, value, where)  # type: ignore[arg-type]
+    elif get_origin(hint) is Literal:
         if value in get_args(hint):
             return value
         raise IntegrityError(f"{where}: expected one of {get_args(hint)}, got {value!r}; not used")
-    if get_origin(hint) is Mapping:
+    elif get_origin(hint) is Mapping:
         if isinstance(value, dict):
             return {key: _value(get_args(hint)[1], item, f"{where}.{key}") for key, item in value.items()}
     elif hint is float and type(value) is int:
         return float(value)
-    elif type(value) is hint:
-        return value
     raise IntegrityError(f"{where}: expected {getattr(hint, '__name__', hint)}, got {value!r:.80}; not used")

@@ -4,6 +4,7 @@ RUN/run.json  task.yaml  policy.*   what was run; run.json is written last and n
     episodes/000001/                one closed episode: episode.mcap, manifest.json (robot_rl.store.episode)
     episodes/.000002.partial/       the open one
     episodes/000002.incomplete.1/   what a kill or an abort left of one; never trained on
+    episodes/000002.salvaged.1/     what `robot-rl repair` could read of one; never trained on
     labels.sqlite                   the label log and the audit log (robot_rl.store.labels)
     adapters/ checkpoints/          what the learner writes
     golden.npz golden.json          an observation, and what the policy made of it (robot_rl.store.golden)
@@ -11,10 +12,14 @@ RUN/run.json  task.yaml  policy.*   what was run; run.json is written last and n
     guard.json learner.json         the guard's latch, the learner's newest status
     compute.json                    how the learner computes on its machine
     results/
+
+Derived, hashed, and made again when they are missing or do not match: transitions.packed and .pool.* beside a
+recording, .episodes.memory and .adapters.memory in the run.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -65,14 +70,25 @@ class RunDirectory:
 
     @classmethod
     def open(cls, path: str | Path) -> RunDirectory:
-        """An existing run. Raises `StoreError` when `path` is none, `IntegrityError` when its run.json is damaged."""
+        """An existing run, to go on with. Raises as `look` does."""
+        run = cls.look(path)
+        run._make_folders()
+        return run
+
+    @classmethod
+    def look(cls, path: str | Path) -> RunDirectory:
+        """An existing run; nothing is made in it.
+
+        Raises `StoreError` when `path` is none, `IntegrityError` when its run.json is damaged.
+        """
         run = cls(Path(path))
         if not run.run_json.is_file():
             raise StoreError(f"{run.path} is not a run: expected {run.run_json.name} in it")
         run.read_info()
+        if run.episodes.is_symlink():
+            raise StoreError(f"{run.episodes} is a symbolic link: move the whole run there, and open it there")
         if not run.episodes.is_dir():
             raise StoreError(f"{run.episodes} is gone: put it back; its labels mean nothing without it")
-        run._make_folders()
         return run
 
     def _make_folders(self) -> None:
@@ -163,24 +179,52 @@ class RunDirectory:
 
     def incomplete(self, number: int) -> Path:
         """A free name for what is left of episode `number`."""
+        return self._free(f"{number:06d}.incomplete")
+
+    def salvaged(self, number: int) -> Path:
+        """A free name for what could be read of episode `number`."""
+        return self._free(f"{number:06d}.salvaged")
+
+    def _free(self, name: str) -> Path:
         attempt = 1
-        while (path := self.episodes / f"{number:06d}.incomplete.{attempt}").exists():
+        while (path := self.episodes / f"{name}.{attempt}").exists():
             attempt += 1
         return path
 
     def closed_episodes(self) -> list[int]:
         """Numbers of the closed episodes, in order; none has to be complete (see its manifest)."""
-        return _numbers(self.episodes, r"(\d{6,})")
+        return _numbers(self.episodes, r"([0-9]{6,9})")
 
     def partial_episodes(self) -> list[int]:
         """Numbers of the episodes that are open, or were when their writer died."""
-        return _numbers(self.episodes, r"\.(\d{6,})\.partial")
+        return _numbers(self.episodes, r"\.([0-9]{6,9})\.partial")
 
     def incomplete_paths(self) -> list[Path]:
         """What kills and aborts have left."""
         return sorted(self.episodes.glob("[0-9]*.incomplete.*"))
 
 
+def locate(folder: Path) -> tuple[RunDirectory, int, Path]:
+    """(run, number, full path) of an episode's directory: RUN/episodes/000012, .000012.partial, 000012.incomplete.1.
+
+    Raises `StoreError` for any other path, `IntegrityError` for a symbolic link.
+    """
+    path = Path(os.path.abspath(folder))
+    match = re.fullmatch(r"\.?([0-9]{6,9})(\.partial|\.incomplete\.[0-9]+)?", path.name)
+    if match is None or path.parent.name != "episodes":
+        raise StoreError(f"{folder}: expected an episode's directory, as RUN/episodes/000012")
+    if path.is_symlink():
+        raise IntegrityError(f"{folder} is a symbolic link: expected the episode's own directory; not followed")
+    run = RunDirectory.look(path.parent.parent)
+    if not path.is_dir():
+        raise StoreError(
+            f"{folder}: expected an episode's directory, and there is none; `robot-rl runs` lists the runs"
+        )
+    return run, int(match[1]), path
+
+
 def _numbers(folder: Path, pattern: str) -> list[int]:
-    matches = (re.fullmatch(pattern, path.name) for path in folder.iterdir())
-    return sorted(int(match[1]) for match in matches if match)
+    """The numbers in the names that the store gives: 0000007 is none of them, and would be a second 7."""
+    form = re.compile(pattern)
+    digits = (match[1] for name in os.listdir(folder) if (match := form.fullmatch(name)))
+    return sorted(int(number) for number in digits if number == f"{int(number):06d}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+TRANSITIONS = "/transitions"
+
 COMPRESSED_IMAGE: dict[str, Any] = {
     "title": "foxglove.CompressedImage",
     "type": "object",
@@ -41,6 +43,13 @@ TRANSITION: dict[str, Any] = {
         **dict.fromkeys(("z", "next_z", "pool_noise", "pool_chunks"), _ARRAY),
     },
 }
+
+
+def name_of(topic: str) -> str:
+    """The name of a topic's schema; a channel with another one is foreign."""
+    if topic.startswith("/camera/"):
+        return "foxglove.CompressedImage"
+    return "robot_rl.Transition" if topic == TRANSITIONS else "robot_rl" + topic.replace("/", ".")
 
 
 def schema_of(value: object) -> dict[str, Any]:

@@ -118,7 +118,7 @@ class Store:
         """Why the episode that was open is not, if the disk took it."""
         self._reserve = Reserve(run.reserve)
         self._lock = threading.RLock()
-        self._descriptor = _lock(run)
+        self._descriptor = lock(run)
         try:
             _require_labels(run)
             self._log = LabelLog(run.labels)
@@ -282,8 +282,11 @@ def _require_labels(run: RunDirectory) -> None:
         )
 
 
-def _lock(run: RunDirectory) -> int:
-    """A descriptor that holds the run's lock until it is closed or its process (and its forks) ended, in any way."""
+def lock(run: RunDirectory) -> int:
+    """A descriptor that holds the run's lock until it is closed or its process (and its forks) ended, in any way.
+
+    Raises `StoreError` when another process has it.
+    """
     descriptor = os.open(run.store_lock, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

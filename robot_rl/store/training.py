@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from robot_rl.errors import StoreError
+from robot_rl.errors import IntegrityError, StoreError
 from robot_rl.store.episode import MANIFEST_NAME, Manifest, read_manifest
 from robot_rl.store.labels import LabelEvent, LabelLog
 from robot_rl.store.run import RunDirectory
@@ -68,10 +69,13 @@ def manifest_of(run: RunDirectory, episode: int) -> Manifest:
     """The manifest of a closed episode; read again only if its file has changed. Raises as `read_manifest` does."""
     folder = run.episode(episode)
     try:
-        status = (folder / MANIFEST_NAME).stat()
+        status = os.lstat(folder / MANIFEST_NAME)
     except OSError as error:
         raise StoreError(f"episode {episode} is not closed: {error.strerror or error}") from error
-    return _manifest(folder, status.st_ino, status.st_mtime_ns, status.st_size)
+    manifest = _manifest(folder, status.st_ino, status.st_mtime_ns, status.st_size)
+    if manifest.header.episode != episode:
+        raise IntegrityError(f"{folder}: its manifest is of episode {manifest.header.episode}; the episode is not used")
+    return manifest
 
 
 @lru_cache(maxsize=16384)

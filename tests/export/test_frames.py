@@ -10,7 +10,8 @@ import pytest
 
 from robot_rl.errors import IntegrityError, SpecMismatch
 from robot_rl.export.frames import Frames, frames_of
-from robot_rl.store.episode import Image, Message
+from robot_rl.store.episode import Image
+from robot_rl.store.mcap_file import Message
 from robot_rl.types import ActionSpace, Array
 
 HZ = 20.0

@@ -25,6 +25,7 @@ from robot_rl.adapters.acting import BaseAdapter, SteeringAdapter, load_adapter,
 from robot_rl.adapters.files import numbers, read_weights
 from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.config import TASKS_DIR, MethodConfig, PolicyConfig, load_task
+from robot_rl.learn.learner import Learner
 from robot_rl.learn.process import LearnerService
 from robot_rl.learn.replay import Batch
 from robot_rl.policy.cloning import clone
@@ -168,8 +169,8 @@ def test_the_status_says_why_the_utd_is_what_it_is(run: RunDirectory) -> None:
         said: list[str] = []
         report = learner._report
 
-        def listen(watermark: int, running_s: float = 0.0) -> None:
-            report(watermark, running_s)
+        def listen(running_s: float = 0.0) -> None:
+            report(running_s)
             said.append(status(run)["utd_reason"])
 
         learner._report = listen  # type: ignore[method-assign]
@@ -179,13 +180,12 @@ def test_the_status_says_why_the_utd_is_what_it_is(run: RunDirectory) -> None:
         assert status(run)["utd_reason"] == said[-1] == "waiting for episodes: all owed updates are done"
         assert status(run)["updates_per_second"] > 0
         learner.step(stopping)  # episode 3 is taken and not worked off; 4 waits
-        learner._report(0)
+        learner._report()
         owed = CHUNKS * UTD
         assert f"ms each and {owed} are owed, while 1 labelled episode waits: the robot brings chunks" in said[-1]
         learner.learner.learn(owed)
-        learner._waiting = 0
         learner.step(stopping)
-        learner._report(0)
+        learner._report()
         assert f"ms each and {owed} are owed: the newest episodes are being worked off" in said[-1]
 
 
@@ -270,6 +270,102 @@ def test_a_corrected_label_is_seen_by_the_next_budget(tmp_path: Path, policy: Pa
     assert same(weights(first, 2), weights(second, 2))
     assert not same(weights(first, 3), weights(second, 3))
     assert read_weights(second.adapters, 3)[1]["label_watermark"] == 4
+
+
+def test_a_label_corrected_after_the_last_episode_is_in_the_next_batch(run: RunDirectory) -> None:
+    fill(run, 3)
+    with service(run) as learner:
+        while learner.step():
+            pass
+        published = weights(run, 3)
+
+        def successes() -> float:
+            """Reward of one epoch or so."""
+            return float(learner.learner.replay.sample(512, torch.Generator().manual_seed(0)).reward.sum())
+
+        assert successes() > 0
+        for episode in (1, 3):
+            label(run, episode, LabelValue.FAILURE)
+        assert learner.step() is False
+        assert successes() == 0
+        assert learner.learner.owed == 0
+        assert status(run)["label_watermark"] == 5
+    assert same(weights(run, 3), published)
+    assert read_weights(run.adapters, 3)[1]["label_watermark"] == 3
+
+
+def test_a_version_published_again_names_the_labels_that_it_was_trained_on(run: RunDirectory) -> None:
+    fill(run, 3)
+    with service(run) as learner:
+        while learner.step():
+            pass
+    label(run, 1, LabelValue.FAILURE)
+    (run.adapters / "000003.json").unlink()
+    with service(run):
+        assert read_weights(run.adapters, 3)[1]["label_watermark"] == 3
+        assert status(run)["label_watermark"] == 4
+
+
+def test_a_learner_without_anything_new_looks_at_no_manifest(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(run, 2)
+    with service(run) as learner:
+        while learner.step():
+            pass
+        monkeypatch.setattr("robot_rl.learn.process.training_set", None)
+        assert learner.step() is False
+
+
+def test_an_episode_that_can_be_read_again_is_taken(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("robot_rl.learn.process.LOOK_S", 0.05)
+    fill(run, 2)
+    manifest = run.episode(2) / "manifest.json"
+    sound = manifest.read_bytes()
+    manifest.write_bytes(b"{")
+    with service(run, ordered=False) as learner:
+        assert [learner.step(), learner.step()] == [True, False]
+        manifest.write_bytes(sound)
+        time.sleep(0.1)
+        assert learner.step() is True
+        assert learner.learner.consumed == [1, 2]
+
+
+def draw(learner: LearnerService) -> Batch:
+    return learner.learner.replay.sample(64, torch.Generator().manual_seed(0))
+
+
+def test_a_second_life_reads_packed_transitions_and_pools(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(run, 3)
+    with service(run) as learner:
+        while learner.step():
+            pass
+        expected = draw(learner)
+    monkeypatch.setattr("robot_rl.store.packed.read_transitions", None)
+    monkeypatch.setattr(Learner, "_pool", None)
+    with service(run) as learner:
+        got = draw(learner)
+    assert expected.pool_chunks is not None
+    for name in ("features", "executed", "reward", "pool_steer", "pool_chunks"):
+        assert torch.equal(getattr(got, name), getattr(expected, name)), name
+
+
+def test_a_pool_that_was_kept_for_other_settings_is_decoded_again(tmp_path: Path, policy: Path) -> None:
+    """The same episodes under another seed: with what the first seed kept beside them, and without."""
+    drawn = []
+    for before in ([3, 4], [4]):
+        run = make_run(tmp_path / f"run-{len(before)}", policy)
+        fill(run, 3)
+        for seed in before:
+            info = json.loads(run.run_json.read_bytes())
+            run.run_json.write_text(json.dumps(info | {"seed": seed}))
+            shutil.rmtree(run.checkpoints)
+            with service(RunDirectory.open(run.path), ordered=False) as learner:
+                learner.step()
+                batch = draw(learner)
+        drawn.append(batch)
+    for name in ("pool_steer", "pool_chunks"):
+        assert torch.equal(getattr(drawn[0], name), getattr(drawn[1], name)), name
 
 
 def test_a_label_corrected_in_the_middle_of_a_budget_counts_from_there_on(

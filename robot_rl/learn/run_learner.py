@@ -1,0 +1,94 @@
+"""The learner of a run as its process starts it: on the run's frozen policy, settings and demonstrations."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Sequence
+from typing import get_args
+
+import numpy as np
+
+from robot_rl.config import ComputeConfig, MethodConfig, TaskConfig
+from robot_rl.errors import DiskError, IntegrityError
+from robot_rl.learn.learner import Learner
+from robot_rl.learn.matmul import MatmulPath, choose, probe
+from robot_rl.learn.prior import load_prior
+from robot_rl.policy.flow import FlowPolicy
+from robot_rl.policy.torch_flow import TorchFlow
+from robot_rl.store.files import read_json, sha256_file, write_json
+from robot_rl.store.pools import PoolMemory
+from robot_rl.store.run import RunDirectory
+from robot_rl.types import Array, Transition, canonical_hash
+
+log = logging.getLogger(__name__)
+
+
+def learner_of(run: RunDirectory, task: TaskConfig) -> Learner:
+    """A new one; it is brought to a checkpoint by `learn.checkpoint.resume`.
+
+    Raises `IntegrityError` for demonstrations that cannot be read, `ConfigError` for what the task file wants to
+    compute with and this machine has not.
+    """
+    info = run.read_info()
+    policy = FlowPolicy.load(run.policy)
+    config = task.method(info.method)
+    learner = RememberingLearner(
+        policy.spec,
+        info.method,
+        config,
+        TorchFlow.from_policy(policy),
+        info.seed,
+        matmul=matmul_of(run, config, task.compute),
+        precision=task.compute.precision,
+        device=task.compute.device,
+    )
+    learner.pools = pool_memory(run, learner)
+    if config.demonstrations is not None:
+        prior = load_prior(config.demonstrations, policy, learner.layout, config.gamma)
+        learner.add_demonstrations(prior)
+    return learner
+
+
+class RememberingLearner(Learner):
+    """A learner that keeps the pool it decodes at an episode's states, so that the next life need not decode it."""
+
+    pools: PoolMemory | None = None
+
+    def _pool(self, transitions: Sequence[Transition]) -> tuple[Array, Array]:
+        episode, size = transitions[0].episode, self.layout.noise_size
+        if self.pools is None or episode < 0:  # demonstrations have no recording
+            return super()._pool(transitions)
+        kept = self.pools.recall(episode, (len(transitions), self.config.pool, size + self.layout.chunk_size))
+        if kept is None:
+            kept = np.concatenate(super()._pool(transitions), -1)
+            self.pools.keep(episode, kept)
+        return kept[..., :size], kept[..., size:]
+
+
+def pool_memory(run: RunDirectory, learner: Learner) -> PoolMemory:
+    """The memory of what `learner` decodes: policy, settings and seed decide it."""
+    deciding = {
+        "policy": sha256_file(run.policy), "method": learner.method_name, "seed": learner.seed,
+        "config": learner.config.model_dump(mode="json"),
+    }  # fmt: skip
+    return PoolMemory(run, canonical_hash(deciding))
+
+
+def matmul_of(run: RunDirectory, config: MethodConfig, compute: ComputeConfig) -> MatmulPath:
+    """The path of this run's matrix products on this machine (`learn.matmul`), written down with what was measured."""
+    measured = probe(batch=config.batch, hidden=config.hidden, members=config.critics)
+    earlier = None
+    if run.compute_json.exists():
+        with contextlib.suppress(IntegrityError):
+            earlier = read_json(run.compute_json).get("matmul")
+    if earlier not in get_args(MatmulPath):
+        earlier = None
+    path = choose(compute.matmul, earlier, measured)
+    if earlier is not None and earlier != path:
+        log.warning("this run multiplied matrices by %s, now by %s: its updates will differ in bits", earlier, path)
+    log.info("%s; taken: %s", measured, path)
+    taken = {"matmul": path, "onednn_speedup": measured.speedup, "onednn_error": measured.error}
+    with contextlib.suppress(DiskError):  # the next start writes it
+        write_json(run.compute_json, taken)
+    return path

@@ -1,0 +1,113 @@
+"""What is wrong with a run's episodes and labels: every byte against its checksum, every stamp against time's arrow."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from robot_rl.clock import SECOND
+from robot_rl.errors import StoreError
+from robot_rl.store.episode import MCAP_NAME, Manifest, verify
+from robot_rl.store.files import open_inside
+from robot_rl.store.labels import LabelLog
+from robot_rl.store.mcap_file import DAMAGE, read_messages_of
+from robot_rl.store.run import RunDirectory
+
+PERIODIC_S = 0.25
+"""A topic whose messages come more often than this, in the median, is a stream: a camera, the control steps."""
+GAP_S = 1.0
+"""Silence of a stream that is worth a word."""
+
+
+class Finding(NamedTuple):
+    """One thing that is not as it should be."""
+
+    where: str
+    what: str
+
+
+def check_episodes(run: RunDirectory) -> Iterator[list[Finding]]:
+    """What is wrong with each closed episode, in order: checksums, counts, foreign content, clocks."""
+    info, previous = run.read_info(), None
+    for number in run.closed_episodes():
+        where = f"episode {number}"
+        try:
+            manifest = verify(run.episode(number))
+        except StoreError as error:
+            yield [Finding(where, str(error))]
+            continue
+        header, said = manifest.header, []
+        if header.episode != number:
+            said.append(f"its manifest is of episode {header.episode}; it is not used")
+        if header.spec_hash != info.spec_hash:
+            said.append(f"recorded with policy spec {header.spec_hash:.12}, the run's is {info.spec_hash:.12}")
+        if previous is not None and header.started_wall_ns < previous.started_wall_ns - SECOND:
+            back = (previous.started_wall_ns - header.started_wall_ns) / SECOND
+            said.append(f"the date goes back by {back:.0f} s against episode {previous.episode}")
+        said += _check_streams(run.episode(number), manifest)
+        previous = header
+        yield [Finding(where, words) for words in said]
+
+
+def check_numbers(run: RunDirectory) -> list[Finding]:
+    """Gaps in the numbers of episodes; numbers are never given away twice, so that one that is missing was removed."""
+    closed = run.closed_episodes()
+    return [
+        Finding(f"episode {missing}", "is not there, and later ones are: was its directory removed?")
+        for missing in sorted(set(range(1, max(closed, default=0))) - set(closed))
+    ]
+
+
+def check_labels(run: RunDirectory) -> list[Finding]:
+    """Labels without an episode, and a log that is gone or cannot be read."""
+    closed = set(run.closed_episodes())
+    if not run.labels.is_file():
+        return [Finding(run.labels.name, f"the label log of {len(closed)} episodes is gone")] if closed else []
+    try:
+        log = LabelLog(run.labels)
+        try:
+            labels = log.current()
+        finally:
+            log.close()
+    except StoreError as error:
+        return [Finding(run.labels.name, str(error))]
+    return [
+        Finding(f"episode {number}", f"labelled {event.label.value.value} by {event.label.author}, and is not there")
+        for number, event in labels.items()
+        if number not in closed
+    ]
+
+
+def _check_streams(folder: Path, manifest: Manifest) -> list[str]:
+    stamps: dict[str, list[int]] = defaultdict(list)
+    try:
+        with open_inside(folder, MCAP_NAME) as file:
+            for topic, message in read_messages_of(file):
+                stamps[topic].append(message.log_time)
+    except (*DAMAGE, StoreError) as error:
+        return [f"not a readable MCAP file: {error!r:.200}"]
+    said = []
+    counts = {topic: len(of_topic) for topic, of_topic in stamps.items()}
+    if counts != dict(manifest.counts):
+        said.append(f"expected messages {dict(manifest.counts)}, got {counts}")
+    for topic, of_topic in stamps.items():
+        said += [f"{topic}: {words}" for words in clock_anomalies(of_topic)]
+    return said
+
+
+def clock_anomalies(stamps: list[int]) -> list[str]:
+    """What is odd about a topic's stamps (monotonic ns, in the order of recording): going back, a stream's silence."""
+    said = []
+    back = [(n, before, after) for n, (before, after) in enumerate(pairwise(stamps), start=1) if after < before]
+    if back:
+        n, before, after = back[0]
+        said.append(f"{len(back)} stamps go back, the first at message {n} by {(before - after) / SECOND:.3f} s")
+    steps = np.diff(np.array(stamps, dtype=np.float64)) / SECOND
+    if len(steps) and 0 < np.median(steps) < PERIODIC_S and steps.max() > GAP_S:
+        said.append(f"silent for {steps.max():.1f} s after message {int(steps.argmax())}")
+    return said

@@ -1,0 +1,187 @@
+"""`robot-rl runs`, `verify`, `repair` and `label` on a run that is open in its store, as a person meets them."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from robot_rl.adapters.files import write_weights
+from robot_rl.compositions.housekeeping import label_episode, repair_episode, verify_run
+from robot_rl.compositions.runs import ranges, show_runs, thirds
+from robot_rl.errors import LabelConflict, StoreError
+from robot_rl.store.episode import MCAP_NAME, EpisodeHeader, EpisodeOutcome
+from robot_rl.store.labels import LabelLog
+from robot_rl.store.run import RunDirectory, RunInfo
+from robot_rl.store.store import Store
+from robot_rl.types import Label, LabelValue
+from tests.test_cli import robot_rl
+
+S, F, D = LabelValue.SUCCESS, LabelValue.FAILURE, LabelValue.DISCARD
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """Three labelled episodes, an adapter for each; the run goes on."""
+    run = RunDirectory.create(tmp_path / "runs" / "first", RunInfo("lid_opening", "usr", 3, "ab" * 32, "0.1.0"))
+    store = Store(run)
+    for episode, value in enumerate((F, S, S), start=1):
+        store.begin(EpisodeHeader(episode, "lid_opening", "usr", "flow", "ab" * 32, 0, 3, episode, "0.1.0"))
+        for n in range(4):
+            store.write("/steps", n, {"n": n})
+        store.end(EpisodeOutcome("success", 4, True, False, True, {"pass": 4}))
+        store.add_label(Label(f"e{episode}", episode, value, "ada"))
+        manifest = {"version": episode, "through_episode": episode, "label_watermark": episode, "warmup": False}
+        for folder in (run.adapters, run.checkpoints):
+            write_weights(folder, episode, {"w": np.zeros(3, np.float32)}, manifest)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def console() -> Console:
+    return Console(file=io.StringIO(), width=200, highlight=False)
+
+
+def printed(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def history(store: Store, episode: int) -> list[tuple[str, str]]:
+    log = LabelLog(store.run.labels)
+    try:
+        return [(event.label.value.value, event.label.author) for event in log.history(episode)]
+    finally:
+        log.close()
+
+
+def test_a_label_by_command_is_in_the_same_log_while_the_run_goes_on(store: Store) -> None:
+    done = robot_rl("label", str(store.run.episode(1)), "success", "--author", "bob")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "episode 1: success by bob (revision 4), was failure by ada (revision 1)" in done.stdout
+    assert history(store, 1) == [("failure", "ada"), ("success", "bob")]
+    assert store.episodes()[0].label is S
+    store.undo_label(1, "ada", "u")
+    seen = robot_rl("runs", str(store.run.path.parent))
+    assert seen.returncode == 0, seen.stdout + seen.stderr
+    assert "first" in seen.stdout
+    assert "3, 3 labelled" in seen.stdout
+
+
+def test_a_correction_may_name_what_it_corrects(store: Store, console: Console) -> None:
+    folder = store.run.episode(2)
+    label_episode(folder, F, None, 2, console)
+    assert history(store, 2)[-1] == ("failure", getpass.getuser())
+    with pytest.raises(LabelConflict, match="expected revision 2, but it is 4"):
+        label_episode(folder, D, "bob", 2, console)
+    label_episode(folder, F, "bob", None, console)
+    assert "is failure already" in printed(console)
+    assert len(history(store, 2)) == 2
+
+
+def test_only_closed_episodes_are_labelled(store: Store, console: Console) -> None:
+    store.begin(EpisodeHeader(4, "lid_opening", "usr", "flow", "ab" * 32, 0, 3, 4, "0.1.0"))
+    for folder, words in (
+        (store.run.episode(4), "there is none"),
+        (store.run.partial(4), "expected a closed episode"),
+        (store.run.path, "expected an episode's directory"),
+    ):
+        with pytest.raises(StoreError, match=words):
+            label_episode(folder, S, "bob", None, console)
+
+
+def test_a_label_that_is_none_is_answered_with_the_nearest(store: Store) -> None:
+    done = robot_rl("label", str(store.run.episode(1)), "sucess")
+    assert done.returncode == 2
+    assert "did you mean 'success'? valid: discard, failure, success" in done.stdout
+
+
+def test_runs_shows_what_was_learnt_from_a_label_corrected_since(store: Store, console: Console) -> None:
+    store.add_label(Label("c", 2, F, "bob"))
+    (store.run.path.parent / "damaged").mkdir()
+    (store.run.path.parent / "damaged" / "run.json").write_text("{")
+    show_runs(store.run.path.parent, console)
+    text = printed(console)
+    row = next(line for line in text.splitlines() if "lid_opening" in line)
+    assert [cell.strip() for cell in row.strip("│").split("│")][:7] == [
+        "first", "lid_opening", "usr", "3, 3 labelled", "0.00  0.00  1.00", "v3", "0",
+    ]  # fmt: skip
+    assert "first: episode 2 is failure by bob now; adapters v2 to v3 were trained on success, and later ones" in text
+    assert "damaged cannot be read:" in text
+
+
+def test_a_place_without_runs_is_said_to_be_one(tmp_path: Path, console: Console) -> None:
+    with pytest.raises(StoreError, match="holds no run"):
+        show_runs(tmp_path, console)
+
+
+def test_verify_ends_with_0_for_a_sound_run_and_with_1_and_a_table_for_another(store: Store) -> None:
+    run = store.run
+    sound = robot_rl("verify", str(run.path))
+    assert sound.returncode == 0, sound.stdout + sound.stderr
+    assert "nothing is wrong with 3 episodes, 6 adapters and checkpoints" in sound.stdout
+    os.truncate(run.episode(2) / MCAP_NAME, 100)
+    (run.checkpoints / "000003.safetensors").write_bytes(b"cut")
+    damaged = robot_rl("verify", str(run.path))
+    assert damaged.returncode == 1
+    assert "2 findings in 3 episodes" in damaged.stdout
+    assert "checkpoints/000003" in damaged.stdout
+    assert robot_rl("verify", str(run.path.parent)).returncode == 2
+
+
+def test_verify_names_weights_that_are_foreign_though_their_sha256_is_right(store: Store, console: Console) -> None:
+    body = b"\xff" * 8 + b"no safetensors"
+    (store.run.adapters / "000001.safetensors").write_bytes(body)
+    path = store.run.adapters / "000001.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "sha256": hashlib.sha256(body).hexdigest()}))
+    assert verify_run(store.run.path, console) is False
+    assert "adapters/000001" in printed(console)
+
+
+def test_repair_ends_with_3_when_something_is_lost_and_says_what(store: Store) -> None:
+    folder = store.run.episode(2)
+    whole = robot_rl("repair", str(folder))
+    assert whole.returncode == 0
+    assert "nothing to repair" in whole.stdout
+    recording = (folder / MCAP_NAME).read_bytes()
+    (folder / MCAP_NAME).write_bytes(recording[: len(recording) // 4])
+    cut = (folder / MCAP_NAME).read_bytes()
+    lost = robot_rl("repair", str(folder))
+    assert lost.returncode == 3, lost.stdout + lost.stderr
+    row = next(line for line in lost.stdout.splitlines() if "/steps" in line)
+    kept, missing = (int(cell) for cell in row.strip("│").split("│")[1:])
+    assert kept + missing == 4
+    assert missing > 0
+    assert "000002.salvaged.1: readable, incomplete, never trained on; the original bytes are kept" in lost.stdout
+    assert (folder / MCAP_NAME).read_bytes() == cut
+    assert robot_rl("repair", str(store.run.path)).returncode == 2
+
+
+def test_repair_of_a_whole_abandoned_episode_loses_nothing(store: Store, console: Console) -> None:
+    store.begin(EpisodeHeader(4, "lid_opening", "usr", "flow", "ab" * 32, 0, 3, 4, "0.1.0"))
+    store.write("/steps", 1, {"n": 1})
+    store.begin(EpisodeHeader(5, "lid_opening", "usr", "flow", "ab" * 32, 0, 3, 5, "0.1.0"))
+    (folder,) = store.list_incomplete()
+    assert repair_episode(folder, console) is True
+    assert "000004.salvaged.1" in printed(console)
+
+
+def test_success_is_shown_by_thirds() -> None:
+    assert thirds([]) == ""
+    assert thirds([True]) == "1.00"
+    assert thirds([False, True]) == "0.00  1.00"
+    assert thirds([False] * 33 + [True, False] * 17 + [True] * 33) == "0.00  0.50  1.00"
+
+
+def test_neighbours_are_taken_together() -> None:
+    assert ranges([3]) == "v3"
+    assert ranges([1, 3, 4, 5, 9, 10]) == "v1, v3 to v5, v9 to v10"

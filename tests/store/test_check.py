@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from robot_rl.clock import SECOND
+from robot_rl.store.check import Finding, check_episodes, check_labels, check_numbers, clock_anomalies
+from robot_rl.store.episode import MCAP_NAME, read_manifest, write_manifest
+from robot_rl.store.run import RunDirectory
+from robot_rl.store.store import Store
+from robot_rl.types import Label, LabelValue
+from tests.store.examples import SUCCESS, header
+
+
+@pytest.fixture
+def store(run: RunDirectory) -> Iterator[Store]:
+    store = Store(run)
+    yield store
+    store.close()
+
+
+def add(store: Store, episode: int, stamps: list[int] | None = None, started_s: int = 0) -> None:
+    store.begin(replace(header(episode), started_wall_ns=started_s * SECOND))
+    for stamp in stamps if stamps is not None else [1, 2, 3]:
+        store.write("/steps", stamp, {"x": episode})
+    store.end(SUCCESS)
+
+
+def findings(run: RunDirectory) -> list[Finding]:
+    return [finding for found in check_episodes(run) for finding in found]
+
+
+def test_a_sound_run_has_no_findings(store: Store) -> None:
+    for episode in (1, 2):
+        add(store, episode)
+        store.add_label(Label(f"e{episode}", episode, LabelValue.SUCCESS, "ada"))
+    assert findings(store.run) + check_numbers(store.run) + check_labels(store.run) == []
+
+
+def test_damage_is_found_and_costs_no_other_episode_its_check(store: Store) -> None:
+    for episode in (1, 2, 3):
+        add(store, episode)
+    os.truncate(store.run.episode(1) / MCAP_NAME, 50)
+    (store.run.episode(2) / MCAP_NAME).unlink()
+    first, second = findings(store.run)
+    assert (first.where, second.where) == ("episode 1", "episode 2")
+    assert "expected" in first.what
+    assert "sha256" in first.what
+    assert "cannot read" in second.what
+
+
+def test_foreign_episodes_are_found(store: Store) -> None:
+    add(store, 1)
+    shutil.copytree(store.run.episode(1), store.run.episode(2))
+    folder = store.run.episode(1)
+    manifest = read_manifest(folder)
+    write_manifest(
+        folder, replace(manifest, header=replace(manifest.header, spec_hash="cd" * 32), counts={"/steps": 4})
+    )
+    words = [finding.what for finding in findings(store.run)]
+    assert words[0].startswith("recorded with policy spec cdcdcdcdcdcd, the run's is abababababab")
+    assert words[1] == "expected messages {'/steps': 4}, got {'/steps': 3}"
+    assert words[2] == "its manifest is of episode 1; it is not used"
+
+
+def test_gaps_and_labels_of_nothing_are_found(store: Store) -> None:
+    for episode in (1, 2, 3, 4):
+        add(store, episode)
+    store.add_label(Label("a", 2, LabelValue.FAILURE, "ada"))
+    for episode in (2, 3):
+        shutil.rmtree(store.run.episode(episode))
+    assert [finding.where for finding in check_numbers(store.run)] == ["episode 2", "episode 3"]
+    assert check_labels(store.run) == [Finding("episode 2", "labelled failure by ada, and is not there")]
+
+
+def test_a_label_log_that_is_gone_or_damaged_is_found(store: Store) -> None:
+    add(store, 1)
+    store.close()
+    for path in store.run.path.glob("labels.sqlite*"):
+        path.unlink()
+    assert check_labels(store.run) == [Finding("labels.sqlite", "the label log of 1 episodes is gone")]
+    assert not store.run.labels.exists()
+    store.run.labels.write_bytes(b"no database at all" * 100)
+    assert "not a database" in check_labels(store.run)[0].what
+
+
+def test_the_clock_is_looked_at_within_an_episode_and_between_two(store: Store) -> None:
+    add(store, 1, [5, 9, 7, 8, 6], started_s=7200)
+    add(store, 2, started_s=3600)
+    assert [tuple(finding) for finding in findings(store.run)] == [
+        ("episode 1", "/steps: 2 stamps go back, the first at message 2 by 0.000 s"),
+        ("episode 2", "the date goes back by 3600 s against episode 1"),
+    ]
+
+
+def test_a_stream_that_fell_silent_is_found_and_a_rare_topic_is_not() -> None:
+    tick = SECOND // 20
+    stream = [n * tick for n in range(20)] + [19 * tick + 3 * SECOND + n * tick for n in range(20)]
+    assert clock_anomalies(stream) == ["silent for 3.0 s after message 19"]
+    assert clock_anomalies([n * 2 * SECOND for n in range(5)]) == []
+    assert clock_anomalies([1, 1, 2]) == []
+    assert clock_anomalies([]) == clock_anomalies([3]) == []
