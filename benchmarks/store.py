@@ -124,7 +124,7 @@ def measure_runs(path: Path) -> dict[str, float]:
 
 def measure_replay(path: Path, method: str, episodes: int) -> dict[str, float]:
     """A learner's replay, as a process that has just started builds it."""
-    from robot_rl.learn.process import RememberingLearner, pool_memory
+    from robot_rl.learn.run_learner import RememberingLearner, pool_memory
     from robot_rl.policy.torch_flow import TorchFlow
 
     run, _, task, policy = open_run(path)

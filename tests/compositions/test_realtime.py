@@ -101,13 +101,15 @@ def test_what_the_cameras_see_is_in_the_episode(tmp_path: Path) -> None:
             tell(actor, "arm")
             tell(actor, "run")
             wait_for(realtime.begun, "the episode")
-            wait_for(lambda: list(frames.take(50)), "a picture of it")
-            wait_for(lambda: list(frames.take(50)), "another one")
-            tell(actor, "label", episode=1, value="failure", event_id="first")
-            status, output = realtime.finish(30)
+            for picture in ("one picture", "another", "a third"):
+                wait_for(lambda: list(frames.take(50)), picture)
+            tell(actor, "end")
+            wait_for(lambda: state(actor) == "AWAIT_LABEL", "the arm's return")
+        tell(actor, "label", episode=1, value="failure", event_id="first")
         frames.close()
         guard.close()
         actor.close()
+        status, output = realtime.finish(30)
     assert status == 0, output
     manifest, images = read_manifest(run.episode(1)), read_images(run.episode(1), "side")
     assert len(images) > 1

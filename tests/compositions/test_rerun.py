@@ -28,14 +28,14 @@ from tests.store.examples import SUCCESS, header
 
 EPISODES = 2
 WILD = (1, 4)
-"""Decoded chunks, counted in each episode, that the filter refuses as a whole."""
+"""Decoded chunks that the filter refuses as a whole; chunk 0 is the golden observation's, before the run arms."""
 
 
 class Wild:
     """The policy, but some of its chunks leap."""
 
     def __init__(self, policy: FlowPolicy) -> None:
-        self._policy, self.spec, self._count = policy, policy.spec, 0
+        self._policy, self.spec, self._count = policy, policy.spec, -1
 
     def encode(self, observations: Sequence[Observation]) -> Context:
         return self._policy.encode(observations)
