@@ -66,18 +66,18 @@ class PolicyConfig(Section):
     """T, steps per chunk."""
     hidden: int = Field(default=256, ge=1)
     layers: int = Field(default=3, ge=1)
-    embedding: int = 64
+    embedding: int = Field(default=64, ge=1)
     """Size of the observation embedding c."""
-    latent: int = 16
+    latent: int = Field(default=16, ge=1)
     """Z, size of the variational bottleneck on c (ZPRL section 4)."""
-    kl_weight: float = 1e-4
-    ode_steps: int = 8
+    kl_weight: float = Field(default=1e-4, ge=0)
+    ode_steps: int = Field(default=8, ge=1)
     """Euler steps from noise to chunk."""
-    train_steps: int = 2000
-    bottleneck_steps: int = 1000
+    train_steps: int = Field(default=2000, ge=1)
+    bottleneck_steps: int = Field(default=1000, ge=1)
     batch: int = Field(default=512, ge=1)
-    learning_rate: float = 2e-3
-    seed: int = 0
+    learning_rate: float = Field(default=2e-3, gt=0)
+    seed: int = Field(default=0, ge=0)
 
 
 class MethodConfig(Section):
@@ -180,7 +180,8 @@ class ProtocolConfig(Section):
 class TaskConfig(Section):
     """A task file."""
 
-    name: str
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+    """Also of the folders of its runs."""
     title: str
     twin: str
     """The twin, as "module:factory"."""
@@ -242,12 +243,18 @@ def task_path(name: str | Path) -> Path:
     return path
 
 
+_NOT_YAML = (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
+"""What PyYAML raises for text that is none: for a tag that its value does not fit, Python's own errors too."""
+
+
 class UniqueKeys(yaml.SafeLoader):
     """YAML where a key that comes twice in one mapping is an error: the first one would be lost without a word."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "expected a plain key", key.start_mark)
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key.value!r} comes twice", key.start_mark
@@ -260,7 +267,7 @@ def parse_task(text: str, origin: str) -> TaskConfig:
     """Check the text of a task file. Raises `ConfigError` naming the place, what was expected, and the nearest key."""
     try:
         raw = yaml.load(text, UniqueKeys)  # noqa: S506 (a SafeLoader)
-    except yaml.YAMLError as error:
+    except _NOT_YAML as error:
         raise ConfigError(f"{origin}: not YAML: {error}") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{origin}: expected a mapping at the top, got {type(raw).__name__}")

@@ -47,7 +47,7 @@ def fr3_assets() -> Path:
 
 
 def build_scene(config: SceneConfig, world: WorldConfig, rng: np.random.Generator | None = None) -> mujoco.MjModel:
-    """Compile the scene. `rng` randomises the camera poses by their `jitter`."""
+    """Compile the scene; `rng` randomises the camera poses by their `jitter`. Raises `ConfigError`."""
     assets = fr3_assets()
     spec = mujoco.MjSpec.from_file(str(assets / "fr3.xml"))
     spec.meshdir = str(assets / "meshes")
@@ -60,7 +60,10 @@ def build_scene(config: SceneConfig, world: WorldConfig, rng: np.random.Generato
     _bin(spec, config.bin, config.table_height, world)
     for name, camera in config.cameras.items():
         _camera(spec, name, camera, rng)
-    return spec.compile()
+    try:
+        return spec.compile()
+    except ValueError as error:
+        raise ConfigError(f"scene: MuJoCo cannot build it: {error}; see the sizes in the task file") from error
 
 
 def _arm(spec: Any, world: WorldConfig) -> None:

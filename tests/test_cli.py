@@ -38,6 +38,7 @@ def robot_rl(*arguments: str, timeout: float = 60) -> subprocess.CompletedProces
         (("run", "lid_opening", "--seed", "99999999999999999999"), "4294967295"),
         (("authority", "lid_openin"), "did you mean 'lid_opening'"),
         (("authority", "lid_opening", "--quick", "--out", "/proc/x"), "choose a place that can be written"),
+        (("run", "[/x]"), "no task '[/x]'"),
         (("critics", "no/such/run"), "is not a run"),
         (("train-offline", "no/such/run"), "is not a run"),
         (("rerun", "no/such/run/episodes/000001"), "is not a run"),

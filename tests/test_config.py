@@ -143,6 +143,31 @@ def test_yaml_cannot_run_code() -> None:
     assert "not YAML" in complaint("name: !!python/object/apply:os.getcwd []")
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["? [a, b]\n: 1", "{a: 1}: 2", "name: 2026-99-99", "max_steps: " + "9" * 5000, "max_steps: !!int abc",
+     "title: !!bool abc", "title: !!timestamp abc", "[" * 2000],
+)  # fmt: skip
+def test_text_that_is_no_yaml_is_an_error_and_no_traceback(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"task\.yaml: "):
+        parse_task(text, "task.yaml")
+
+
+@pytest.mark.parametrize("name", ["", "..", "../etc", "two\nlines", "x" * 65, "[/red]"])
+def test_a_task_has_a_name_that_a_folder_can_have(name: str) -> None:
+    with pytest.raises(ConfigError, match="name: "):
+        parse_task(changed(name=name), "task.yaml")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("ode_steps", 0), ("latent", 0), ("embedding", -3), ("learning_rate", -1.0), ("kl_weight", -1.0), ("seed", -1)],
+)
+def test_a_frozen_policy_is_not_made_of_nonsense(setting: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=f"policy.{setting}"):
+        parse_task(changed(**{f"policy__{setting}": value}), "task.yaml")
+
+
 def test_an_unknown_task_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"no task 'lid_opning'; did you mean 'lid_opening'\?.*path of a \.yaml"):
         task_path("lid_opning")

@@ -16,6 +16,7 @@ from robot_rl.policy.remote import RemotePolicy
 from robot_rl.protocols import FrozenPolicy
 from robot_rl.store.files import read_json, sha256_file
 from robot_rl.store.run import RunDirectory, RunInfo
+from robot_rl.store.store import require_labels
 
 LOCAL = "local"
 """The endpoint that is none: the policy acts in this process."""
@@ -102,6 +103,7 @@ def open_run(path: Path) -> tuple[RunDirectory, RunInfo, TaskConfig, FlowPolicy]
     """A run as it was begun. Raises `StoreError`, or `SpecMismatch` if its policy is not the one it began with."""
     run = RunDirectory.open(path)
     info = run.read_info()
+    require_labels(run)  # before anybody opens the log, which would make a new one
     if not run.task_yaml.is_file():
         raise StoreError(f"{run.task_yaml} is gone: put the file back, or begin a new run")
     policy = FlowPolicy.load(run.policy)

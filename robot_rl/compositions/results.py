@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
 
 from robot_rl.store.files import atomic_write
 from robot_rl.types import Array
@@ -37,6 +36,8 @@ class Rate:
     @property
     def interval(self) -> tuple[float, float]:
         """(low, high), Wilson 1927."""
+        from scipy.stats import binomtest  # half a second, which most commands need not wait for
+
         ends = binomtest(self.successes, self.trials).proportion_ci(0.95, method="wilson")
         return float(ends.low), float(ends.high)
 

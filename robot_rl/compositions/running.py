@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.clock import SteppedClock
@@ -24,6 +25,7 @@ from robot_rl.protocols import FrozenPolicy
 from robot_rl.safety.limits import Limits
 from robot_rl.store.files import read_json
 from robot_rl.store.run import RunDirectory, RunInfo
+from robot_rl.store.training import labelled_episodes
 from robot_rl.twins import Split, load_twin
 
 log = logging.getLogger(__name__)
@@ -60,9 +62,10 @@ def run_task(request: RunRequest, console: Console) -> None:
     episodes = request.episodes or begun.get("episodes") or task.protocol.episodes
     if not isinstance(episodes, int):
         raise IntegrityError(f"{run.run_json}: expected a number of episodes, got {episodes!r}")
-    console.print(f"[bold]{task.title}[/bold]: {info.method}, seed {info.seed}, {pace} pace, in {run.path}")
+    where = escape(f"{info.method}, seed {info.seed}, {pace} pace, in {run.path}")
+    console.print(f"[bold]{escape(task.title)}[/bold]: {where}")
     policy = connect_policy(request.policy or begun.get("policy"), local)
-    base = baseline(run, info, task, local, console)
+    base = None if request.console_port is None else baseline(run, info, task, local, console)
     plan = RunPlan(
         run=run,
         info=info,
@@ -71,23 +74,23 @@ def run_task(request: RunRequest, console: Console) -> None:
         episodes=episodes,
         auto_label=label == "auto",
         console_port=request.console_port,
-        base_success=base.rate,
-        base_trials=base.trials,
+        base_success=base.rate if base else None,
+        base_trials=base.trials if base else None,
     )
     if pace == "lockstep":
         from robot_rl.compositions.lockstep import run_lockstep as compose
     else:
         from robot_rl.compositions.realtime import run_realtime as compose
-    started = time.monotonic()
+    started, before = time.monotonic(), len(labelled_episodes(run))
     with progress_bar(console) as bar:
         watch = Watch(bar, plan)
         compose(plan, watch, lambda url: console.print(f"the operator's page: [link]{url}[/link]"))
-    console.print(f"{plan.episodes} episodes in {time.monotonic() - started:.0f} s")
+    console.print(f"{len(labelled_episodes(run)) - before} episodes in {time.monotonic() - started:.0f} s")
     status = learner_status(run, alive=False) or {}
     console.print(
         f"learner: {status.get('updates', 0)} updates, UTD {status.get('utd_reached', 0.0):.2f} of {plan.method.utd:g}"
     )
-    console.print(f"results are left in {run.results}")
+    console.print(f"results are left in {escape(str(run.results))}")
     if request.trials:
         evaluate_and_show(run.path, trials=request.trials, seed=info.seed, version=None, world="twin", console=console)
     else:

@@ -120,7 +120,7 @@ class Store:
         self._lock = threading.RLock()
         self._descriptor = lock(run)
         try:
-            _require_labels(run)
+            require_labels(run)
             self._log = LabelLog(run.labels)
             self._settle()
         except BaseException:
@@ -272,7 +272,7 @@ def summaries(run: RunDirectory, labels: Mapping[int, LabelEvent]) -> list[Episo
     return listed
 
 
-def _require_labels(run: RunDirectory) -> None:
+def require_labels(run: RunDirectory) -> None:
     """A log that is gone is not silently begun anew: what people said of the episodes would be lost without a word."""
     closed = run.closed_episodes()
     if closed and not run.labels.exists():

@@ -19,8 +19,10 @@ from robot_rl.compositions.plan import (
 )
 from robot_rl.config import TASKS_DIR, load_task, task_path
 from robot_rl.errors import ConfigError, IntegrityError, SpecMismatch, StoreError
+from robot_rl.store.episode import EpisodeWriter
 from robot_rl.store.files import sha256_file, write_json
 from tests.small_task import write_small_task
+from tests.store.examples import SUCCESS, header
 
 
 def test_a_new_run_has_its_own_copies_and_opens_as_it_was_made(tmp_path: Path) -> None:
@@ -108,6 +110,16 @@ def test_a_run_without_its_task_file_says_so(tmp_path: Path) -> None:
     run.task_yaml.unlink()
     with pytest.raises(StoreError, match=r"task\.yaml is gone: put the file back"):
         open_run(run.path)
+
+
+def test_a_run_whose_label_log_is_gone_is_not_begun_anew(tmp_path: Path) -> None:
+    run, _ = new_run(tmp_path / "run", "lid_opening", "usr", 0, {})
+    open_run(run.path)
+    EpisodeWriter(run, header(1)).close(SUCCESS)
+    run.labels.unlink(missing_ok=True)
+    with pytest.raises(StoreError, match="the label log of 1 closed episodes"):
+        open_run(run.path)
+    assert not run.labels.exists()
 
 
 def test_local_is_the_policy_of_the_run_itself() -> None:

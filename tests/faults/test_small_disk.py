@@ -49,7 +49,7 @@ def test_a_run_on_a_disk_that_fills_up_waits_for_space_and_goes_on(small: Path) 
     run = short_run(small)
     with started(run, EPISODES, "--page") as realtime:
         guard, actor = realtime.connect()
-        wait_for(lambda: labels(run), "a label", 60)
+        wait_for(lambda: labels(run) and run.partial_episodes(), "an episode after a label", 60)
 
         def page() -> dict[str, object]:
             fill(small)  # what the run gives up of its reserve goes too

@@ -38,6 +38,11 @@ def test_only_the_broken_ear_has_no_contact(scene: SceneConfig, side: str) -> No
         assert model.geom(f"ear_{ear}").pos[1] * (1 if ear == "left" else -1) == pytest.approx(scene.bin.ear_y)
 
 
+def test_what_cannot_be_built_is_an_error_of_the_task_file(scene: SceneConfig) -> None:
+    with pytest.raises(ConfigError, match="MuJoCo cannot build it"):
+        build_scene(scene.model_copy(update={"table_height": -5.0}), scene.world("twin"))
+
+
 def test_a_settings_change_is_a_change_of_physics(scene: SceneConfig) -> None:
     world = scene.worlds["twin"]
     heavier = build_scene(scene, world.model_copy(update={"body_mass": 1.0, "friction": 0.9, "gain": 2.0}))
