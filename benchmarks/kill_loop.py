@@ -48,7 +48,7 @@ MODULES = {
     "guard": "robot_rl.compositions.guard_process",
     "learner": "robot_rl.learn",
 }
-WITHIN_S = 3.0
+WITHIN_S = 2.0
 """A kill comes this long at most after an episode was seen to be open."""
 ENDLESS = 100_000
 """Episodes that a run which is to be killed has before it."""
