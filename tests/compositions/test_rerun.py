@@ -21,6 +21,7 @@ from robot_rl.control.actor import Actor
 from robot_rl.errors import ConfigError, IntegrityError, StoreError
 from robot_rl.policy.flow import FlowPolicy
 from robot_rl.store.episode import EpisodeWriter, read_manifest, read_messages
+from robot_rl.store.labels import LabelLog
 from robot_rl.store.run import RunDirectory
 from robot_rl.types import Array, Context, Observation, Verdict
 from tests.small_task import write_small_task
@@ -141,6 +142,7 @@ def test_the_perturbed_world_departs_and_table_picture_and_json_say_so(run: RunD
 def test_an_episode_without_commands_is_refused(tmp_path: Path) -> None:
     new_run(tmp_path / "run", str(write_small_task(tmp_path)), "usr", 0, {})
     directory = RunDirectory.open(tmp_path / "run")
+    LabelLog(directory.labels).close()
     EpisodeWriter(directory, header(1)).close(SUCCESS)
     taken = EpisodeWriter(directory, header(2))
     taken.write("/origin", 0, {"run": "/runs/old", "episode": 7})

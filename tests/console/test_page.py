@@ -250,7 +250,7 @@ def test_what_is_wrong_with_the_files_is_shown(page: Page, port: ScriptedPort) -
 
 
 def test_the_utd_stands_beside_its_reason(page: Page) -> None:
-    page.wait_for_function("document.querySelector('#utd').textContent.startsWith('4.96 of 5')")
+    eventually(lambda: page.inner_text("#utd").startswith("4.96 of 5"))
     assert page.inner_text("#utd-reason").startswith("updates take 36 ms each and 18 are owed")
     assert str(page.get_attribute("#utd-reason", "title")).endswith("(27.8 updates/s)")
 

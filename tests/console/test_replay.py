@@ -117,9 +117,7 @@ def test_one_cursor_moves_commands_verdicts_and_pictures(page: Page) -> None:
     for part in ("step 10 of 16", "chunk 4 row 1", "sent 2.0, 0.0, 0.0 mm", "clipped: seam", "guard HOLD: bad_action"):
         assert part in words
     assert page.get_attribute("img", "src") == "/api/frame/front/4"
-    page.wait_for_function(
-        "document.querySelector('img').complete && document.querySelector('img').naturalWidth === 64"
-    )
+    eventually(lambda: page.evaluate("document.querySelector('img').naturalWidth") == 64)
     words = move_to(page, 0.75)
     assert "step 16 of 16" in words
     assert "guard" not in words
