@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 KILLS = 20
 
 
-@pytest.mark.timeout(600)  # about a minute on two free cores
+@pytest.mark.timeout(600)  # 92 s on two free cores
 def test_twenty_kills_lose_no_label_no_closed_episode_and_a_second_of_the_open_one_at_most() -> None:
     command = [sys.executable, "-m", "benchmarks.kill_loop", "--kills", str(KILLS)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=590, check=False)
