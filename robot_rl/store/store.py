@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from robot_rl.errors import DiskError, StoreError
+from robot_rl.errors import DiskError, NoSuchEpisode, StoreError
 from robot_rl.store.episode import (
     EndedBy,
     EpisodeHeader,
@@ -85,7 +85,7 @@ class StorePort(Protocol):
         ...
 
     def add_label(self, label: Label, expected_revision: int | None = None) -> LabelEvent:
-        """Label a closed episode (`LabelLog.add`). Raises `LabelConflict`, or `StoreError` if there is no such one."""
+        """Label a closed episode (`LabelLog.add`). Raises `LabelConflict`, `NoSuchEpisode`, `StoreError`."""
         ...
 
     def undo_label(self, episode: int, author: str, event_id: str) -> LabelEvent:
@@ -164,7 +164,7 @@ class Store:
 
     def add_label(self, label: Label, expected_revision: int | None = None) -> LabelEvent:
         if not os.path.isdir(self.run.episode(label.episode)):
-            raise StoreError(f"cannot label episode {label.episode}: expected a closed episode, and there is none")
+            raise NoSuchEpisode(f"cannot label episode {label.episode}: expected a closed episode, and there is none")
         return self._logged(lambda: self._log.add(label, expected_revision))
 
     def undo_label(self, episode: int, author: str, event_id: str) -> LabelEvent:
