@@ -27,6 +27,9 @@ def robot_rl(*arguments: str, timeout: float = 60) -> subprocess.CompletedProces
     ("arguments", "hint"),
     [
         (("run", "lid_openin"), "did you mean 'lid_opening'"),
+        (("run", ""), "no task ''; valid: lid_opening, lid_opening_strict"),
+        (("run", "lid_opening", "--method", ""), "has no method ''; valid:"),
+        (("run", "lid_opening", "--seed", "-1"), "greater than or equal to 0"),
         (("run", "lid_opening", "--method", "usrr"), "did you mean 'usr'"),
         (("run", "lid_opening", "--label", "humna"), "did you mean 'human'"),
         (("run", "lid_opening", "--episods", "3"), "--episodes"),

@@ -18,7 +18,7 @@ from robot_rl.adapters.files import write_weights
 from robot_rl.compositions.housekeeping import label_episode, repair_episode, verify_run
 from robot_rl.compositions.runs import ranges, show_runs, thirds
 from robot_rl.errors import LabelConflict, StoreError
-from robot_rl.store.episode import MCAP_NAME, EpisodeHeader, EpisodeOutcome
+from robot_rl.store.episode import MANIFEST_NAME, MCAP_NAME, EpisodeHeader, EpisodeOutcome
 from robot_rl.store.labels import LabelLog
 from robot_rl.store.run import RunDirectory, RunInfo
 from robot_rl.store.store import Store
@@ -119,6 +119,19 @@ def test_runs_shows_what_was_learnt_from_a_label_corrected_since(store: Store, c
     assert "damaged cannot be read:" in text
 
 
+def test_a_label_log_that_is_gone_is_not_an_empty_one(store: Store, console: Console) -> None:
+    RunDirectory.create(store.run.path.parent / "new", store.run.read_info())
+    store.close()
+    for file in store.run.path.glob("labels.sqlite*"):
+        file.unlink()
+    show_runs(store.run.path.parent, console)
+    text = printed(console)
+    assert "3, labels gone" in text
+    assert f"first: its label log is gone: put {store.run.labels} back" in text
+    assert "0, 0 labelled" in text  # of a run that has just begun none is missing
+    assert not store.run.labels.exists()
+
+
 def test_a_place_without_runs_is_said_to_be_one(tmp_path: Path, console: Console) -> None:
     with pytest.raises(StoreError, match="holds no run"):
         show_runs(tmp_path, console)
@@ -164,6 +177,13 @@ def test_repair_ends_with_3_when_something_is_lost_and_says_what(store: Store) -
     assert "000002.salvaged.1: readable, incomplete, never trained on; the original bytes are kept" in lost.stdout
     assert (folder / MCAP_NAME).read_bytes() == cut
     assert robot_rl("repair", str(store.run.path)).returncode == 2
+
+
+def test_repair_says_that_a_manifest_was_lost_and_ends_with_3(store: Store) -> None:
+    (store.run.episode(2) / MANIFEST_NAME).write_bytes(b"\x00garbage")
+    lost = robot_rl("repair", str(store.run.episode(2)))
+    assert lost.returncode == 3, lost.stdout + lost.stderr
+    assert "lost: the manifest: how the episode ended" in lost.stdout
 
 
 def test_repair_of_a_whole_abandoned_episode_loses_nothing(store: Store, console: Console) -> None:
