@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from robot_rl.config import load_task, task_names
+from robot_rl.config import MAX_SEED, load_task, task_names
 from robot_rl.errors import ConfigError, RobotRLError, nearest
 from robot_rl.methods import METHODS
 from robot_rl.types import LabelValue
@@ -27,7 +27,6 @@ app = typer.Typer(
 )
 console = Console(highlight=False)
 
-MAX_SEED = 2**32 - 1
 EpisodeOption = Annotated[Path, typer.Argument(help="an episode's directory, RUN/episodes/000012", show_default=False)]
 RunOption = Annotated[Path, typer.Argument(help="a run's directory", show_default=False)]
 
