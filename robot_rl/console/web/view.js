@@ -137,7 +137,7 @@ export function showAlarms(alarms) {
     const row = make('div', 'cause');
     const detail = make('span', 'detail', words);
     detail.title = words;
-    row.append(make('strong', '', 'files'), detail);
+    row.append(make('strong', '', 'alarm'), detail);
     return row;
   }));
 }
