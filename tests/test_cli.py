@@ -63,6 +63,21 @@ def test_what_is_mistyped_is_answered_with_the_nearest_valid_name(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("swallows", [False, True])
+@pytest.mark.parametrize(("module", "verb"), [("typer", "tasks"), ("safetensors", "verify")])
+def test_an_interrupt_while_it_imports_is_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, verb: str, swallows: bool
+) -> None:
+    """Before the command line is read, and within a verb; an extension module may make another error of it."""
+    ctrl_c = "os.kill(os.getpid(), signal.SIGINT); time.sleep(5)"
+    spoilt = f"try: {ctrl_c}\nexcept BaseException: raise ImportError('initialization failed')" if swallows else ctrl_c
+    (tmp_path / f"{module}.py").write_text(f"import os, signal, time\n{spoilt}\n")
+    monkeypatch.setitem(ENVIRONMENT, "PYTHONPATH", os.pathsep.join([str(tmp_path), str(Path(__file__).parents[1])]))
+    done = robot_rl(verb, *([str(tmp_path)] if verb == "verify" else []))
+    assert done.returncode == 130
+    assert "Traceback" not in done.stdout + done.stderr
+
+
 def test_help_says_units_and_defaults() -> None:
     text = robot_rl("run", "--help").stdout
     for part in ("--method", "[default: usr]", "--episodes", "--resume", "--label", "--policy", "TCP port"):

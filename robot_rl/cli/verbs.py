@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -259,15 +258,10 @@ def choose(option: str, value: str | None, valid: tuple[str, ...]) -> None:
         raise ConfigError(f"{option}: {value!r} is not a choice{nearest(value, valid)}")
 
 
-def main() -> None:
-    """The entry point: what goes wrong on purpose is one line, without a traceback; SIGTERM is Ctrl-C."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+def run_app() -> None:
+    """What goes wrong on purpose is one line, without a traceback, and exit status 2."""
     try:
         app()
     except RobotRLError as error:
         console.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True)
         sys.exit(2)
-
-
-if __name__ == "__main__":
-    main()
