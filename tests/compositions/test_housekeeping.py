@@ -88,6 +88,18 @@ def test_a_correction_may_name_what_it_corrects(store: Store, console: Console) 
     assert len(history(store, 2)) == 2
 
 
+def test_a_correction_says_what_learns_from_it(store: Store, console: Console) -> None:
+    label_episode(store.run.episode(2), F, "bob", None, console)
+    text = printed(console)
+    assert "adapters up to v3 were trained before this" in text
+    assert f"`robot-rl run --resume {store.run.path} --episodes 4`" in text
+    assert f"`robot-rl train-offline {store.run.path}`" in text
+    store.begin(EpisodeHeader(4, "lid_opening", "usr", "flow", "ab" * 32, 0, 3, 4, "0.1.0"))
+    store.end(EpisodeOutcome("success", 4, True, False, True, {"pass": 4}))
+    label_episode(store.run.episode(4), S, "bob", None, console)
+    assert printed(console).removeprefix(text) == "episode 4: success by bob (revision 5)\n"
+
+
 def test_only_closed_episodes_are_labelled(store: Store, console: Console) -> None:
     store.begin(EpisodeHeader(4, "lid_opening", "usr", "flow", "ab" * 32, 0, 3, 4, "0.1.0"))
     for folder, words in (
