@@ -104,8 +104,8 @@ def label_episode(folder: Path, value: LabelValue, author: str | None, revision:
     known = published(run.adapters)
     if max(known, default=0) >= number:
         words = (
-            f"adapters up to v{max(known.values())} were trained before this. A run that goes on learns from it with its "
-            f"next episode; one that is over, when it is given more of them (`robot-rl run --resume {run.path} "
+            f"adapters up to v{max(known.values())} were trained before this. A run that goes on learns from it with "
+            f"its next episode; one that is over, when it is given more of them (`robot-rl run --resume {run.path} "
             f"--episodes {len(labelled_episodes(run)) + 1}`), or anew (`robot-rl train-offline {run.path}`)"
         )
         console.print(plain(words), soft_wrap=True)

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, Route
 
 from robot_rl.errors import DeadlineMissed
 from tests.console.scripted import ScriptedPort
-from tests.console.serving import serving
+from tests.console.serving import eventually, serving
 
 
 class Watched:
@@ -47,13 +47,6 @@ def page(watched: Watched, origin: str) -> Iterator[Page]:
 
 def shows(page: Page, state: str) -> None:
     page.wait_for_selector(f'body[data-state="{state}"]')
-
-
-def eventually(true: Callable[[], bool], within_s: float = 3.0) -> None:
-    end = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < end, f"not within {within_s} s"
-        time.sleep(0.01)
 
 
 def labels(port: ScriptedPort) -> list[tuple[int, str]]:
@@ -262,17 +255,28 @@ def test_a_correction_names_its_revision_and_moves_the_curve(page: Page, port: S
     first.click()
     page.click('.corrections button:has-text("failure")')
     page.wait_for_selector('.episode[data-label="failure"] >> text="41"')
-    assert port.commands[0][1].items() >= {"episode": 41, "value": "failure", "expected_revision": 1}.items()
+    assert port.commands[0][1].items() >= {"episode": 41, "value": "failure", "expected_revision": 41}.items()
     assert page.inner_text("#success") != before
 
 
 def test_a_stale_correction_conflicts_visibly(page: Page, port: ScriptedPort) -> None:
     page.locator(".episode").first.click()
     page.evaluate("window.seen = document.querySelector('.corrections button:nth-child(2)')")
-    port.labels[41].append("discard")  # someone else; this page has not heard of it when its button is pressed
+    port.labels.append((41, "discard"))  # someone else; this page has not heard of it when its button is pressed
     page.evaluate("window.seen.click()")
     page.wait_for_selector('#message:has-text("labelled since")')
-    assert port.labels[41] == ["success", "discard"]
+    assert port.history(41) == ["success", "discard"]
+
+
+def test_undo_is_of_the_label_given_last_and_not_of_the_newest_episode(page: Page, port: ScriptedPort) -> None:
+    page.locator(".episode").nth(3).click()  # 38
+    (before,) = port.history(38)
+    page.click('.corrections button:has-text("discard")')
+    page.wait_for_selector('#message:text("Episode 38: discard")')
+    page.keyboard.press("u")
+    eventually(lambda: port.history(38) == [before, "discard", before])
+    assert port.commands[-1] == ("undo", {"episode": 38})
+    page.wait_for_selector('#message:text("episode 38: undo")')
 
 
 def test_camera_frames_move_on(page: Page) -> None:
