@@ -123,6 +123,9 @@ class EpisodeSummary(Protocol):
     @property
     def revision(self) -> int: ...
 
+    @property
+    def started_wall_ns(self) -> int: ...
+
 
 class LabelBook(Protocol):
     """The label log, the audit log and the list of closed episodes; callable from any thread."""

@@ -52,6 +52,8 @@ class EpisodeSummary:
     author: str | None
     revision: int
     """To be sent back as `expected_revision` with a correction; 0 without a label."""
+    started_wall_ns: int
+    """The date, for people."""
 
 
 class StorePort(Protocol):
@@ -267,6 +269,7 @@ def summaries(run: RunDirectory, labels: Mapping[int, LabelEvent]) -> list[Episo
                 label=event.label.value if event else None,
                 author=event.label.author if event else None,
                 revision=event.seq if event else 0,
+                started_wall_ns=manifest.header.started_wall_ns,
             )
         )
     return listed

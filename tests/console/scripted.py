@@ -67,6 +67,8 @@ class ScriptedPort:
         self.waits = False
         """RUNNING, but the learner is not there yet and no episode has begun."""
         self.alarms: list[str] = []
+        self.heard: int | None = None
+        """The newest label that the learner follows; None: all of them."""
         self.held = False
         """RUNNING, but the guard holds the robot."""
         self.frozen_camera: str | None = None
@@ -116,7 +118,7 @@ class ScriptedPort:
                     "utd_reason": "updates take 36 ms each and 18 are owed: the newest episodes are being worked off",
                     "updates_per_second": 27.8,
                     "losses": {"critic": 0.0124, "actor": -0.613, "temperature": float("nan")},
-                    "label_watermark": self.episode - 1,
+                    "label_watermark": len(self.labels) if self.heard is None else self.heard,
                 },
                 "base_success": 0.41,
                 "base_trials": 100,
@@ -211,6 +213,7 @@ class ScriptedPort:
             "steps": steps,
             "ended_by": "success" if label == "success" else "timeout",
             "revision": self._label_revision(episode),
+            "started_wall_s": 1.8e9 + 48.0 * episode,
         }
 
     def _correct(self, args: dict[str, Any]) -> dict[str, Any]:

@@ -396,6 +396,74 @@ def test_the_guards_word_does_not_stand_over_another_run(
     shows(page, "RUNNING")
 
 
+def test_the_first_visit_explains_the_keys_and_takes_none_of_them(page: Page, port: ScriptedPort) -> None:
+    text = page.inner_text("#help")
+    for key in ("1", "0", "r", "Esc", "p", "e", "d", "u", "?"):
+        assert key in text
+    port.become("AWAIT_LABEL")
+    shows(page, "AWAIT_LABEL")
+    page.keyboard.press("1")
+    shows(page, "AWAIT_RESET")
+    page.keyboard.press("Escape")
+    shows(page, "STOPPED")
+    assert page.locator("#help").is_visible()
+    page.click("#help-close")
+    page.reload()
+    shows(page, "STOPPED")
+    assert page.locator("#help").is_hidden()
+    page.keyboard.press("Shift+?")
+    assert page.locator("#help").is_visible()
+    page.keyboard.press("Shift+?")
+    assert page.locator("#help").is_hidden()
+
+
+TONES = """() => {
+  window.tones = 0;
+  const start = OscillatorNode.prototype.start;
+  OscillatorNode.prototype.start = function (...at) { window.tones += 1; return start.apply(this, at); };
+}"""
+
+
+def test_what_is_awaited_is_heard_and_stands_in_the_title_until_it_is_switched_off(
+    page: Page, port: ScriptedPort
+) -> None:
+    page.evaluate(TONES)
+    page.click("#help-close")  # a browser lets no page sound that nobody has touched
+    port.become("AWAIT_LABEL")
+    shows(page, "AWAIT_LABEL")
+    eventually(lambda: page.evaluate("tones") == 2)
+    assert page.title() == "● Await label · Open the lid of a bin"
+    port.become("HOMING")
+    shows(page, "HOMING")
+    assert page.title() == "Homing · Open the lid of a bin"
+    page.click("#notice")
+    assert page.inner_text("#notice") == "sound off"
+    port.become("AWAIT_RESET")
+    shows(page, "AWAIT_RESET")
+    assert page.title() == "Await reset · Open the lid of a bin"
+    page.reload()
+    shows(page, "AWAIT_RESET")
+    assert page.inner_text("#notice") == "sound off"
+    page.click("#notice")
+    page.evaluate(TONES)
+    eventually(lambda: page.title().startswith("●"))
+    port.restart("AWAIT_LABEL", auto_label=True)
+    page.wait_for_selector('#labels:has-text("twin labels")')
+    assert page.evaluate("tones") == 0
+    assert page.title() == "Await label · Open the lid of a bin"
+
+
+def test_interval_pace_and_labels_that_wait_for_the_learner_are_shown(page: Page, port: ScriptedPort) -> None:
+    eventually(lambda: page.inner_text("#success-interval") == "76 to 99 %")
+    assert page.inner_text("#pace-of-episodes") == "75 per hour"
+    assert page.locator(".episode .ended").first.inner_text() == ""
+    port.heard = 40
+    page.wait_for_selector('.episode:has(.number:text-is("41")) .ended:text("not learnt from yet")')
+    assert page.locator('.ended:text("not learnt from yet")').count() == 1
+    port.heard = 41
+    page.wait_for_selector('.ended:text("not learnt from yet")', state="detached")
+
+
 @pytest.mark.parametrize(("width", "height"), [(1280, 720), (1920, 1080)])
 @pytest.mark.parametrize("state", ["RUNNING", "PAUSED", "AWAIT_LABEL", "STOPPED", "FAULT"])
 def test_nothing_is_cut_off(
@@ -414,7 +482,8 @@ def test_nothing_is_cut_off(
     )
     scrolls = page.evaluate("document.documentElement.scrollHeight > innerHeight")
     sizes = page.evaluate(
-        "[...document.querySelectorAll('h1, button, dd b')].map((e) => parseFloat(getComputedStyle(e).fontSize))"
+        """() => [document.getElementById('state'), ...document.querySelectorAll('button, dd b')]
+          .map((e) => parseFloat(getComputedStyle(e).fontSize))"""
     )
     box = page.locator(".camera.main").bounding_box()
     page.close()
