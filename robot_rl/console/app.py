@@ -17,7 +17,8 @@ from fastapi import FastAPI, Request, WebSocket
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 
-from robot_rl.console.commands import Commands
+from robot_rl.console.commands import TAKE_OVER, Commands
+from robot_rl.console.lease import Lease, NotInCharge
 from robot_rl.console.messages import finite, parse, read
 from robot_rl.console.port import OperatorPort
 from robot_rl.console.refusals import http_status
@@ -36,7 +37,7 @@ AN_OBJECT = {"requestBody": {"content": {"application/json": {"schema": {"type":
 def create_app(port: OperatorPort, hosts: frozenset[str]) -> FastAPI:
     """The service in front of `port`; `hosts` are the Host headers it answers to (`security.authorities`)."""
     port = GuardFirst(port)
-    commands, watcher = Commands(port), Watcher(port)
+    commands, watcher, lease = Commands(port), Watcher(port), Lease()
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -74,6 +75,8 @@ def create_app(port: OperatorPort, hosts: frozenset[str]) -> FastAPI:
     @app.post("/api/command/{name}", openapi_extra=AN_OBJECT)
     async def command(name: str, request: Request) -> dict[str, Any]:
         """arm, run, pause, end, label, undo, reset_done, clear or stop; 409 if the present state does not allow it."""
+        if name == TAKE_OVER:
+            raise NotInCharge("only a page takes over: a script holds no lease, and needs none")
         args = parse(await read(request.stream()) or b"{}")
         result = await commands.perform(name, args, SCRIPT)
         await watcher.refresh()
@@ -81,7 +84,7 @@ def create_app(port: OperatorPort, hosts: frozenset[str]) -> FastAPI:
 
     @app.websocket("/ws/control")
     async def control(socket: WebSocket) -> None:
-        await ControlSocket(socket, commands, watcher).run()
+        await ControlSocket(socket, commands, watcher, lease).run()
 
     @app.websocket("/ws/cam/{name}")
     async def camera(socket: WebSocket, name: str) -> None:

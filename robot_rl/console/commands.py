@@ -17,6 +17,9 @@ from robot_rl.types import LabelValue
 
 log = logging.getLogger(__name__)
 
+TAKE_OVER = "take_over"
+"""A page's alone: the one that gives it is in charge from then on (`lease`), and the session pauses."""
+
 Episode = Annotated[int, Field(strict=True, ge=1, lt=2**63)]
 Revision = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 
@@ -58,6 +61,7 @@ ARGUMENTS: dict[str, type[NoArguments]] = {
     "reset_done": NoArguments,
     "clear": ClearArguments,
     "stop": NoArguments,
+    TAKE_OVER: NoArguments,
 }
 
 

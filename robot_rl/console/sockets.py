@@ -1,9 +1,11 @@
 """The two websockets of the page.
 
 Control: text. From the page `{"type": "beat", "t"}` every 100 ms and `{"type": "command", "id", "name", "args"}`; to
-the page `beat` (with `guard`: None or why it could not be told), `ack` (by id), `snapshot` or `lost`, and `error` for
-what is no message. An ack comes after the snapshot that already shows its effect; STOP's comes at once, with the
-guard's own word, and no snapshot after it is older. What is refused has the status that it has by POST (`refusals`).
+the page `lease` (whose it is, at once and when that changes), `beat` (with `guard`: None or why it could not be told),
+`ack` (by id), `snapshot` or `lost`, and `error` for what is no message. An ack comes after the snapshot that already
+shows its effect; STOP's comes at once, with the guard's own word, and no snapshot after it is older. What is refused
+has the status that it has by POST (`refusals`). One page is in charge (`lease`): the commands of the others are refused
+but for STOP and `take_over`, and their beats renew nothing. `?watch` asks for no lease.
 
 Camera: the page sends any text as a credit for one frame; the answer is one binary message, two little-endian
 float64 (sequence, age in ms) and the JPEG. A viewer that is slow gets fewer frames, never older ones.
@@ -20,7 +22,8 @@ from anyio.abc import TaskGroup
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from robot_rl.console.commands import Commands
+from robot_rl.console.commands import TAKE_OVER, Commands
+from robot_rl.console.lease import Lease
 from robot_rl.console.messages import compose, parse
 from robot_rl.console.port import OperatorPort
 from robot_rl.console.refusals import BadMessage, UnknownName, http_status
@@ -66,8 +69,9 @@ def parsed(text: str) -> Beat | CommandMessage:
 class ControlSocket:
     """One page's control connection."""
 
-    def __init__(self, socket: WebSocket, commands: Commands, watcher: Watcher) -> None:
+    def __init__(self, socket: WebSocket, commands: Commands, watcher: Watcher, lease: Lease) -> None:
         self._socket = socket
+        self._lease = lease
         self._commands = commands
         self._watcher = watcher
         self._sending = anyio.Lock()
@@ -79,12 +83,19 @@ class ControlSocket:
     async def run(self) -> None:
         """Serve until the page leaves."""
         await self._socket.accept()
-        with self._watcher.viewer():
-            await self._watcher.refresh()
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._push)
-                await self._read(tasks)
-                tasks.cancel_scope.cancel()
+        if "watch" not in self._socket.query_params:
+            self._lease.offer(self)
+        try:
+            with self._watcher.viewer():
+                await self._watcher.refresh()
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._push_lease)
+                    tasks.start_soon(self._push)
+                    await self._read(tasks)
+                    self._lease.leave(self)  # at once: a command that hangs outlives its page
+                    tasks.cancel_scope.cancel()
+        finally:
+            self._lease.leave(self)
 
     async def _read(self, tasks: TaskGroup) -> None:
         while True:
@@ -103,19 +114,25 @@ class ControlSocket:
                 tasks.start_soon(self._command, message)
 
     async def _beat(self, beat: Beat) -> None:
+        if self._lease.standing(self) != "yours":  # whoever watches keeps no robot moving
+            return await self._send({"type": "beat", "t": beat.t, "guard": None})
         if self._renewing:  # a slow guard: later beats do not queue behind it, and the page sees none come back
-            return
+            return None
         self._renewing = True
         try:
             refused = await self._commands.renew()
         finally:
             self._renewing = False
-        await self._send({"type": "beat", "t": beat.t, "guard": refused})
+        return await self._send({"type": "beat", "t": beat.t, "guard": refused})
 
     async def _command(self, message: CommandMessage) -> None:
         ack: dict[str, Any]
         try:
+            if message.name not in ("stop", TAKE_OVER):
+                self._lease.require(self)
             result = await self._commands.perform(message.name, message.args, AUTHOR)
+            if message.name == TAKE_OVER:
+                self._lease.take(self)
             ack = {"type": "ack", "id": message.id, "ok": True, "result": result}
         except RobotRLError as error:
             ack = {"type": "ack", "id": message.id, "ok": False, "status": http_status(error), "detail": str(error)}
@@ -135,6 +152,12 @@ class ControlSocket:
             await self._watcher.newer_than(self._shown)
             await self._show()
             await anyio.sleep(PERIOD_S)
+
+    async def _push_lease(self) -> None:
+        while True:
+            change = self._lease.change  # before the present standing is sent: no later one is missed
+            await self._send({"type": "lease", "lease": self._lease.standing(self)})
+            await change.wait()
 
     async def _show(self) -> None:
         if self._shown < self._watcher.version and not self._stops:

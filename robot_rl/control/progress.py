@@ -47,7 +47,7 @@ class Gate(enum.Enum):
 
 
 LATCHED = (Gate.STOPPED, Gate.FAULT)
-COMMANDS = ("arm", "run", "pause", "end", "label", "undo", "reset_done", "clear", "stop")
+COMMANDS = ("arm", "run", "pause", "end", "label", "undo", "reset_done", "clear", "stop", "take_over")
 ENDED_BY_LABEL: Mapping[LabelValue, EndedBy] = {
     LabelValue.SUCCESS: "success",
     LabelValue.FAILURE: "failure",
@@ -77,7 +77,7 @@ class Progress:
     def refusal(self, name: str) -> str | None:
         """Why the command `name` is not legal now; None if it is. (`undo` depends on the labels as well.)"""
         acting = self.gate is Gate.OPEN
-        if name == "stop":
+        if name in ("stop", "take_over"):
             return None
         if name == "clear":
             return None if self.gate in LATCHED else "nothing is latched"

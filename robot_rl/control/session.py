@@ -143,12 +143,19 @@ class Session:
             "undo": self._undo,
             "reset_done": lambda args, author: self._next_episode(author),
             "clear": self._clear,
+            "take_over": lambda args, author: self._take_over(author),
         }
 
     def _turn(self, name: str, gate: Gate, why: str) -> dict[str, Any]:
         self._require(name)
         self._disk = None
         self._set(gate=gate, why=why)
+        return {}
+
+    def _take_over(self, author: str) -> dict[str, Any]:
+        """Another person is in charge: what moves waits for that one's `run`."""
+        if self._now.refusal("pause") is None:
+            self._turn("pause", Gate.PAUSED, f"taken over by another {author}")
         return {}
 
     def _end(self, author: str) -> dict[str, Any]:

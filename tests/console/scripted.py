@@ -144,7 +144,8 @@ class ScriptedPort:
             if name == "reset_done":
                 self.episode += 1
             following = {"arm": "PAUSED", "run": "RUNNING", "pause": "PAUSED", "end": "AWAIT_LABEL", "clear": "PAUSED",
-                         "label": "AWAIT_RESET", "reset_done": "RUNNING"}  # fmt: skip
+                         "label": "AWAIT_RESET", "reset_done": "RUNNING",
+                         "take_over": "PAUSED" if self.state in LEGAL["pause"] else self.state}  # fmt: skip
             self.become(following.get(name, self.state))
             return {"state": self.state}
 

@@ -232,7 +232,7 @@ def test_clear_names_the_cause_and_lands_in_paused(page: Page, port: ScriptedPor
     page.click("#causes .clear")
     shows(page, "PAUSED")
     assert port.commands == [("clear", {"cause_id": "stop-4"})]
-    assert page.locator(".cause").count() == 0
+    assert page.locator("#causes .cause").count() == 0
 
 
 def test_what_is_wrong_with_the_files_is_shown(page: Page, port: ScriptedPort) -> None:
@@ -492,6 +492,30 @@ def test_nothing_is_cut_off(
     assert sizes[0] == max(sizes), "the state is the largest thing on the page"
     assert box is not None
     assert box["width"] * box["height"] > 0.24 * width * height, "cameras take the room that is left"
+
+
+def test_a_second_page_watches_until_it_takes_over(page: Page, port: ScriptedPort, browser: Browser) -> None:
+    assert page.locator("#lease").is_hidden()
+    another = browser.new_page()
+    another.goto(page.url)
+    shows(another, "RUNNING")
+    another.wait_for_selector('#lease:has-text("Another page is in charge")')
+    assert another.inner_text("#reason-pause") == "this page only watches"
+    another.keyboard.press("e")
+    another.wait_for_selector('#message:has-text("only watches")')
+    assert port.commands == []
+    another.click("#take-over")
+    shows(another, "PAUSED")
+    another.wait_for_selector("#lease", state="hidden")
+    page.wait_for_selector('#message:has-text("Another page took over")')
+    assert page.inner_text("#reason-run") == "this page only watches"
+    page.keyboard.press("Escape")
+    shows(another, "STOPPED")
+    another.close()
+    page.wait_for_selector('#lease:has-text("Nobody is in charge")')
+    page.click("#take-over")
+    page.click('#causes .clear[aria-disabled="false"]')
+    shows(page, "PAUSED")
 
 
 def test_many_viewers_share_one_poll(

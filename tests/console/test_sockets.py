@@ -34,17 +34,78 @@ def opened(origin: str, path: str) -> ClientConnection:
 @pytest.fixture
 def control(origin: str) -> Iterator[ClientConnection]:
     with opened(origin, "/ws/control") as socket:
+        assert lease(socket) == "yours"
         assert receive(socket)["type"] == "snapshot"
         yield socket
 
 
 def receive(socket: ClientConnection) -> dict[str, Any]:
-    message: dict[str, Any] = json.loads(socket.recv(timeout=5))
-    return message
+    """The next message that is not about the lease."""
+    while True:
+        message: dict[str, Any] = json.loads(socket.recv(timeout=5))
+        if message["type"] != "lease":
+            return message
+
+
+def lease(socket: ClientConnection) -> str:
+    """What the next message about the lease says."""
+    while True:
+        message = json.loads(socket.recv(timeout=5))
+        if message["type"] == "lease":
+            return str(message["lease"])
 
 
 def send(socket: ClientConnection, name: str, args: dict[str, Any] | None = None) -> None:
     socket.send(json.dumps({"type": "command", "id": name, "name": name, "args": args or {}}))
+
+
+def answer(socket: ClientConnection, name: str) -> dict[str, Any]:
+    """The acknowledgement of a command."""
+    send(socket, name)
+    while (message := receive(socket))["type"] != "ack":
+        pass
+    return message
+
+
+def test_one_page_is_in_charge_and_the_others_watch(origin: str, port: ScriptedPort) -> None:
+    with opened(origin, "/ws/control") as first, opened(origin, "/ws/control") as second:
+        assert (lease(first), lease(second)) == ("yours", "another's")
+        refused = answer(second, "pause")
+        assert (refused["ok"], refused["status"]) == (False, 409)
+        assert "this page watches" in refused["detail"]
+        second.send('{"type": "beat", "t": 1.0}')
+        assert receive(second) == {"type": "beat", "t": 1.0, "guard": None}
+        assert (port.commands, port.renewals) == ([], []), "who watches keeps no robot moving"
+        assert answer(second, "stop")["ok"]
+        assert len(port.stops) == 1
+        assert answer(first, "clear")["status"] == 422  # it may: its arguments are looked at
+
+
+def test_taking_over_pauses_and_tells_both(origin: str, port: ScriptedPort) -> None:
+    with opened(origin, "/ws/control") as first, opened(origin, "/ws/control") as second:
+        assert (lease(first), lease(second)) == ("yours", "another's")
+        assert answer(second, "take_over")["result"] == {"state": "PAUSED"}
+        assert lease(first) == "another's"
+        assert answer(first, "run")["status"] == 409
+        assert answer(second, "run")["ok"]
+        assert [name for name, _ in port.commands] == ["take_over", "run"]
+
+
+def test_whoever_watches_is_not_put_in_charge_by_somebodys_leaving(origin: str) -> None:
+    with opened(origin, "/ws/control?watch") as watching:
+        assert lease(watching) == "nobody's"
+        with opened(origin, "/ws/control") as first:
+            assert lease(first) == "yours"
+            assert lease(watching) == "another's"
+        assert lease(watching) == "nobody's"
+        with opened(origin, "/ws/control") as next_one:
+            assert lease(next_one) == "yours"
+
+
+def test_a_script_takes_nothing_over(origin: str, port: ScriptedPort) -> None:
+    answered = httpx.post(f"{origin}/api/command/take_over", json={}, headers={"origin": origin})
+    assert answered.status_code == 409
+    assert port.commands == []
 
 
 def test_nothing_is_compressed(control: ClientConnection) -> None:
@@ -85,7 +146,8 @@ def test_no_snapshot_after_a_stop_is_acknowledged_says_that_the_robot_runs(
             assert (shown["state"], shown["safety"]) == ("STOPPED", message["result"])
             assert [name for name, why in shown["allowed"].items() if why is None] == ["stop"]
         assert httpx.get(f"{origin}/api/snapshot").json()["state"] == "STOPPED"
-    assert receive(control)["snapshot"]["allowed"]["clear"] is None  # it has heard
+    while receive(control)["snapshot"]["allowed"]["clear"] is not None:
+        pass  # one of before was on its way
     send(control, "clear", {"cause_id": "stop-4"})
     assert receive(control)["snapshot"]["state"] == "PAUSED"
 

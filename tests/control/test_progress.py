@@ -24,8 +24,10 @@ LEGAL = {
 @pytest.mark.parametrize(("gate", "phase"), list(product(Gate, Phase)))
 def test_what_is_legal_and_why_not(gate: Gate, phase: Phase) -> None:
     progress = Progress(gate, phase, 1, "")
-    expected = LEGAL[progress.state] | (
-        {"end", "label"} if phase is Phase.EPISODE and gate in (Gate.OPEN, Gate.PAUSED) else set()
+    expected = (
+        {"take_over"}
+        | LEGAL[progress.state]
+        | ({"end", "label"} if phase is Phase.EPISODE and gate in (Gate.OPEN, Gate.PAUSED) else set())
     )
     for name in set(COMMANDS) - {"undo"}:
         refusal = progress.refusal(name)

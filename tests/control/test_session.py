@@ -64,6 +64,23 @@ def test_the_whole_round(cell: Cell) -> None:
     assert labels(cell) == [(1, "success"), (2, "success"), (3, "success")]
 
 
+def test_whoever_takes_over_finds_nothing_moving_and_that_is_on_record(cell: Cell) -> None:
+    for phase in ("DISARMED", "RUNNING", "AWAIT_LABEL"):
+        if phase == "RUNNING":
+            cell.start_episode()
+        if phase == "AWAIT_LABEL":
+            cell.press("run")
+            cell.session.end_episode("timeout", "time limit")
+            close(cell)
+            cell.session.homed()
+        assert state(cell).value == phase
+        cell.press("take_over")
+        assert state(cell).value == ("PAUSED" if phase == "RUNNING" else phase)
+        kind, _, detail = cell.book.audit[-1]
+        assert (kind, detail["before"], detail["after"]) == ("command.take_over", phase, state(cell).value)
+    assert "label" in [name for name, why in cell.session.allowed().items() if why is None]
+
+
 def test_discarded_and_cut_off_episodes_do_not_count(cell: Cell) -> None:
     to_label(cell)
     cell.label(1, "discard", "e1")

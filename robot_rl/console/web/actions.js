@@ -58,15 +58,25 @@ export const GROUPS = [
 export const ACTIONS = new Map(GROUPS.flat().map((action) => [action.id, action]));
 
 /**
+ * Why this page may give no command at all but STOP; null if it may.
+ * @param {import('./link').Link} link
+ * @returns {string | null}
+ */
+export function barrier(link) {
+  if (link.trouble !== null) return 'no contact';
+  return link.lease === 'yours' ? null : 'this page only watches';
+}
+
+/**
  * Why `action` may not be used now; null if it may.
  * @param {Action} action
  * @param {Snapshot | null} snapshot
- * @param {boolean} contact
+ * @param {string | null} barred    why nothing may be
  * @param {Set<string>} pending    commands not acknowledged yet
  * @returns {string | null}
  */
-export function refusal(action, snapshot, contact, pending) {
-  if (!snapshot || !contact) return 'no contact';
+export function refusal(action, snapshot, barred, pending) {
+  if (!snapshot || barred !== null) return barred ?? 'no contact';
   if (pending.has(action.command)) return 'sending …';
   if (action.id === 'undo' && lastLabelled(snapshot) === null) return 'no label yet';
   const why = snapshot.allowed[action.command];

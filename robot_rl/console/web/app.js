@@ -1,7 +1,7 @@
 // @ts-check
 // Wires the page together: what the link says becomes what is shown, what is pressed becomes what the link sends.
 
-import { ACTIONS, refusal } from './actions.js';
+import { ACTIONS, barrier, refusal } from './actions.js';
 import { CameraWall } from './cameras.js';
 import { Curve } from './curve.js';
 import { EpisodeList } from './episodes.js';
@@ -10,7 +10,7 @@ import { intent } from './keys.js';
 import { Link } from './link.js';
 import { Notice } from './notice.js';
 import { look, moment } from './states.js';
-import { buildActions, part, showActions, showAlarms, showCauses, showNumbers, showRun, showState } from './view.js';
+import { buildActions, part, showActions, showAlarms, showCauses, showLease, showNumbers, showRun, showState } from './view.js';
 
 /** @typedef {import('./types').Snapshot} Snapshot */
 /** @typedef {import('./types').Safety} Safety */
@@ -42,8 +42,10 @@ function render() {
   const { state, why } = moment(snapshot, word, link.trouble, stopping);
   showState(state, why, snapshot);
   notice.show(state, [look(state).word, snapshot?.title].filter(Boolean).join(' · '), snapshot?.auto_label ?? true);
-  showActions(snapshot, contact, pending);
-  const refused = contact && snapshot ? snapshot.allowed.clear ?? null : 'no contact';
+  const barred = barrier(link);
+  showLease(link.lease, contact);
+  showActions(snapshot, barred, pending);
+  const refused = barred ?? snapshot?.allowed.clear ?? null;
   if (safety) showCauses(safety, refused, (cause) => send('clear', { cause_id: cause }, 'Cleared'));
   if (!snapshot || !safety) return;
   showRun(snapshot, state);
@@ -59,7 +61,8 @@ function showLink() {
   const trouble = link.trouble ?? link.guard;
   chip.dataset.health = trouble === null ? 'good' : 'bad';
   chip.title = trouble ?? 'heartbeat to the guard and back';
-  chip.textContent = trouble === null ? `guard ${Math.max(1, Math.round(link.roundTrip ?? 0))} ms` : 'guard silent';
+  const heard = link.lease === 'yours' ? `guard ${Math.max(1, Math.round(link.roundTrip ?? 0))} ms` : 'watching';
+  chip.textContent = trouble === null ? heard : 'guard silent';
 }
 
 let messageTimer = 0;
@@ -87,7 +90,7 @@ async function send(name, args, done) {
 function press(id) {
   const action = ACTIONS.get(id);
   if (!action) return;
-  const why = refusal(action, snapshot, link.trouble === null, pending);
+  const why = refusal(action, snapshot, barrier(link), pending);
   if (why !== null || !snapshot) {
     say(`${action.label}: ${why}`, 'bad');
     return;
@@ -115,8 +118,12 @@ link.onSnapshot = (/** @type {Snapshot} */ newest) => {
   render();
 };
 link.onChange = render;
+link.onLease = (/** @type {import('./types').Standing} */ lease) => {
+  if (link.lease === 'yours' && lease !== 'yours') say('Another page took over: this one watches', 'bad');
+};
 
 buildActions(press);
+part('take-over').addEventListener('click', () => send('take_over', {}, 'This page is in charge; what moved is paused'));
 part('stop').addEventListener('click', stop);
 addEventListener('click', (event) => {
   // A clicked button keeps no focus: a stray space bar must not press Run again an hour later.

@@ -28,6 +28,10 @@ export class Link {
     this.lastBeat = 0;
     this.lastSent = 0;
     this.lost = /** @type {string | null} */ (null);
+    /** Who is in charge; unknown before the first word. @type {import('./types').Standing | null} */
+    this.lease = null;
+    /** @type {(lease: import('./types').Standing) => void} */
+    this.onLease = () => {};
     /** @type {Map<string, (ack: Ack) => void>} */
     this.waiting = new Map();
   }
@@ -40,7 +44,9 @@ export class Link {
   }
 
   connect() {
-    const socket = new WebSocket(`${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/ws/control`);
+    // One that watched goes on watching, also when the service was started again.
+    const wish = this.lease === null || this.lease === 'yours' ? '' : '?watch';
+    const socket = new WebSocket(`${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/ws/control${wish}`);
     this.socket = socket;
     socket.addEventListener('open', () => { this.lastBeat = performance.now(); });
     socket.addEventListener('message', (event) => this.receive(JSON.parse(event.data)));
@@ -61,6 +67,10 @@ export class Link {
     } else if (message.type === 'lost') {
       this.lost = message.detail;
       this.update(message.detail);
+    } else if (message.type === 'lease') {
+      this.onLease(message.lease);
+      this.lease = message.lease;
+      this.onChange();
     } else if (message.type === 'ack') {
       this.waiting.get(message.id)?.(message);
     } else if (message.type === 'beat') {

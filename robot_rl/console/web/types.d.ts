@@ -77,6 +77,9 @@ export interface Snapshot {
   allowed: Record<string, string | null>;
 }
 
+/** Who is in charge of the robot, as a page is told. */
+export type Standing = 'yours' | "another's" | "nobody's";
+
 export interface Ack {
   type: 'ack';
   id: string;

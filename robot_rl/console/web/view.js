@@ -59,11 +59,11 @@ export function buildActions(press) {
 }
 
 /**
- * @param {Snapshot | null} snapshot @param {boolean} contact @param {Set<string>} pending
+ * @param {Snapshot | null} snapshot @param {string | null} barred @param {Set<string>} pending
  */
-export function showActions(snapshot, contact, pending) {
+export function showActions(snapshot, barred, pending) {
   for (const action of ACTIONS.values()) {
-    const why = refusal(action, snapshot, contact, pending);
+    const why = refusal(action, snapshot, barred, pending);
     const button = part(`action-${action.id}`);
     button.setAttribute('aria-disabled', String(why !== null));
     button.title = why === null ? action.hint : `${action.label}: ${why}`;
@@ -123,6 +123,13 @@ export function showCauses(safety, refused, clear) {
     row.append(make('span', 'clears', refused ?? 'lands in Paused, nothing moves'), button);
     return row;
   }));
+}
+
+/** @param {import('./types').Standing | null} lease @param {boolean} contact */
+export function showLease(lease, contact) {
+  part('lease').hidden = !contact || lease === null || lease === 'yours';
+  write('lease-words', lease === "nobody's" ? 'Nobody is in charge: the robot holds.' : 'Another page is in charge. STOP works here too.');
+  write('take-over', lease === "nobody's" ? 'Take charge' : 'Take over');
 }
 
 /** @param {string[]} alarms */

@@ -1,0 +1,60 @@
+"""Which page is in charge: one operator supervises one robot, every other page watches.
+
+The first page to connect is in charge until it leaves; then nobody is, until a person says so on a page, or one
+connects that has not been watching. A page that watches renews no deadline and gives no command, but its STOP is a
+STOP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Literal, TypeAlias
+
+from robot_rl.errors import IllegalTransition
+
+Standing: TypeAlias = Literal["yours", "another's", "nobody's"]
+
+
+class NotInCharge(IllegalTransition):
+    """A page that watches gives no command but STOP and `take_over`."""
+
+
+class Lease:
+    """Held by one page at a time, whatever object stands for it; for one event loop."""
+
+    def __init__(self) -> None:
+        self._holder: object | None = None
+        self._changed = asyncio.Event()
+
+    def standing(self, page: object) -> Standing:
+        """Whose the lease is, as `page` sees it."""
+        return "nobody's" if self._holder is None else "yours" if self._holder is page else "another's"
+
+    def require(self, page: object) -> None:
+        """Raises `NotInCharge` unless the lease is held by `page`."""
+        if self._holder is not page:
+            raise NotInCharge(f"the lease is {self.standing(page)}: this page watches; STOP works, or take over first")
+
+    def offer(self, page: object) -> None:
+        """`page` is in charge if nobody is."""
+        if self._holder is None:
+            self.take(page)
+
+    def take(self, page: object) -> None:
+        """`page` is in charge from now on."""
+        self._settle(page)
+
+    def leave(self, page: object) -> None:
+        """`page` is gone."""
+        if self._holder is page:
+            self._settle(None)
+
+    @property
+    def change(self) -> asyncio.Event:
+        """Set when it is somebody else's than now."""
+        return self._changed
+
+    def _settle(self, holder: object | None) -> None:
+        self._holder = holder
+        self._changed.set()
+        self._changed = asyncio.Event()
