@@ -12,7 +12,7 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
-from robot_rl.console.service import ServicePort
+from robot_rl.console.service import ServicePort, for_page
 from robot_rl.control.progress import State
 from robot_rl.services.guard import operator_handlers
 from robot_rl.services.session import Served, session_handlers
@@ -51,7 +51,11 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     assert cell.session.state is State.AWAIT_LABEL
 
     def snapshot() -> Mapping[str, Any]:
-        return {"revision": cell.session.revision, "state": cell.session.state.value}
+        session = cell.session
+        return {
+            "revision": session.revision, "run": "run", "state": session.state.value, "allowed": session.allowed(),
+            "safety": for_page(cell.guard.safety),
+        }  # fmt: skip
 
     def command(name: str, args: Mapping[str, Any], author: str) -> Mapping[str, Any]:
         return cell.session.command(name, args, author, cell.clock.now_ns())
@@ -90,18 +94,16 @@ def test_posts_by_http(desk: Desk) -> None:
     assert desk.labels() == [("the-one", "success")]
 
 
-def test_commands_over_websockets(desk: Desk) -> None:
-    def press(body: dict[str, Any]) -> tuple[bool, str]:
-        url = desk.origin.replace("http", "ws") + "/ws/control"
-        with connect(url, additional_headers={"Origin": desk.origin}, proxy=None) as socket:
-            socket.send(json.dumps({"type": "command", "id": "key", "name": "label", "args": body}))
-            while (message := json.loads(socket.recv(timeout=30)))["type"] != "ack":
-                pass
-        return message["ok"], json.dumps(message.get("result"))
-
-    answers = at_once(press, [LABEL] * AT_ONCE)
-    assert set(answers) == {answers[0]}
-    assert answers[0][0] is True
+def test_commands_over_the_websocket_of_the_page_in_charge(desk: Desk) -> None:
+    url, answers = desk.origin.replace("http", "ws") + "/ws/control", {}
+    with connect(url, additional_headers={"Origin": desk.origin}, proxy=None) as socket:
+        for key in range(AT_ONCE):
+            socket.send(json.dumps({"type": "command", "id": f"{key}", "name": "label", "args": LABEL}))
+        while len(answers) < AT_ONCE:
+            if (message := json.loads(socket.recv(timeout=30)))["type"] == "ack":
+                answers[message["id"]] = message["ok"], json.dumps(message.get("result"))
+    assert len(set(answers.values())) == 1
+    assert answers["0"][0] is True
     assert desk.labels() == [("the-one", "success")]
 
 
