@@ -23,7 +23,7 @@ from robot_rl.store.labels import LabelLog
 from robot_rl.store.run import RunDirectory, RunInfo
 from robot_rl.store.store import Store
 from robot_rl.types import Label, LabelValue
-from tests.test_cli import robot_rl
+from tests.commands import robot_rl
 
 S, F, D = LabelValue.SUCCESS, LabelValue.FAILURE, LabelValue.DISCARD
 

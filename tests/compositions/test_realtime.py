@@ -147,7 +147,7 @@ def test_a_latched_stop_that_nobody_could_clear_ends_the_run(tmp_path: Path) -> 
 def test_a_run_that_was_killed_goes_on_with_its_curve_its_account_and_its_adapter(tmp_path: Path) -> None:
     run = short_run(tmp_path)
     spec = FlowPolicy.load(run.policy).spec
-    with started(run, 6) as realtime:
+    with started(run, 5) as realtime:
         wait_for(lambda: len(numbers(run.adapters)) >= 3, "versions that have learnt", 60)
         realtime.kill("actor")
         realtime.finish(10)
@@ -155,11 +155,11 @@ def test_a_run_that_was_killed_goes_on_with_its_curve_its_account_and_its_adapte
     versions = {path.name: path.read_bytes() for path in run.adapters.iterdir()}
     golden = read_golden(run, spec)
     assert golden is not None
-    with started(run, 6) as resumed:
+    with started(run, 5) as resumed:
         status, output = resumed.finish(60)
     assert status == 0, output
     assert labels(run).items() >= kept.items()
-    assert len(labels(run)) == 6
+    assert len(labels(run)) == 5
     after = read_manifests(run.adapters)
     assert before[-1]["updates"] > 0
     assert after[: len(before)] == before
