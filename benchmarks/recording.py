@@ -31,6 +31,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from benchmarks.ending import show
 from benchmarks.ticks import block, control
 from robot_rl.processes import begin_service
 from robot_rl.services.camera_recorder import LOST
@@ -174,13 +175,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     for percentile in (50, 99):
         row = (f"{figures[f'p{percentile}_late_ms_{side}']:.2f}" for side in ("with", "without"))
         table.add_row(f"{percentile}th percentile of lateness, ms", *row)
-    console.print(table)
-    console.print(
+    words = (
         f"{figures['frames_published']} frames published, {figures['frames_recorded']} recorded, "
         f"{figures['frames_said_lost']} said to be lost; {figures['mb_per_minute']:.0f} MB/min"
     )
-    console.file.write(json.dumps(figures) + "\n")
-    return 0
+    return show(console, table, words, figures)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from benchmarks.ending import show
 from robot_rl.adapters.files import write_weights
 from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.compositions.plan import new_run, open_run
@@ -224,13 +225,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"{figures[f'{key}seconds_{w}']:.2f} ({figures[f'{key}cpu_seconds_{w}']:.2f})" for w in ("first", "again")
         ]
         table.add_row(name, *cells)
-    console.print(table)
-    console.print(
+    words = (
         f"memory: {figures['replay_bytes_per_transition']:.0f} bytes a transition for {METHOD}, "
         f"{figures['pooled_bytes_per_transition']:.0f} with the pool of {POOLED}"
     )
-    console.file.write(json.dumps(figures) + "\n")
-    return 0
+    return show(console, table, words, figures)
 
 
 if __name__ == "__main__":

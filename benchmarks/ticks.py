@@ -29,6 +29,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from scipy import stats
 
+from benchmarks.ending import show
 from benchmarks.learner import BATCH, HORIZON, PAIRS, SPEC, Cell, flow_policy, make_learner
 from robot_rl.learn.__main__ import NICE
 from robot_rl.learn.matmul import probe
@@ -143,9 +144,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     table = Table("", "with the learner", "without it", title=f"{figures['ticks_each']} ticks at 30 Hz, each")
     table.add_row("late by over 10 ms", *(str(figures[f"late_{side}_learner"]) for side in ("with", "without")))
     table.add_row("99th percentile, ms", *(f"{figures[f'p99_ms_{side}_learner']:.2f}" for side in ("with", "without")))
-    console.print(table)
-    console.file.write(json.dumps(figures) + "\n")
-    return 0
+    return show(console, table, "", figures)
 
 
 if __name__ == "__main__":

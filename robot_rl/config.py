@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from robot_rl.errors import ConfigError, nearest
 from robot_rl.methods import METHODS, method_of, objections, with_defaults
@@ -163,18 +163,37 @@ class ComputeConfig(Section):
     """Where the networks, the replay and the decoder are; a run may go on with another (`learn.device`)."""
 
 
+MAX_SEED = 2**32 - 1
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+
+
 class ProtocolConfig(Section):
     """How this task is measured; fixed before a run and never bent."""
 
     episodes: int = Field(ge=1)
-    seeds: tuple[int, ...]
+    seeds: tuple[Seed, ...]
     """Training seeds of the table."""
-    tuning_seeds: tuple[int, ...]
+    tuning_seeds: tuple[Seed, ...]
     """Seeds on which settings were chosen; disjoint from `seeds`."""
     trials: int = Field(ge=1)
     """Evaluation trials per seed."""
     baseline_trials: int = Field(default=100, ge=1)
     """Trials of the frozen policy before a run, on starts kept for choosing: the page's dashed line."""
+
+    @field_validator("seeds", "tuning_seeds")
+    @classmethod
+    def _once_each(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if twice := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
+            raise ValueError(f"expected each seed once, {twice} come again: a repeated run is no second sample")
+        return seeds
+
+    @model_validator(mode="after")
+    def _chosen_elsewhere(self) -> ProtocolConfig:
+        if both := sorted(set(self.seeds) & set(self.tuning_seeds)):
+            raise ValueError(
+                f"seeds and tuning_seeds share {both}: settings are judged on seeds they were not chosen on"
+            )
+        return self
 
 
 class TaskConfig(Section):

@@ -49,6 +49,10 @@ class DiskError(StoreError):
     """The disk refuses to be written, full or failing; what was there is intact, and the next attempt may succeed."""
 
 
+class NoSuchEpisode(StoreError):
+    """No closed episode has that number: there is nothing to label."""
+
+
 class LabelConflict(StoreError):
     """A label that contradicts what is already there (same id, other body; or a stale revision)."""
 

@@ -16,6 +16,8 @@ from pathlib import Path
 
 from robot_rl.errors import ProcessEnded
 
+log = logging.getLogger(__name__)
+
 PR_SET_PDEATHSIG = 1
 PARENT = "ROBOT_RL_PARENT"
 """Environment variable with the id of the process that started this one, for `end_with_parent`."""
@@ -62,6 +64,8 @@ def begin_service() -> threading.Event:
 
 RESTARTS = 3
 """Times a child that may be restarted is; then its end ends the run."""
+SETTLED_S = 30.0
+"""A child that has run so long since it was started again is no trouble any more."""
 
 
 @dataclass
@@ -74,6 +78,10 @@ class Child:
     log_begins: int
     """Bytes that an earlier run of this name had left in its log."""
     restarts: int = 0
+    restarted_s: float = 0.0
+    """On the monotonic clock."""
+    trouble: str = ""
+    """Why it was started again, the last time."""
 
 
 class Children:
@@ -110,7 +118,19 @@ class Children:
             if not child.restart or child.restarts == RESTARTS:
                 raise ProcessEnded(words)
             child.restarts += 1
+            child.restarted_s = time.monotonic()
+            ended = (
+                f"{name} ended with status {child.process.returncode} ({self.log_tail(name, 1) or 'without a word'})"
+            )
+            child.trouble = f"{ended}; started again, {child.restarts} of {RESTARTS} times"
+            log.warning("%s", child.trouble)
             child.process = self._spawn(name, child.arguments)
+
+    @property
+    def troubles(self) -> list[str]:
+        """Of the children that were started again in the last `SETTLED_S`, why: for the operator's page."""
+        settled_s = time.monotonic() - SETTLED_S
+        return [child.trouble for child in self._children.values() if child.trouble and child.restarted_s > settled_s]
 
     def last_words(self, name: str) -> str | None:
         """How `name` ended, with the end of its output; None while it runs or if it was never started."""

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
 import pytest
 
 from robot_rl import cli
-from tests.commands import robot_rl
+from tests.commands import ENVIRONMENT, robot_rl
 
 
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
         (("run", "lid_openin"), "did you mean 'lid_opening'"),
+        (("run", ""), "no task ''; valid: lid_opening, lid_opening_strict"),
+        (("run", "lid_opening", "--method", ""), "has no method ''; valid:"),
+        (("run", "lid_opening", "--seed", "-1"), "greater than or equal to 0"),
         (("run", "lid_opening", "--method", "usrr"), "did you mean 'usr'"),
         (("run", "lid_opening", "--label", "humna"), "did you mean 'human'"),
         (("run", "lid_opening", "--episods", "3"), "--episodes"),
@@ -46,10 +50,11 @@ def test_what_is_mistyped_is_answered_with_the_nearest_valid_name(
 ) -> None:
     extra = ("--out", str(tmp_path / "run"), "--no-console") if arguments[0] == "run" else ()
     monkeypatch.setattr("sys.argv", ["robot-rl", *arguments, *extra])
-    handler = signal.getsignal(signal.SIGTERM)
+    handlers = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
     with pytest.raises(SystemExit) as ended:
         cli.main()
-    signal.signal(signal.SIGTERM, handler)
+    for name, handler in handlers.items():
+        signal.signal(name, handler)
     assert ended.value.code == 2
     assert hint in "".join(capsys.readouterr())
     assert not (tmp_path / "run").exists()
@@ -59,6 +64,21 @@ def test_as_a_process_it_ends_without_a_traceback() -> None:
     done = robot_rl("eval", "no/such/run")
     assert done.returncode == 2
     assert "is not a run" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("swallows", [False, True])
+@pytest.mark.parametrize(("module", "verb"), [("typer", "tasks"), ("safetensors", "verify")])
+def test_an_interrupt_while_it_imports_is_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, verb: str, swallows: bool
+) -> None:
+    """Before the command line is read, and within a verb; an extension module may make another error of it."""
+    ctrl_c = "os.kill(os.getpid(), signal.SIGINT); time.sleep(5)"
+    spoilt = f"try: {ctrl_c}\nexcept BaseException: raise ImportError('initialization failed')" if swallows else ctrl_c
+    (tmp_path / f"{module}.py").write_text(f"import os, signal, time\n{spoilt}\n")
+    monkeypatch.setitem(ENVIRONMENT, "PYTHONPATH", os.pathsep.join([str(tmp_path), str(Path(__file__).parents[1])]))
+    done = robot_rl(verb, *([str(tmp_path)] if verb == "verify" else []))
+    assert done.returncode == 130
     assert "Traceback" not in done.stdout + done.stderr
 
 

@@ -110,6 +110,20 @@ def test_a_killed_child_is_started_again(children: Children) -> None:
     assert children.pids["one"] != before
 
 
+def test_why_one_is_started_again_is_said(
+    children: Children, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    children.start("one", "failing", [])
+    children.start("two", "sleeper", [])
+    wait_for(lambda: not children.alive("one"), "its end")
+    assert children.troubles == []
+    children.tend()
+    words = f"one ended with status 3 (out of luck); started again, 1 of {RESTARTS} times"
+    assert children.troubles == caplog.messages == [words]
+    monkeypatch.setattr("robot_rl.processes.SETTLED_S", 0.0)
+    assert children.troubles == []
+
+
 def test_one_that_ends_again_and_again_ends_the_run_with_its_last_words(children: Children) -> None:
     children.start("one", "failing", [])
     for _ in range(RESTARTS):

@@ -11,6 +11,7 @@ from rich.table import Table
 from safetensors import SafetensorError
 
 from robot_rl.adapters.files import numbers, read_weights
+from robot_rl.compositions.adapter_source import published
 from robot_rl.compositions.plain_text import plain
 from robot_rl.compositions.terminal import progress_bar
 from robot_rl.errors import IntegrityError, StoreError
@@ -18,6 +19,7 @@ from robot_rl.store.check import Finding, check_episodes, check_labels, check_nu
 from robot_rl.store.labels import LabelLog
 from robot_rl.store.repair import repair
 from robot_rl.store.run import RunDirectory, locate
+from robot_rl.store.training import labelled_episodes
 from robot_rl.types import Label, LabelValue
 
 
@@ -99,3 +101,11 @@ def label_episode(folder: Path, value: LabelValue, author: str | None, revision:
         log.close()
     was = f", was {current.label.value.value} by {current.label.author} (revision {current.seq})" if current else ""
     console.print(plain(f"episode {number}: {value.value} by {event.label.author} (revision {event.seq}){was}"))
+    known = published(run.adapters)
+    if max(known, default=0) >= number:
+        words = (
+            f"adapters up to v{max(known.values())} were trained before this. A run that goes on learns from it with "
+            f"its next episode; one that is over, when it is given more of them (`robot-rl run --resume {run.path} "
+            f"--episodes {len(labelled_episodes(run)) + 1}`), or anew (`robot-rl train-offline {run.path}`)"
+        )
+        console.print(plain(words), soft_wrap=True)

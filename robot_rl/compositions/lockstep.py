@@ -7,10 +7,8 @@ run, bit for bit; wall time decides only how fast it goes.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 from robot_rl.clock import SteppedClock
@@ -20,6 +18,7 @@ from robot_rl.compositions.disk import DiskWatch
 from robot_rl.compositions.golden import require_golden
 from robot_rl.compositions.operator_page import LatchNotice, OperatorPage
 from robot_rl.compositions.plan import RunPlan
+from robot_rl.compositions.sockets import socket_folder
 from robot_rl.control.actor import Actor
 from robot_rl.control.motion import Motion
 from robot_rl.control.operator import AutoOperator
@@ -77,12 +76,12 @@ def run_lockstep(plan: RunPlan, watch: Watch, announce: Callable[[str], None]) -
             guard=guard,
             twin=cell,
             children=children,
-            alarms=lambda: versions.alarms,
+            alarms=lambda: [*versions.alarms, *children.troubles],
         )
         children.start("learner", "robot_rl.learn", [str(run.path), "--ordered"])
         show = _nothing
         if plan.console_port is not None:
-            sockets = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="robot_rl-")))
+            sockets = stack.enter_context(socket_folder())
             ends = {name: f"ipc://{sockets}/{name}" for name in ("actor", "guard", "states", "frames")}
             states = StatePublisher(ends["states"])
             stack.callback(states.close)

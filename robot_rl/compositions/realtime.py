@@ -8,7 +8,6 @@ and `--resume` goes on with it: what is labelled is on the disk, and a STOP stay
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -22,6 +21,7 @@ from robot_rl.compositions.golden import require_golden
 from robot_rl.compositions.operator_page import LatchNotice, OperatorPage
 from robot_rl.compositions.plan import RunPlan
 from robot_rl.compositions.remote_cell import RemoteCell
+from robot_rl.compositions.sockets import socket_folder
 from robot_rl.control.actor import Actor
 from robot_rl.control.motion import Motion
 from robot_rl.control.operator import AutoOperator
@@ -51,7 +51,7 @@ def run_realtime(plan: RunPlan, watch: Callable[[Actor], None], announce: Callab
     """
     run, clock = plan.run, RealClock()
     with ExitStack() as stack:
-        sockets = stack.enter_context(tempfile.TemporaryDirectory(prefix="robot_rl-"))
+        sockets = stack.enter_context(socket_folder())
         ends = {name: f"ipc://{sockets}/{name}" for name in ENDS}
         children = Children(run.path / "logs")
         stack.callback(children.stop)
@@ -104,7 +104,7 @@ def run_realtime(plan: RunPlan, watch: Callable[[Actor], None], announce: Callab
             guard=guard,
             twin=cell,
             children=children,
-            alarms=lambda: versions.alarms,
+            alarms=lambda: [*versions.alarms, *children.troubles],
         )
         stack.enter_context(Served(ends["actor"], session_handlers(actor.snapshot, command)))
         actor.run()

@@ -76,7 +76,7 @@ class Scratch:
 
     def end(self, record: EpisodeRecord) -> None:
         episode, version = self._open
-        summary = EpisodeSummary(episode, version, record.steps, record.ended_by, record.complete, None, None, 0)
+        summary = EpisodeSummary(episode, version, record.steps, record.ended_by, record.complete, None, None, 0, 0)
         self.rows.append(summary)
 
     def add_label(self, label: Label, expected_revision: int | None = None) -> LabelEvent:

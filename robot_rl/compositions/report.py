@@ -85,8 +85,11 @@ def evaluate_and_show(path: Path, *, trials: int, seed: int, version: int | None
         "base_action_entropy": base_entropy,
         "action_entropy": entropy,
     }
-    write_json_results(run.results / f"evaluation-{world}-{seed}.json", results)
-    draw_results(run, base, final)
+    newest = chosen == known[-1]
+    name = f"evaluation-{world}-{seed}" if newest else f"evaluation-{world}-{seed}-v{chosen}"
+    write_json_results(run.results / f"{name}.json", results)
+    if newest:  # the curve ends in what the run has come to
+        draw_results(run, base, final)
     console.file.write(json.dumps(results) + "\n")
 
 

@@ -90,11 +90,11 @@ def rerun_and_show(folder: Path, world: str, console: Console) -> None:
     manifest, recorded = read_manifest(folder), read_steps(folder)
     compared = rerun(task, manifest.header, recorded, world, refused_ns(folder, recorded))
     distance, departs = compared.distance_mm, compared.departs
-    largest = int(distance.argmax()) + 1
+    largest = int(distance.argmax()) + 1 if distance.any() else None
     rows = {
         "first difference in any bit": departs,
         **{f"first beyond {mm:g} mm": compared.beyond(mm) for mm in FAR_MM},
-        "largest": largest if departs else None,
+        "largest": largest,
         "last step": len(recorded),
     }
     episode = manifest.header.episode

@@ -99,12 +99,13 @@ def run_task(request: RunRequest, console: Console) -> None:
 
 def _begin(request: RunRequest) -> Path:
     """The directory of a new run, once everything that it needs has been seen to be there."""
-    name, method, seed = (getattr(request, key) or DEFAULTS[key] for key in ("task", "method", "seed"))
+    name, method, seed, label, pace = (
+        DEFAULTS[key] if getattr(request, key) is None else getattr(request, key) for key in DEFAULTS
+    )
     task = load_task(name)
     policy = load_policy(task, task_path(name))
     SteeringLayout(policy.spec, task.method(method))
     Limits.of(task.limits, load_twin(task, "twin", SteppedClock()).spec.action_space)
-    label, pace = (getattr(request, key) or DEFAULTS[key] for key in ("label", "pace"))
     _pace(label, pace, request.console_port)
     if request.policy is not None:
         _close(connect_policy(request.policy, policy))

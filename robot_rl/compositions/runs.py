@@ -29,6 +29,8 @@ def show_runs(folder: Path, console: Console) -> None:
             continue
         table.add_row(*map(plain, _row(path.name, seen)))
         said += [f"{path.name}: {_words(correction)}" for correction in seen.corrections]
+        if seen.labels_gone:
+            said.append(f"{path.name}: its label log is gone: put {path / 'labels.sqlite'} back")
         if seen.unreadable:
             said.append(f"{path.name}: {seen.unreadable} episodes cannot be read; see robot-rl verify {path}")
     if not found:
@@ -40,7 +42,8 @@ def show_runs(folder: Path, console: Console) -> None:
 
 def _row(name: str, seen: Overview) -> list[str]:
     version = f"v{seen.newest_version}" if seen.newest_version else ""
-    episodes = f"{seen.complete}, {len(seen.outcomes)} labelled"
+    labelled = "labels gone" if seen.labels_gone else f"{len(seen.outcomes)} labelled"
+    episodes = f"{seen.complete}, {labelled}"
     size = f"{seen.bytes / 1e6:.1f} MB"
     return [
         name,

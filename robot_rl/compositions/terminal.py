@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from robot_rl.compositions.plan import RunPlan
@@ -29,6 +30,7 @@ class Watch:
         self._bar, self._plan = bar, plan
         self._due = 0.0
         self._why = ""
+        self._alarms: set[str] = set()
         done = len(labelled_episodes(plan.run))
         self._task: TaskID = bar.add_task("episodes", total=plan.episodes, completed=done, note="")
 
@@ -45,6 +47,10 @@ class Watch:
         note = f"{shown['state'].lower()}  {rate}  {acting}"
         held = shown["safety"]["level"] != "OK" and shown["why"]
         if held and held != self._why:
-            self._bar.console.print(f"holding: {held}")
+            self._bar.console.print(f"holding: {escape(held)}")
         self._why = held or ""
+        for alarm in learner.get("alarms", ()):  # what this process has found itself is in its log
+            if alarm not in self._alarms:
+                self._alarms.add(alarm)
+                self._bar.console.print(f"learner: {escape(alarm)}", soft_wrap=True)
         self._bar.update(self._task, completed=len(shown["curve"]), note=note)

@@ -10,6 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from robot_rl.console.app import create_app
+from robot_rl.console.messages import LIMIT_BYTES
 from robot_rl.console.port import OperatorPort
 from robot_rl.console.security import authorities, bind_loopback
 from robot_rl.console.service import ServicePort
@@ -28,7 +29,7 @@ def server_of(app: FastAPI) -> uvicorn.Server:
         app,
         ws="websockets-sansio",
         ws_per_message_deflate=False,
-        ws_max_size=64 * 1024,
+        ws_max_size=LIMIT_BYTES,
         ws_ping_interval=5.0,
         ws_ping_timeout=5.0,
         timeout_graceful_shutdown=1,

@@ -18,12 +18,13 @@ from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 
 from robot_rl.console.commands import Commands
-from robot_rl.console.messages import finite, parse
+from robot_rl.console.messages import finite, parse, read
 from robot_rl.console.port import OperatorPort
 from robot_rl.console.refusals import http_status
 from robot_rl.console.security import OriginGate
 from robot_rl.console.sockets import ControlSocket, serve_camera
 from robot_rl.console.watcher import Watcher
+from robot_rl.console.word import GuardFirst
 from robot_rl.errors import RobotRLError
 
 WEB = Path(__file__).parent / "web"
@@ -34,6 +35,7 @@ AN_OBJECT = {"requestBody": {"content": {"application/json": {"schema": {"type":
 
 def create_app(port: OperatorPort, hosts: frozenset[str]) -> FastAPI:
     """The service in front of `port`; `hosts` are the Host headers it answers to (`security.authorities`)."""
+    port = GuardFirst(port)
     commands, watcher = Commands(port), Watcher(port)
 
     @contextlib.asynccontextmanager
@@ -72,7 +74,7 @@ def create_app(port: OperatorPort, hosts: frozenset[str]) -> FastAPI:
     @app.post("/api/command/{name}", openapi_extra=AN_OBJECT)
     async def command(name: str, request: Request) -> dict[str, Any]:
         """arm, run, pause, end, label, undo, reset_done, clear or stop; 409 if the present state does not allow it."""
-        args = parse(await request.body() or b"{}")
+        args = parse(await read(request.stream()) or b"{}")
         result = await commands.perform(name, args, SCRIPT)
         await watcher.refresh()
         return result

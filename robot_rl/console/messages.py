@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import AsyncIterator
 from typing import Any
 
 from pydantic_core import from_json
 
-from robot_rl.console.refusals import BadMessage
+from robot_rl.console.refusals import BadMessage, TooLarge
+
+LIMIT_BYTES = 64 * 1024
+"""Of a request's body, and of a message on a websocket."""
+
+
+async def read(body: AsyncIterator[bytes]) -> bytes:
+    """All of a request's body, as it comes in. Raises `TooLarge` as soon as it is more than `LIMIT_BYTES`."""
+    whole = b""
+    async for part in body:
+        whole += part
+        if len(whole) > LIMIT_BYTES:
+            raise TooLarge(f"expected at most {LIMIT_BYTES} bytes, got more: send one command at a time")
+    return whole
 
 
 def parse(text: str | bytes) -> dict[str, Any]:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from robot_rl.errors import ConfigError, DeadlineMissed, IllegalTransition, LabelConflict, RobotRLError
+from robot_rl.errors import (
+    ConfigError,
+    DeadlineMissed,
+    IllegalTransition,
+    LabelConflict,
+    NoSuchEpisode,
+    RobotRLError,
+)
 
 
 class UnknownName(ConfigError):
@@ -13,9 +20,15 @@ class BadMessage(ConfigError):
     """What came is no JSON, has a number that is not finite, or is not of the form that is taken."""
 
 
+class TooLarge(BadMessage):
+    """More came than any message of this service needs; it was not read to its end."""
+
+
 STATUS: dict[type[RobotRLError], int] = {
     UnknownName: 404,
+    TooLarge: 413,
     ConfigError: 422,
+    NoSuchEpisode: 404,
     IllegalTransition: 409,
     LabelConflict: 409,
     DeadlineMissed: 503,

@@ -3,7 +3,7 @@
 Control: text. From the page `{"type": "beat", "t"}` every 100 ms and `{"type": "command", "id", "name", "args"}`; to
 the page `beat` (with `guard`: None or why it could not be told), `ack` (by id), `snapshot` or `lost`, and `error` for
 what is no message. An ack comes after the snapshot that already shows its effect; STOP's comes at once, with the
-guard's own word. What is refused has the status that it has by POST (`refusals`).
+guard's own word, and no snapshot after it is older. What is refused has the status that it has by POST (`refusals`).
 
 Camera: the page sends any text as a credit for one frame; the answer is one binary message, two little-endian
 float64 (sequence, age in ms) and the JPEG. A viewer that is slow gets fewer frames, never older ones.
@@ -72,6 +72,8 @@ class ControlSocket:
         self._watcher = watcher
         self._sending = anyio.Lock()
         self._shown = 0
+        self._stops = 0
+        """Acknowledged, and not followed by a snapshot that is sure to know of it."""
         self._renewing = False
 
     async def run(self) -> None:
@@ -118,10 +120,14 @@ class ControlSocket:
         except RobotRLError as error:
             ack = {"type": "ack", "id": message.id, "ok": False, "status": http_status(error), "detail": str(error)}
         if message.name == "stop":
+            self._stops += 1
             await self._send(ack)
-        await self._watcher.refresh()
-        await self._show()
-        if message.name != "stop":
+            await self._watcher.refresh()
+            self._stops -= 1
+            await self._show()
+        else:
+            await self._watcher.refresh()
+            await self._show()
             await self._send(ack)
 
     async def _push(self) -> None:
@@ -131,7 +137,7 @@ class ControlSocket:
             await anyio.sleep(PERIOD_S)
 
     async def _show(self) -> None:
-        if self._shown < self._watcher.version:
+        if self._shown < self._watcher.version and not self._stops:
             self._shown = self._watcher.version
             await self._send_text(self._watcher.text)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from robot_rl.clock import SECOND
 from robot_rl.control.episode import EpisodeRun
 from robot_rl.control.homing import retreat
 from robot_rl.control.motion import Motion
@@ -203,6 +204,7 @@ def _row(row: EpisodeSummary) -> dict[str, Any]:
         "steps": row.steps,
         "ended_by": row.ended_by,
         "revision": row.revision,
+        "started_wall_s": row.started_wall_ns / SECOND,
     }
 
 

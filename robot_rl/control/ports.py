@@ -123,12 +123,15 @@ class EpisodeSummary(Protocol):
     @property
     def revision(self) -> int: ...
 
+    @property
+    def started_wall_ns(self) -> int: ...
+
 
 class LabelBook(Protocol):
     """The label log, the audit log and the list of closed episodes; callable from any thread."""
 
     def add_label(self, label: Label, expected_revision: int | None = None) -> LabelEvent:
-        """Idempotent by event id. Raises `LabelConflict`, or `StoreError` if the episode is not closed."""
+        """Idempotent by event id. Raises `LabelConflict`, or `NoSuchEpisode` if it is not closed."""
         ...
 
     def undo_label(self, episode: int, author: str, event_id: str) -> LabelEvent: ...

@@ -70,6 +70,8 @@ class LearnerService:
         self._unwritten: Callable[[], None] | None = None
         """What the disk has refused, to be tried again at `_retry_s`; the learner's state is in memory meanwhile."""
         self._retry_s = 0.0
+        self._refused: list[str] = []
+        """Why, for the status."""
         self._alarms = resume(run.checkpoints, self.learner, self._task, self._take)
         for complaint in self._alarms:
             log.warning("a checkpoint was not used: %s", complaint)
@@ -153,11 +155,14 @@ class LearnerService:
 
     def _write(self, version: Callable[[], None]) -> bool:
         """Whether the disk took it; if not, it is tried again before anything else is done."""
+        self._refused = []
         try:
             version()
         except DiskError as error:
-            log.error("version %d is kept in memory, the disk refuses it: %s", self.learner.version, error)
-            self._unwritten, self._retry_s = version, time.monotonic() + RETRY_S
+            words = f"version {self.learner.version} is kept in memory, the disk refuses it: {error}"
+            log.error("%s", words)
+            self._unwritten, self._retry_s, self._refused = version, time.monotonic() + RETRY_S, [words]
+            self._report()
             return False
         self._unwritten = None
         return True
@@ -202,7 +207,7 @@ class LearnerService:
             "losses": learner.losses,
             "refused": {str(episode): reason for episode, reason in learner.refused.items()},
             "label_watermark": self._watermark,
-            "alarms": self._alarms,
+            "alarms": [*self._alarms, *self._refused],
         }
         with contextlib.suppress(DiskError):  # the next one may be written
             write_json(self.run.learner_json, status)

@@ -33,6 +33,8 @@ class Overview:
     """Those that were cut off: closed as incomplete, set aside, or open."""
     unreadable: int
     """Closed ones whose manifest is damaged."""
+    labels_gone: bool
+    """Episodes were closed, and the log of what was said of them is not there."""
     outcomes: Sequence[bool]
     """Success or not, of the complete episodes that are labelled so, in order."""
     newest_version: int
@@ -58,6 +60,7 @@ def overview(path: Path) -> Overview:
         complete=len(complete),
         incomplete=len(facts) - len(complete) + len(cut_off),
         unreadable=len(closed) - len(facts),
+        labels_gone=bool(closed) and not run.labels.is_file(),
         outcomes=[
             event.label.value is LabelValue.SUCCESS
             for number, event in labels.items()

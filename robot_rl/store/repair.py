@@ -30,6 +30,7 @@ from robot_rl.errors import IntegrityError, StoreError
 from robot_rl.store.episode import (
     CHUNK_BYTES,
     FLUSH_S,
+    MANIFEST_NAME,
     MCAP_NAME,
     METADATA,
     EpisodeHeader,
@@ -135,7 +136,11 @@ def _salvage(run: RunDirectory, number: int, folder: Path) -> Salvage:
         raise StoreError(f"{folder} could not be repaired: {error.strerror or error}; its bytes are intact") from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return copy.account(final, manifest)
+    salvage = copy.account(final, manifest)
+    if manifest is None and (folder == run.episode(number) or os.path.lexists(folder / MANIFEST_NAME)):
+        lost = "the manifest: how the episode ended, what became of its commands, and the sha256 of its recording"
+        return replace(salvage, losses=[lost, *salvage.losses])
+    return salvage
 
 
 def _seal(work: Path, header: EpisodeHeader, manifest: Manifest | None, copy: _Copy) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from robot_rl.errors import DiskError, StoreError
+from robot_rl.errors import DiskError, NoSuchEpisode, StoreError
 from robot_rl.store.episode import (
     EndedBy,
     EpisodeHeader,
@@ -52,6 +52,8 @@ class EpisodeSummary:
     author: str | None
     revision: int
     """To be sent back as `expected_revision` with a correction; 0 without a label."""
+    started_wall_ns: int
+    """The date, for people."""
 
 
 class StorePort(Protocol):
@@ -85,7 +87,7 @@ class StorePort(Protocol):
         ...
 
     def add_label(self, label: Label, expected_revision: int | None = None) -> LabelEvent:
-        """Label a closed episode (`LabelLog.add`). Raises `LabelConflict`, or `StoreError` if there is no such one."""
+        """Label a closed episode (`LabelLog.add`). Raises `LabelConflict`, `NoSuchEpisode`, `StoreError`."""
         ...
 
     def undo_label(self, episode: int, author: str, event_id: str) -> LabelEvent:
@@ -164,7 +166,7 @@ class Store:
 
     def add_label(self, label: Label, expected_revision: int | None = None) -> LabelEvent:
         if not os.path.isdir(self.run.episode(label.episode)):
-            raise StoreError(f"cannot label episode {label.episode}: expected a closed episode, and there is none")
+            raise NoSuchEpisode(f"cannot label episode {label.episode}: expected a closed episode, and there is none")
         return self._logged(lambda: self._log.add(label, expected_revision))
 
     def undo_label(self, episode: int, author: str, event_id: str) -> LabelEvent:
@@ -267,6 +269,7 @@ def summaries(run: RunDirectory, labels: Mapping[int, LabelEvent]) -> list[Episo
                 label=event.label.value if event else None,
                 author=event.label.author if event else None,
                 revision=event.seq if event else 0,
+                started_wall_ns=manifest.header.started_wall_ns,
             )
         )
     return listed

@@ -18,7 +18,7 @@ from robot_rl.adapters.files import write_weights
 from robot_rl.compositions.housekeeping import label_episode, repair_episode, verify_run
 from robot_rl.compositions.runs import ranges, show_runs, thirds
 from robot_rl.errors import LabelConflict, StoreError
-from robot_rl.store.episode import MCAP_NAME, EpisodeHeader, EpisodeOutcome
+from robot_rl.store.episode import MANIFEST_NAME, MCAP_NAME, EpisodeHeader, EpisodeOutcome
 from robot_rl.store.labels import LabelLog
 from robot_rl.store.run import RunDirectory, RunInfo
 from robot_rl.store.store import Store
@@ -88,6 +88,18 @@ def test_a_correction_may_name_what_it_corrects(store: Store, console: Console) 
     assert len(history(store, 2)) == 2
 
 
+def test_a_correction_says_what_learns_from_it(store: Store, console: Console) -> None:
+    label_episode(store.run.episode(2), F, "bob", None, console)
+    text = printed(console)
+    assert "adapters up to v3 were trained before this" in text
+    assert f"`robot-rl run --resume {store.run.path} --episodes 4`" in text
+    assert f"`robot-rl train-offline {store.run.path}`" in text
+    store.begin(EpisodeHeader(4, "lid_opening", "usr", "flow", "ab" * 32, 0, 3, 4, "0.1.0"))
+    store.end(EpisodeOutcome("success", 4, True, False, True, {"pass": 4}))
+    label_episode(store.run.episode(4), S, "bob", None, console)
+    assert printed(console).removeprefix(text) == "episode 4: success by bob (revision 5)\n"
+
+
 def test_only_closed_episodes_are_labelled(store: Store, console: Console) -> None:
     store.begin(EpisodeHeader(4, "lid_opening", "usr", "flow", "ab" * 32, 0, 3, 4, "0.1.0"))
     for folder, words in (
@@ -117,6 +129,19 @@ def test_runs_shows_what_was_learnt_from_a_label_corrected_since(store: Store, c
     ]  # fmt: skip
     assert "first: episode 2 is failure by bob now; adapters v2 to v3 were trained on success, and later ones" in text
     assert "damaged cannot be read:" in text
+
+
+def test_a_label_log_that_is_gone_is_not_an_empty_one(store: Store, console: Console) -> None:
+    RunDirectory.create(store.run.path.parent / "new", store.run.read_info())
+    store.close()
+    for file in store.run.path.glob("labels.sqlite*"):
+        file.unlink()
+    show_runs(store.run.path.parent, console)
+    text = printed(console)
+    assert "3, labels gone" in text
+    assert f"first: its label log is gone: put {store.run.labels} back" in text
+    assert "0, 0 labelled" in text  # of a run that has just begun none is missing
+    assert not store.run.labels.exists()
 
 
 def test_a_place_without_runs_is_said_to_be_one(tmp_path: Path, console: Console) -> None:
@@ -164,6 +189,13 @@ def test_repair_ends_with_3_when_something_is_lost_and_says_what(store: Store) -
     assert "000002.salvaged.1: readable, incomplete, never trained on; the original bytes are kept" in lost.stdout
     assert (folder / MCAP_NAME).read_bytes() == cut
     assert robot_rl("repair", str(store.run.path)).returncode == 2
+
+
+def test_repair_says_that_a_manifest_was_lost_and_ends_with_3(store: Store) -> None:
+    (store.run.episode(2) / MANIFEST_NAME).write_bytes(b"\x00garbage")
+    lost = robot_rl("repair", str(store.run.episode(2)))
+    assert lost.returncode == 3, lost.stdout + lost.stderr
+    assert "lost: the manifest: how the episode ended" in lost.stdout
 
 
 def test_repair_of_a_whole_abandoned_episode_loses_nothing(store: Store, console: Console) -> None:

@@ -97,6 +97,14 @@ def test_in_the_same_world_nothing_differs_in_any_bit(run: RunDirectory, episode
     assert compared.success == (read_manifest(run.episode(episode)).outcome.ended_by == "success")
 
 
+def test_where_nothing_differs_table_and_json_say_never(run: RunDirectory) -> None:
+    text = io.StringIO()
+    rerun_and_show(run.episode(2), "twin", Console(file=text, width=120))
+    results = json.loads(text.getvalue().splitlines()[-1])
+    assert (results["departs_at_step"], results["largest_at_step"], results["largest_mm"]) == (None, None, 0.0)
+    assert text.getvalue().count("never") == 4
+
+
 def test_another_command_departs_where_it_is_sent(run: RunDirectory) -> None:
     step = read_steps(run.episode(2))[9]
     compared = compare(run, 2, target=np.add(step.target, [0.002, 0.0, 0.0, 0.0]))

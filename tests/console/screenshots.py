@@ -21,6 +21,8 @@ def main(out: Path, states: list[str]) -> None:
             page = browser.new_page(viewport={"width": width, "height": height})
             page.goto(origin)
             page.wait_for_selector('.camera.main[data-age="live"]')
+            page.screenshot(path=out / f"first_visit-{width}x{height}.png")
+            page.click("#help-close")
             for state in states:
                 port.become(state)
                 page.wait_for_selector(f'body[data-state="{state}"]')

@@ -60,12 +60,15 @@ class ScriptedPort:
         self.commands: list[tuple[str, dict[str, Any]]] = []
         self.stops: list[float] = []
         self.renewals: list[float] = []
-        self.labels: dict[int, list[str]] = {}
+        self.labels: list[tuple[int, str]] = []
+        """(episode, value), append-only; an episode's revision is the number of its newest."""
         self.lost: Exception | None = None
         """Raised by `snapshot` when set: the actor does not answer."""
         self.waits = False
         """RUNNING, but the learner is not there yet and no episode has begun."""
         self.alarms: list[str] = []
+        self.heard: int | None = None
+        """The newest label that the learner follows; None: all of them."""
         self.held = False
         """RUNNING, but the guard holds the robot."""
         self.frozen_camera: str | None = None
@@ -73,7 +76,7 @@ class ScriptedPort:
         rng = random.Random(7)
         for past in range(1, episode):
             rises = 0.38 + 0.54 / (1 + math.exp(-(past - 17) / 5))
-            self.labels[past] = ["success" if rng.random() < rises else "failure"]
+            self.labels.append((past, "success" if rng.random() < rises else "failure"))
 
     # --- the port ---------------------------------------------------------------------------------------------------
 
@@ -82,7 +85,7 @@ class ScriptedPort:
             raise self.lost
         with self._lock:
             latched = self.state in ("STOPPED", "FAULT")
-            labels = {e: history[-1] for e, history in self.labels.items() if history}
+            labels = dict(self.labels)
             curve = [[e, int(v == "success")] for e, v in sorted(labels.items()) if v != "discard"]
             return {
                 "revision": self._revision,
@@ -115,7 +118,7 @@ class ScriptedPort:
                     "utd_reason": "updates take 36 ms each and 18 are owed: the newest episodes are being worked off",
                     "updates_per_second": 27.8,
                     "losses": {"critic": 0.0124, "actor": -0.613, "temperature": float("nan")},
-                    "label_watermark": self.episode - 1,
+                    "label_watermark": len(self.labels) if self.heard is None else self.heard,
                 },
                 "base_success": 0.41,
                 "base_trials": 100,
@@ -135,9 +138,9 @@ class ScriptedPort:
             if refusal is not None:
                 raise IllegalTransition(f"{name}: {refusal}")
             if name == "label":
-                self.labels[self.episode] = [args["value"]]
+                self.labels.append((self.episode, args["value"]))
             if name == "undo":
-                self.labels[args["episode"]].pop()
+                self.labels.append((args["episode"], ["discard", *self.history(args["episode"])][-2]))
             if name == "reset_done":
                 self.episode += 1
             following = {"arm": "PAUSED", "run": "RUNNING", "pause": "PAUSED", "end": "AWAIT_LABEL", "clear": "PAUSED",
@@ -209,16 +212,23 @@ class ScriptedPort:
             "adapter_version": max(0, episode - 2),
             "steps": steps,
             "ended_by": "success" if label == "success" else "timeout",
-            "revision": len(self.labels.get(episode, ())),
+            "revision": self._label_revision(episode),
+            "started_wall_s": 1.8e9 + 48.0 * episode,
         }
 
     def _correct(self, args: dict[str, Any]) -> dict[str, Any]:
-        history = self.labels.get(args["episode"], [])
-        if args.get("expected_revision") != len(history):
+        if args.get("expected_revision") != self._label_revision(args["episode"]):
             raise LabelConflict(f"episode {args['episode']} has been labelled since; look at it again")
-        history.append(args["value"])
+        self.labels.append((args["episode"], args["value"]))
         self._revision += 1
-        return {"revision": len(history)}
+        return {"revision": len(self.labels)}
+
+    def history(self, episode: int) -> list[str]:
+        """The labels of an episode, oldest first."""
+        return [value for labelled, value in self.labels if labelled == episode]
+
+    def _label_revision(self, episode: int) -> int:
+        return max((seq for seq, (labelled, _) in enumerate(self.labels, start=1) if labelled == episode), default=0)
 
 
 @functools.cache

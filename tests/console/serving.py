@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+import uvicorn
 from playwright.sync_api import Browser, sync_playwright
 
 from robot_rl.console.__main__ import make_server
@@ -25,20 +26,22 @@ FLAGS = [
 ]
 
 
+def serving(port: OperatorPort, number: int = 0) -> contextlib.AbstractContextManager[str]:
+    """The console in front of `port`; see `running`."""
+    return running(lambda hosts: make_server(port, hosts), number)
+
+
 @contextlib.contextmanager
-def serving(port: OperatorPort, number: int = 0) -> Iterator[str]:
-    """The console in front of `port`; yields its origin, `http://127.0.0.1:NUMBER`."""
+def running(make: Callable[[frozenset[str]], uvicorn.Server], number: int = 0) -> Iterator[str]:
+    """The server that `make` makes for its host names; yields its origin, `http://127.0.0.1:NUMBER`."""
     listener = bind_loopback("127.0.0.1", number)
     number = listener.getsockname()[1]
-    server = make_server(port, authorities(number))
+    server = make(authorities(number))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="console", daemon=True)
     thread.start()
     try:
-        end = time.monotonic() + 10
-        while not server.started:
-            assert thread.is_alive(), "the console ended at its start"
-            assert time.monotonic() < end, "the console did not start within 10 s"
-            time.sleep(0.01)
+        eventually(lambda: server.started or not thread.is_alive(), 10)
+        assert thread.is_alive(), "the console ended at its start"
         yield f"http://127.0.0.1:{number}"
     finally:
         server.should_exit = True
@@ -56,3 +59,11 @@ def chromium() -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+
+
+def eventually(true: Callable[[], bool], within_s: float = 10.0) -> None:
+    """Wait until `true()`."""
+    end = time.monotonic() + within_s
+    while not true():
+        assert time.monotonic() < end, f"not within {within_s:g} s"
+        time.sleep(0.01)

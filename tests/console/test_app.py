@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import hashlib
 import re
+import socket
 from pathlib import Path
 
 import httpx
 import pytest
 
 from robot_rl.console.app import WEB
+from robot_rl.console.messages import LIMIT_BYTES
 from robot_rl.errors import DeadlineMissed
 from tests.console.scripted import ScriptedPort
+from tests.console.test_security import POSTS
 
 
 def post(origin: str, path: str, args: object) -> httpx.Response:
@@ -68,6 +71,33 @@ def test_no_body_is_an_error_of_ours(origin: str, body: str | bytes) -> None:
     answer = httpx.post(f"{origin}/api/command/label", content=body, headers={"origin": origin})
     assert answer.status_code == 422
     assert isinstance(answer.json()["detail"], str)
+
+
+def begun(origin: str, path: str, sends: bytes) -> bytes:
+    """The beginning of the answer to a POST of 1 TB of which `sends` has come."""
+    host = origin.removeprefix("http://")
+    head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\nContent-Length: {10**12}\r\n\r\n"
+    name, _, number = host.partition(":")
+    with socket.create_connection((name, int(number)), timeout=5) as line:
+        line.sendall(head.encode() + sends)
+        return line.recv(100)
+
+
+@pytest.mark.parametrize("path", POSTS)
+def test_what_is_too_large_is_refused_before_it_has_all_come(origin: str, port: ScriptedPort, path: str) -> None:
+    answer = begun(origin, path.replace("{name}", "pause"), b" " * (LIMIT_BYTES + 1))
+    if path.endswith("stop"):  # whatever comes with it, and however much
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert len(port.stops) == 1
+    else:
+        assert answer.startswith(b"HTTP/1.1 413")
+    assert port.commands == []
+
+
+def test_a_body_of_the_largest_size_is_read(origin: str) -> None:
+    body = b"{}".ljust(LIMIT_BYTES)
+    answer = httpx.post(f"{origin}/api/command/pause", content=body, headers={"origin": origin})
+    assert answer.json() == {"state": "PAUSED"}
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])

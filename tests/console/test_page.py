@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, Route
 
 from robot_rl.errors import DeadlineMissed
 from tests.console.scripted import ScriptedPort
-from tests.console.serving import serving
+from tests.console.serving import eventually, serving
 
 
 class Watched:
@@ -47,13 +47,6 @@ def page(watched: Watched, origin: str) -> Iterator[Page]:
 
 def shows(page: Page, state: str) -> None:
     page.wait_for_selector(f'body[data-state="{state}"]')
-
-
-def eventually(true: Callable[[], bool], within_s: float = 3.0) -> None:
-    end = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < end, f"not within {within_s} s"
-        time.sleep(0.01)
 
 
 def labels(port: ScriptedPort) -> list[tuple[int, str]]:
@@ -262,17 +255,28 @@ def test_a_correction_names_its_revision_and_moves_the_curve(page: Page, port: S
     first.click()
     page.click('.corrections button:has-text("failure")')
     page.wait_for_selector('.episode[data-label="failure"] >> text="41"')
-    assert port.commands[0][1].items() >= {"episode": 41, "value": "failure", "expected_revision": 1}.items()
+    assert port.commands[0][1].items() >= {"episode": 41, "value": "failure", "expected_revision": 41}.items()
     assert page.inner_text("#success") != before
 
 
 def test_a_stale_correction_conflicts_visibly(page: Page, port: ScriptedPort) -> None:
     page.locator(".episode").first.click()
     page.evaluate("window.seen = document.querySelector('.corrections button:nth-child(2)')")
-    port.labels[41].append("discard")  # someone else; this page has not heard of it when its button is pressed
+    port.labels.append((41, "discard"))  # someone else; this page has not heard of it when its button is pressed
     page.evaluate("window.seen.click()")
     page.wait_for_selector('#message:has-text("labelled since")')
-    assert port.labels[41] == ["success", "discard"]
+    assert port.history(41) == ["success", "discard"]
+
+
+def test_undo_is_of_the_label_given_last_and_not_of_the_newest_episode(page: Page, port: ScriptedPort) -> None:
+    page.locator(".episode").nth(3).click()  # 38
+    (before,) = port.history(38)
+    page.click('.corrections button:has-text("discard")')
+    page.wait_for_selector('#message:text("Episode 38: discard")')
+    page.keyboard.press("u")
+    eventually(lambda: port.history(38) == [before, "discard", before])
+    assert port.commands[-1] == ("undo", {"episode": 38})
+    page.wait_for_selector('#message:text("episode 38: undo")')
 
 
 def test_camera_frames_move_on(page: Page) -> None:
@@ -392,6 +396,74 @@ def test_the_guards_word_does_not_stand_over_another_run(
     shows(page, "RUNNING")
 
 
+def test_the_first_visit_explains_the_keys_and_takes_none_of_them(page: Page, port: ScriptedPort) -> None:
+    text = page.inner_text("#help")
+    for key in ("1", "0", "r", "Esc", "p", "e", "d", "u", "?"):
+        assert key in text
+    port.become("AWAIT_LABEL")
+    shows(page, "AWAIT_LABEL")
+    page.keyboard.press("1")
+    shows(page, "AWAIT_RESET")
+    page.keyboard.press("Escape")
+    shows(page, "STOPPED")
+    assert page.locator("#help").is_visible()
+    page.click("#help-close")
+    page.reload()
+    shows(page, "STOPPED")
+    assert page.locator("#help").is_hidden()
+    page.keyboard.press("Shift+?")
+    assert page.locator("#help").is_visible()
+    page.keyboard.press("Shift+?")
+    assert page.locator("#help").is_hidden()
+
+
+TONES = """() => {
+  window.tones = 0;
+  const start = OscillatorNode.prototype.start;
+  OscillatorNode.prototype.start = function (...at) { window.tones += 1; return start.apply(this, at); };
+}"""
+
+
+def test_what_is_awaited_is_heard_and_stands_in_the_title_until_it_is_switched_off(
+    page: Page, port: ScriptedPort
+) -> None:
+    page.evaluate(TONES)
+    page.click("#help-close")  # a browser lets no page sound that nobody has touched
+    port.become("AWAIT_LABEL")
+    shows(page, "AWAIT_LABEL")
+    eventually(lambda: page.evaluate("tones") == 2)
+    assert page.title() == "● Await label · Open the lid of a bin"
+    port.become("HOMING")
+    shows(page, "HOMING")
+    assert page.title() == "Homing · Open the lid of a bin"
+    page.click("#notice")
+    assert page.inner_text("#notice") == "sound off"
+    port.become("AWAIT_RESET")
+    shows(page, "AWAIT_RESET")
+    assert page.title() == "Await reset · Open the lid of a bin"
+    page.reload()
+    shows(page, "AWAIT_RESET")
+    assert page.inner_text("#notice") == "sound off"
+    page.click("#notice")
+    page.evaluate(TONES)
+    eventually(lambda: page.title().startswith("●"))
+    port.restart("AWAIT_LABEL", auto_label=True)
+    page.wait_for_selector('#labels:has-text("twin labels")')
+    assert page.evaluate("tones") == 0
+    assert page.title() == "Await label · Open the lid of a bin"
+
+
+def test_interval_pace_and_labels_that_wait_for_the_learner_are_shown(page: Page, port: ScriptedPort) -> None:
+    eventually(lambda: page.inner_text("#success-interval") == "76 to 99 %")
+    assert page.inner_text("#pace-of-episodes") == "75 per hour"
+    assert page.locator(".episode .ended").first.inner_text() == ""
+    port.heard = 40
+    page.wait_for_selector('.episode:has(.number:text-is("41")) .ended:text("not learnt from yet")')
+    assert page.locator('.ended:text("not learnt from yet")').count() == 1
+    port.heard = 41
+    page.wait_for_selector('.ended:text("not learnt from yet")', state="detached")
+
+
 @pytest.mark.parametrize(("width", "height"), [(1280, 720), (1920, 1080)])
 @pytest.mark.parametrize("state", ["RUNNING", "PAUSED", "AWAIT_LABEL", "STOPPED", "FAULT"])
 def test_nothing_is_cut_off(
@@ -410,7 +482,8 @@ def test_nothing_is_cut_off(
     )
     scrolls = page.evaluate("document.documentElement.scrollHeight > innerHeight")
     sizes = page.evaluate(
-        "[...document.querySelectorAll('h1, button, dd b')].map((e) => parseFloat(getComputedStyle(e).fontSize))"
+        """() => [document.getElementById('state'), ...document.querySelectorAll('button, dd b')]
+          .map((e) => parseFloat(getComputedStyle(e).fontSize))"""
     )
     box = page.locator(".camera.main").bounding_box()
     page.close()

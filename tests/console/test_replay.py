@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import threading
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,12 +13,12 @@ from playwright.sync_api import Browser, Page
 
 from robot_rl.clock import SECOND
 from robot_rl.console.__main__ import server_of
-from robot_rl.console.replay import Recording, create_replay, load_recording
-from robot_rl.console.security import authorities, bind_loopback
+from robot_rl.console.replay import create_replay, load_recording
 from robot_rl.errors import IntegrityError, StoreError
 from robot_rl.store.episode import EpisodeWriter
 from robot_rl.store.run import RunDirectory, RunInfo
 from tests.console.recorded import step
+from tests.console.serving import eventually, running
 from tests.pictures import jpeg
 from tests.store.examples import SUCCESS, header
 
@@ -49,28 +46,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run.episode(1)
 
 
-@contextlib.contextmanager
-def serving(recording: Recording) -> Iterator[str]:
-    listener = bind_loopback("127.0.0.1", 0)
-    number = listener.getsockname()[1]
-    server = server_of(create_replay(recording, authorities(number)))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    try:
-        end = time.monotonic() + 10
-        while not server.started:
-            assert time.monotonic() < end, "the page did not start within 10 s"
-            time.sleep(0.01)
-        yield f"http://127.0.0.1:{number}"
-    finally:
-        server.should_exit = True
-        thread.join(timeout=5)
-        listener.close()
-
-
 @pytest.fixture(scope="module")
 def origin(folder: Path) -> Iterator[str]:
-    with serving(load_recording(folder, "failure")) as address:
+    recording = load_recording(folder, "failure")
+    with running(lambda hosts: server_of(create_replay(recording, hosts))) as address:
         yield address
 
 
@@ -87,13 +66,6 @@ def page(browser: Browser, origin: str) -> Iterator[Page]:
     yield made
     context.close()
     assert complaints == []
-
-
-def eventually(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
-    while not true():
-        assert time.monotonic() < end, "not within 10 s"
-        time.sleep(0.01)
 
 
 def move_to(page: Page, seconds: float) -> str:

@@ -33,7 +33,10 @@ class Ends:
     def __init__(self, folder: Path) -> None:
         self.actor, self.guard, self.frames = (f"ipc://{folder}/{name}" for name in ("actor", "guard", "frames"))
         self.heard: list[tuple[str, dict[str, Any]]] = []
-        self.state: dict[str, Any] = {"state": "RUNNING", "revision": 1}
+        self.state: dict[str, Any] = {
+            "state": "RUNNING", "revision": 1, "run": "one", "allowed": {},
+            "safety": {"level": "OK", "epoch": 5, "causes": []},
+        }  # fmt: skip
         self.closing = threading.Event()
         self.thread = threading.Thread(target=self._serve)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import struct
 import time
@@ -12,11 +13,13 @@ import pytest
 from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import ClientConnection, connect
 
+from robot_rl.console.messages import LIMIT_BYTES
 from robot_rl.errors import (
     ConfigError,
     DeadlineMissed,
     IllegalTransition,
     LabelConflict,
+    NoSuchEpisode,
     RobotFault,
     RobotRLError,
     StoreError,
@@ -61,6 +64,30 @@ def test_a_stop_is_acknowledged_first_with_the_guards_word(control: ClientConnec
     ack, snapshot = receive(control), receive(control)
     assert ack["result"]["level"] == "STOP"
     assert ack["result"]["epoch"] == snapshot["snapshot"]["safety"]["epoch"] == 4
+
+
+def test_no_snapshot_after_a_stop_is_acknowledged_says_that_the_robot_runs(
+    control: ClientConnection, origin: str, port: ScriptedPort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, steps = port.snapshot(), itertools.count(38)
+
+    def lagging() -> dict[str, Any]:
+        """An actor that has not heard of the stop."""
+        return {**before, "step": next(steps)}
+
+    with monkeypatch.context() as patched:
+        patched.setattr(port, "snapshot", lagging)
+        send(control, "stop")
+        while (message := receive(control))["type"] != "ack":
+            assert message["snapshot"]["state"] == "RUNNING"
+        for _ in range(4):
+            shown = receive(control)["snapshot"]
+            assert (shown["state"], shown["safety"]) == ("STOPPED", message["result"])
+            assert [name for name, why in shown["allowed"].items() if why is None] == ["stop"]
+        assert httpx.get(f"{origin}/api/snapshot").json()["state"] == "STOPPED"
+    assert receive(control)["snapshot"]["allowed"]["clear"] is None  # it has heard
+    send(control, "clear", {"cause_id": "stop-4"})
+    assert receive(control)["snapshot"]["state"] == "PAUSED"
 
 
 def test_a_refused_command_has_a_status_and_a_reason(control: ClientConnection) -> None:
@@ -114,6 +141,17 @@ def test_a_malformed_message_is_answered_and_the_next_one_served(control: Client
     assert receive(control)["type"] == "snapshot"
 
 
+def test_a_message_that_is_too_large_ends_its_connection_alone(origin: str, control: ClientConnection) -> None:
+    with opened(origin, "/ws/control") as another:
+        another.send(" " * (LIMIT_BYTES + 1))
+        with pytest.raises(ConnectionClosedError) as closed:
+            list(another)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1009
+    send(control, "pause")
+    assert receive(control)["snapshot"]["state"] == "PAUSED"
+
+
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
 @pytest.mark.parametrize(
     "text",
@@ -136,6 +174,7 @@ def test_a_number_that_is_not_finite_is_refused_and_not_echoed(
     [
         (IllegalTransition("pause: only in running"), 409),
         (LabelConflict("labelled since"), 409),
+        (NoSuchEpisode("cannot label episode 7: there is none"), 404),
         (ConfigError("argument 'episode': expected an integer"), 422),
         (DeadlineMissed("command: no answer"), 503),
         (StoreError("the disk is full"), 500),

@@ -128,6 +128,7 @@ class Row:
     revision: int = 0
     adapter_version: int = 0
     steps: int = 0
+    started_wall_ns: int = 0
 
 
 class MemoryBook:

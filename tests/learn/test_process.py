@@ -472,6 +472,24 @@ def test_a_version_that_the_disk_refuses_is_kept_in_memory_until_there_is_space(
     assert held >= 10
 
 
+def test_a_folder_that_cannot_be_written_is_an_alarm_until_it_can(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("robot_rl.learn.process.RETRY_S", 0.0)
+    fill(run, 1)
+    with service(run) as learner:
+        run.checkpoints.rename(aside := run.path / "aside")
+        run.checkpoints.write_text("no folder")
+        learner.step()
+        assert status(run)["alarms"][0].startswith(
+            f"version 1 is kept in memory, the disk refuses it: could not write {run.checkpoints}"
+        )
+        run.checkpoints.unlink()
+        aside.rename(run.checkpoints)
+        learner.step()
+        assert status(run)["alarms"] == []
+
+
 # --- as a process ---------------------------------------------------------------------------------------------------
 
 

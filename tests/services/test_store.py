@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from robot_rl.errors import DeadlineMissed, DiskError, LabelConflict, StoreError
+from robot_rl.errors import DeadlineMissed, DiskError, LabelConflict, NoSuchEpisode, StoreError
 from robot_rl.services.store import StoreClient, serve_store
 from robot_rl.store.episode import EpisodeHeader, EpisodeOutcome, read_images, read_messages, read_transitions
 from robot_rl.store.run import RunDirectory, RunInfo
@@ -107,7 +107,7 @@ def test_labels_are_acknowledged_idempotent_and_conflicts_typed(
         assert client.episodes()[0].revision == undone.seq
         assert client.record("note", "ann", {"x": [1, None]}).detail == {"x": [1, None]}
         assert [event.kind for event in store.events()] == ["note"]
-        with pytest.raises(StoreError, match="there is none"):
+        with pytest.raises(NoSuchEpisode, match="there is none"):
             client.add_label(Label("id-9", 9, LabelValue.SUCCESS, "ann"))
 
 

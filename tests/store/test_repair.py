@@ -148,12 +148,17 @@ def test_without_a_manifest_the_files_own_statistics_count_the_loss(run: RunDire
     assert all(found.kept.get(topic, 0) + found.lost[topic] == 8 for topic in TOPICS)
 
 
-def test_a_lost_manifest_alone_loses_nothing_of_the_recording(run: RunDirectory) -> None:
+@pytest.mark.parametrize("manifest", [None, b"", b"{", b"\xff\x00", b'{"format": 1}'])
+def test_a_lost_manifest_alone_loses_nothing_of_the_recording(run: RunDirectory, manifest: bytes | None) -> None:
     folder = record_one(run)
     (folder / MANIFEST_NAME).unlink()
+    if manifest is not None:
+        (folder / MANIFEST_NAME).write_bytes(manifest)
     found = repair(folder)
     check_copy(run, found)
-    assert found.whole
+    assert not any(found.lost.values())
+    assert not found.whole
+    assert [loss.split(":")[0] for loss in found.losses] == ["the manifest"]
     assert verify(found.folder).header == header(1)
 
 

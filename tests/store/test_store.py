@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from robot_rl.errors import DiskError, LabelConflict, StoreError
+from robot_rl.errors import DiskError, LabelConflict, NoSuchEpisode, StoreError
 from robot_rl.store import episode as episode_module
 from robot_rl.store.episode import MANIFEST_NAME, MCAP_NAME, EpisodeWriter, read_messages, read_transitions, salvage
 from robot_rl.store.labels import LabelEvent
@@ -59,7 +59,7 @@ def test_a_correction_and_its_undo_show_in_the_list(store: Store) -> None:
 @pytest.mark.parametrize("episode", [2, 0, -1, 10**4000])
 def test_only_a_closed_episode_is_labelled(store: Store, episode: int) -> None:
     store.begin(header(2))
-    with pytest.raises(StoreError, match="expected a closed episode, and there is none"):
+    with pytest.raises(NoSuchEpisode, match="expected a closed episode, and there is none"):
         store.add_label(Label("a", episode, LabelValue.SUCCESS, "ada"))
 
 

@@ -17,12 +17,15 @@
 const labelled = (snapshot) => snapshot.awaiting_label ?? snapshot.episode;
 
 /**
- * The newest episode that has a label: what `undo` is about.
+ * The episode whose label was given or corrected last, which is what `undo` is about: revisions rise over the whole run.
  * @param {Snapshot} snapshot
+ * @returns {number | null}
  */
 export function lastLabelled(snapshot) {
-  return snapshot.episodes.filter((row) => row.label !== null)
-    .reduce((newest, row) => Math.max(newest, row.episode), 0) || null;
+  const labelled = snapshot.episodes.filter((row) => row.label !== null);
+  const [first] = labelled;
+  if (!first) return null;
+  return labelled.reduce((last, row) => ((row.revision ?? 0) > (last.revision ?? 0) ? row : last), first).episode;
 }
 
 /** @param {'success' | 'failure' | 'discard'} value */

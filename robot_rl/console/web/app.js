@@ -5,9 +5,11 @@ import { ACTIONS, refusal } from './actions.js';
 import { CameraWall } from './cameras.js';
 import { Curve } from './curve.js';
 import { EpisodeList } from './episodes.js';
+import { Help } from './help.js';
 import { intent } from './keys.js';
 import { Link } from './link.js';
-import { moment } from './states.js';
+import { Notice } from './notice.js';
+import { look, moment } from './states.js';
 import { buildActions, part, showActions, showAlarms, showCauses, showNumbers, showRun, showState } from './view.js';
 
 /** @typedef {import('./types').Snapshot} Snapshot */
@@ -25,6 +27,8 @@ let stopping = 'no';
 /** Commands not acknowledged yet. @type {Set<string>} */
 const pending = new Set();
 
+const help = new Help(part('help'), part('help-open'), part('help-close'));
+const notice = new Notice(part('notice'));
 const cameras = new CameraWall(part('cameras'));
 const curve = new Curve(/** @type {HTMLCanvasElement} */ (part('curve')));
 const episodes = new EpisodeList(part('episodes'), (row, value) => send('label', {
@@ -37,6 +41,7 @@ function render() {
   const safety = word ?? snapshot?.safety;
   const { state, why } = moment(snapshot, word, link.trouble, stopping);
   showState(state, why, snapshot);
+  notice.show(state, [look(state).word, snapshot?.title].filter(Boolean).join(' · '), snapshot?.auto_label ?? true);
   showActions(snapshot, contact, pending);
   const refused = contact && snapshot ? snapshot.allowed.clear ?? null : 'no contact';
   if (safety) showCauses(safety, refused, (cause) => send('clear', { cause_id: cause }, 'Cleared'));
@@ -46,7 +51,7 @@ function render() {
   showAlarms(snapshot.alarms);
   cameras.show(snapshot.cameras);
   curve.show(snapshot);
-  episodes.show(snapshot.episodes);
+  episodes.show(snapshot.episodes, snapshot.learner);
 }
 
 function showLink() {
@@ -102,7 +107,7 @@ async function stop() {
   render();
 }
 
-link.onSnapshot = (newest) => {
+link.onSnapshot = (/** @type {Snapshot} */ newest) => {
   const another = snapshot && (newest.run !== snapshot.run || newest.revision < snapshot.revision);
   if (another) guardWord = null; // another actor: it has asked its guard itself
   snapshot = newest;
@@ -123,6 +128,7 @@ addEventListener('keydown', (event) => {
   if (wanted === null) return;
   event.preventDefault();
   if (wanted === 'stop') stop();
+  else if (wanted === 'help') help.toggle();
   else press(wanted);
 }, { capture: true });
 setInterval(showLink, 500);

@@ -32,6 +32,18 @@ export function moving(curve) {
   });
 }
 
+/**
+ * Episodes per hour, by the median time between the starts of the last ones: a break for lunch does not count.
+ * @param {import('./types').EpisodeRow[]} rows
+ * @returns {number | null} null for less than three episodes
+ */
+export function perHour(rows) {
+  const starts = rows.slice(-WINDOW - 1).map((row) => row.started_wall_s);
+  const gaps = starts.slice(1).map((start, i) => start - (starts[i] ?? start)).sort((a, b) => a - b);
+  const median = gaps[gaps.length >> 1] ?? 0;
+  return gaps.length < 2 || median <= 0 ? null : 3600 / median;
+}
+
 export class Curve {
   /** @param {HTMLCanvasElement} canvas */
   constructor(canvas) {

@@ -2,6 +2,7 @@
 // The episode list, newest first. Choosing a row offers the three labels: a correction names the revision it replaces.
 
 /** @typedef {import('./types').EpisodeRow} EpisodeRow */
+/** @typedef {import('./types').Learner} Learner */
 /** @typedef {'success' | 'failure' | 'discard'} Value */
 
 /** @type {Record<string, {mark: string, word: string}>} */
@@ -23,10 +24,17 @@ export class EpisodeList {
     this.rows = new Map();
     /** @type {number | null} */
     this.chosen = null;
+    this.known = Infinity;
+  }
+
+  /** @param {EpisodeRow[]} rows @param {Learner | null} learner */
+  show(rows, learner) {
+    this.known = learner?.label_watermark ?? Infinity;
+    this.draw(rows);
   }
 
   /** @param {EpisodeRow[]} rows */
-  show(rows) {
+  draw(rows) {
     const present = new Set(rows.map((row) => row.episode));
     for (const [episode, shown] of this.rows) {
       if (present.has(episode)) continue;
@@ -34,7 +42,7 @@ export class EpisodeList {
       this.rows.delete(episode);
     }
     for (const row of [...rows].sort((a, b) => a.episode - b.episode)) {
-      const text = JSON.stringify([row, this.chosen === row.episode]);
+      const text = JSON.stringify([row, this.chosen === row.episode, this.pending(row)]);
       const shown = this.rows.get(row.episode);
       if (shown?.text === text) continue;
       const element = this.build(row, rows);
@@ -42,6 +50,11 @@ export class EpisodeList {
       else this.root.prepend(element);
       this.rows.set(row.episode, { element, text });
     }
+  }
+
+  /** Whether the learner has not heard of the label yet. @param {EpisodeRow} row */
+  pending(row) {
+    return row.label !== null && (row.revision ?? 0) > this.known;
   }
 
   /** @param {EpisodeRow} row @param {EpisodeRow[]} rows */
@@ -57,7 +70,8 @@ export class EpisodeList {
     /** @type {[string, string][]} */
     const cells = [
       ['number', String(row.episode)], ['mark', label.mark], ['word', label.word],
-      ['ended', row.ended_by === row.label ? '' : row.ended_by], ['steps', `${row.steps} steps`], ['version', `v${row.adapter_version}`],
+      ['ended', this.pending(row) ? 'not learnt from yet' : row.ended_by === row.label ? '' : row.ended_by],
+      ['steps', `${row.steps} steps`], ['version', `v${row.adapter_version}`],
     ];
     summary.append(...cells.map(([name, text]) => {
       const cell = document.createElement('span');
@@ -68,7 +82,7 @@ export class EpisodeList {
     }));
     summary.addEventListener('click', () => {
       this.chosen = open ? null : row.episode;
-      this.show(rows);
+      this.draw(rows);
       this.rows.get(row.episode)?.element.querySelector('button')?.focus({ preventScroll: true });
     });
     item.append(summary);
@@ -88,7 +102,7 @@ export class EpisodeList {
       button.addEventListener('click', () => {
         if (row.label === value) return;
         this.chosen = null;
-        this.show(rows);
+        this.draw(rows);
         this.correct(row, value);
       });
       choices.append(button);

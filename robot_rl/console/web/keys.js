@@ -19,7 +19,8 @@ function isTextField(target) {
 export function intent(event) {
   if (event.key === 'Escape') return 'stop';
   if (event.repeat || event.isComposing) return null;
-  if (event.ctrlKey || event.altKey || event.metaKey || event.shiftKey) return null;
-  if (isTextField(event.target)) return null;
+  if (event.ctrlKey || event.altKey || event.metaKey || isTextField(event.target)) return null;
+  if (event.key === '?') return 'help'; // on most keyboards with Shift
+  if (event.shiftKey) return null;
   return BINDINGS[event.key.toLowerCase()] ?? null;
 }

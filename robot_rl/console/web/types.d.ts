@@ -40,6 +40,8 @@ export interface EpisodeRow {
   adapter_version: number;
   steps: number;
   ended_by: string;
+  /** Seconds since 1970. */
+  started_wall_s: number;
   revision: number | null;
 }
 

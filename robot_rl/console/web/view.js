@@ -2,7 +2,7 @@
 // Draws what is known: the state in its band, the causes, the buttons with their reasons, and the numbers beside.
 
 import { ACTIONS, GROUPS, refusal } from './actions.js';
-import { moving, WINDOW } from './curve.js';
+import { moving, perHour, WINDOW } from './curve.js';
 import { look, prompt } from './states.js';
 
 /** @typedef {import('./types').Snapshot} Snapshot */
@@ -83,8 +83,6 @@ export function showState(state, why, snapshot) {
   write('prompt', prompt(state, snapshot));
   write('why', why);
   part('why').title = why;
-  const asks = state === 'AWAIT_LABEL' || state === 'AWAIT_RESET';
-  document.title = `${asks ? '● ' : ''}${word}${snapshot ? ` · ${snapshot.title}` : ''}`;
 }
 
 /** @param {Snapshot} snapshot @param {ShownState} state */
@@ -137,7 +135,7 @@ export function showAlarms(alarms) {
     const row = make('div', 'cause');
     const detail = make('span', 'detail', words);
     detail.title = words;
-    row.append(make('strong', '', 'files'), detail);
+    row.append(make('strong', '', 'alarm'), detail);
     return row;
   }));
 }
@@ -147,6 +145,10 @@ export function showNumbers(snapshot, safety) {
   const newest = moving(snapshot.curve).at(-1);
   write('success', newest ? percent(newest.mean) : '–');
   write('success-what', newest ? `last ${Math.min(newest.n, WINDOW)} episodes` : 'no labelled episode yet');
+  write('success-interval', newest ? `${Math.round(100 * newest.low)} to ${percent(newest.high)}` : '');
+  part('success-interval').title = '95 % Wilson score interval';
+  const rate = perHour(snapshot.episodes);
+  write('pace-of-episodes', rate === null ? '' : `${Math.round(rate)} per hour`);
   part('base-figure').hidden = snapshot.base_success === null;
   write('base', percent(snapshot.base_success ?? 0));
   part('base').title = snapshot.base_trials === null ? '' : `the frozen policy alone, ${snapshot.base_trials} trials`;
@@ -160,9 +162,9 @@ export function showNumbers(snapshot, safety) {
   write('updates', learner === null ? '–' : learner.updates.toLocaleString('en'));
   write('utd', learner === null ? '–' : `${number(learner.utd_reached)} of ${number(learner.utd_wanted)}`);
   const reason = learner?.utd_reason ?? '';
-  const rate = learner?.updates_per_second;
+  const speed = learner?.updates_per_second;
   write('utd-reason', reason);
-  part('utd-reason').title = rate ? `${reason} (${number(rate)} updates/s)` : reason;
+  part('utd-reason').title = speed ? `${reason} (${number(speed)} updates/s)` : reason;
   const losses = Object.entries(learner?.losses ?? {}).slice(0, 3);
   const lines = losses.flatMap(([name, value]) => [make('dt', '', name.replaceAll('_', ' ')), make('dd', '', number(value))]);
   part('losses').replaceChildren(...lines);

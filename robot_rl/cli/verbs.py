@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from robot_rl.config import load_task, task_names
+from robot_rl.config import MAX_SEED, load_task, task_names
 from robot_rl.errors import ConfigError, RobotRLError, nearest
 from robot_rl.methods import METHODS
 from robot_rl.types import LabelValue
@@ -27,7 +26,6 @@ app = typer.Typer(
 )
 console = Console(highlight=False)
 
-MAX_SEED = 2**32 - 1
 EpisodeOption = Annotated[Path, typer.Argument(help="an episode's directory, RUN/episodes/000012", show_default=False)]
 RunOption = Annotated[Path, typer.Argument(help="a run's directory", show_default=False)]
 
@@ -260,15 +258,10 @@ def choose(option: str, value: str | None, valid: tuple[str, ...]) -> None:
         raise ConfigError(f"{option}: {value!r} is not a choice{nearest(value, valid)}")
 
 
-def main() -> None:
-    """The entry point: what goes wrong on purpose is one line, without a traceback; SIGTERM is Ctrl-C."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+def run_app() -> None:
+    """What goes wrong on purpose is one line, without a traceback, and exit status 2."""
     try:
         app()
     except RobotRLError as error:
         console.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True)
         sys.exit(2)
-
-
-if __name__ == "__main__":
-    main()
