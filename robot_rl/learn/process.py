@@ -19,7 +19,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from robot_rl.adapters.files import read_weights, write_weights
@@ -43,7 +43,7 @@ POLL_S = 0.02
 LOOK_S = 5.0
 """Between two looks at the episodes when no label is new: one that could not be read may be there again."""
 RETRY_S = 1.0
-"""Between two attempts to write a version that the disk has refused."""
+"""Between two attempts at what the disk has refused."""
 SLICE = 20
 """Updates between two status reports."""
 
@@ -70,6 +70,8 @@ class LearnerService:
         self._unwritten: Callable[[], None] | None = None
         """What the disk has refused, to be tried again at `_retry_s`; the learner's state is in memory meanwhile."""
         self._retry_s = 0.0
+        self._disk: str | None = None
+        """Why an episode that is labelled is not taken yet, if the disk is why."""
         self._alarms = resume(run.checkpoints, self.learner, self._task, self._take)
         for complaint in self._alarms:
             log.warning("a checkpoint was not used: %s", complaint)
@@ -88,9 +90,10 @@ class LearnerService:
     def step(self, stopping: threading.Event | None = None) -> bool:
         """Take in new episodes, do what updates are owed, publish a version; False if there was nothing new.
 
-        While the disk refuses a version nothing new is taken in: the next one would overtake it.
+        While the disk refuses a version nothing new is taken in: the next one would overtake it. An episode that the
+        replay has no room for waits, and whatever comes after it.
         """
-        if self._unwritten is not None and (time.monotonic() < self._retry_s or not self._write(self._unwritten)):
+        if time.monotonic() < self._retry_s or not (self._unwritten is None or self._write(self._unwritten)):
             return False
         known, looked_lately = self._watermark, time.monotonic() - self._looked_s < LOOK_S
         if looked_lately and not self._waiting and self._labels.watermark() == known:
@@ -100,8 +103,8 @@ class LearnerService:
             if self._watermark != known:
                 self._report()
             return False
-        for episode in new[:1] if self._ordered else new:
-            self._take(episode)
+        if not self._take_in(new[:1] if self._ordered else new):
+            return False
         self._look()
         started, before = time.monotonic(), self.learner.updates
         while self.learner.owed and not (stopping is not None and stopping.is_set()):
@@ -150,6 +153,23 @@ class LearnerService:
         untaken = [episode for episode, _ in chosen.labelled if episode not in taken]
         self._waiting = len(untaken)
         return untaken
+
+    def _take_in(self, episodes: Sequence[int]) -> bool:
+        """Take these, as far as there is room for them; whether any was taken."""
+        before = self.learner.version
+        try:
+            for episode in episodes:
+                self._take(episode)
+            self._disk = None
+        except DiskError as error:
+            if self._disk is None:
+                log.error("episode %d waits: %s", episode, error)
+            self._disk, self._retry_s = (
+                f"episode {episode} waits to be learnt from: {error}",
+                time.monotonic() + RETRY_S,
+            )
+            self._report()
+        return self.learner.version > before
 
     def _write(self, version: Callable[[], None]) -> bool:
         """Whether the disk took it; if not, it is tried again before anything else is done."""
@@ -202,15 +222,17 @@ class LearnerService:
             "losses": learner.losses,
             "refused": {str(episode): reason for episode, reason in learner.refused.items()},
             "label_watermark": self._watermark,
-            "alarms": self._alarms,
+            "alarms": self._alarms if self._disk is None else [*self._alarms, self._disk],
         }
         with contextlib.suppress(DiskError):  # the next one may be written
             write_json(self.run.learner_json, status)
 
     def _take(self, episode: int) -> None:
-        """Give the learner one episode; a damaged one is refused, and the process lives on."""
+        """Give the learner one episode; a damaged one is refused, and the process lives on. Raises `DiskError`."""
         try:
             self.learner.add_episode(stored_transitions(self.run, episode))
+        except DiskError:
+            raise
         except (StoreError, SpecMismatch) as error:
             self.learner.refuse(episode, str(error))
         if episode in self.learner.refused:
