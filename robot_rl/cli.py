@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 from pathlib import Path
@@ -28,6 +29,8 @@ app = typer.Typer(
 console = Console(highlight=False)
 
 MAX_SEED = 2**32 - 1
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""No space, or none that this user may have."""
 EpisodeOption = Annotated[Path, typer.Argument(help="an episode's directory, RUN/episodes/000012", show_default=False)]
 RunOption = Annotated[Path, typer.Argument(help="a run's directory", show_default=False)]
 
@@ -267,6 +270,12 @@ def main() -> None:
         app()
     except RobotRLError as error:
         console.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        words = f"the disk is full: {error}; what was written before is intact. Free space, then go on (run --resume)"
+        console.print(f"[red]error:[/red] {escape(words)}", soft_wrap=True)
         sys.exit(2)
 
 
