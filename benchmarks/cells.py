@@ -36,6 +36,7 @@ class Cell:
     """What is trained, and how it is judged."""
 
     task: str
+    """By name, or the path of its file."""
     method: str
     """An entry of the task's methods."""
     seed: int
@@ -45,7 +46,7 @@ class Cell:
     @property
     def kind(self) -> str:
         """Its name without what decides it: a new record of the same kind takes the old one's place."""
-        return f"{self.task}-{self.method.replace(':', '-')}-{self.seed}-{self.episodes}x{self.trials}"
+        return f"{Path(self.task).stem}-{self.method.replace(':', '-')}-{self.seed}-{self.episodes}x{self.trials}"
 
     @property
     def name(self) -> str:
@@ -79,6 +80,7 @@ def _train_and_judge(cell: Cell, folder: Path) -> dict[str, Any]:
         "training_seconds": None if begun else round(seconds, 1),
         "updates": learner["updates"],
         "utd_reached": learner["utd_reached"],
+        "matmul": json.loads((folder / "compute.json").read_text())["matmul"],
         "log": _log(folder),
         "curve": _curve(folder),
     }

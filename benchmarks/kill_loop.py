@@ -31,6 +31,7 @@ import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from robot_rl.adapters.files import numbers
 from robot_rl.clock import SECOND
 from robot_rl.compositions.plan import RunPlan, new_run, open_run
 from robot_rl.compositions.realtime import run_realtime
@@ -156,7 +157,8 @@ class KillLoop:
         self._end()
         episodes = len(labelled_episodes(self._run)) + 1
         status = self._start(episodes).wait(PATIENCE_S)
-        if status != 0 or len(labelled_episodes(self._run)) != episodes:
+        known = max(numbers(self._run.adapters), default=0)
+        if status != 0 or len(labelled_episodes(self._run)) != episodes or known != self._run.closed_episodes()[-1]:
             raise RuntimeError(f"the run without faults ended with {status}:\n{self._log()}")
 
     def _running(self) -> subprocess.Popen[bytes]:

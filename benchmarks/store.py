@@ -6,7 +6,9 @@ own, once without the memories and sidecars that the store derives, and once wit
 
 - `robot-rl runs`: the command from start to end, and the overview within it;
 - the replay: labels and manifests, the packed transitions, the learner's rows, and what memory that takes. `dsrl-sac`
-  needs the rows alone; `dsrl-na` needs its pool of decoded noises too.
+  needs the rows alone; `dsrl-na` needs its pool of decoded noises too. It is opened under a limit: `MEMORY_LIMIT` more
+  of the process's own memory (RLIMIT_DATA) than it had when it began, whatever the number of transitions; the rest is
+  in mapped files (`robot_rl.learn.columns`), which the kernel may evict.
 
 Wall seconds are what counts on an idle machine; the CPU's seconds stand beside them for a loaded one.
 """
@@ -52,6 +54,10 @@ EPISODES, QUICK_EPISODES, CHUNKS = 10_000, 60, 15
 TASK, METHOD, POOLED = "lid_opening", "dsrl-sac", "dsrl-na"
 POOLED_EPISODES = 500
 """Decoding a pool for the first time takes so long that it is measured on fewer episodes, unless `--all`."""
+MEMORY_LIMIT = 256 * 1024 * 1024
+"""Bytes of its own memory that a replay may take while it is built; an allocation beyond that fails."""
+STATED = 150_000
+"""Transitions for which memory is said."""
 
 
 class Stopwatch:
@@ -129,9 +135,12 @@ def measure_replay(path: Path, method: str, episodes: int) -> dict[str, float]:
     from robot_rl.policy.torch_flow import TorchFlow
 
     run, _, task, policy = open_run(path)
-    learner = RememberingLearner(policy.spec, method, task.method(method), TorchFlow.from_policy(policy), 0)
+    decoder = TorchFlow.from_policy(policy)
+    learner = RememberingLearner(policy.spec, method, task.method(method), decoder, 0, folder=run.path)
     learner.pools = pool_memory(run, learner)
-    watch, before = Stopwatch(), _peak_bytes()
+    watch, before = Stopwatch(), _own_bytes()
+    allowed = _status_bytes("VmData") + MEMORY_LIMIT
+    resource.setrlimit(resource.RLIMIT_DATA, (allowed, allowed))
     with watch.timed("labels"):
         chosen = labelled_episodes(run)[:episodes]
     for episode, _ in chosen:
@@ -146,12 +155,20 @@ def measure_replay(path: Path, method: str, episodes: int) -> dict[str, float]:
         "seconds": sum(watch.wall.values()),
         "cpu_seconds": sum(watch.cpu.values()),
         **{f"{part}_seconds": seconds for part, seconds in watch.wall.items()},
-        "peak_bytes": _peak_bytes() - before,
+        "own_bytes": _own_bytes() - before,
+        "held_bytes": learner.replay.nbytes,
+        "in_files": learner.replay.in_files,
     }
 
 
-def _peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def _own_bytes() -> int:
+    """Memory that is this process's own and resident: not pages of files."""
+    return _status_bytes("RssAnon")
+
+
+def _status_bytes(name: str) -> int:
+    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(fields[name].split()[0]) * 1024
 
 
 def forget(run: RunDirectory) -> None:
@@ -185,9 +202,8 @@ def measure(path: Path, pooled: int) -> dict[str, Any]:
             "pooled": in_a_process("replay", str(path), POOLED, str(pooled)),
         }
         figures |= {f"{what}_{key}_{when}": value for what, of_it in said.items() for key, value in of_it.items()}
-    chunks = episodes * CHUNKS
-    figures["replay_bytes_per_transition"] = figures["replay_peak_bytes_again"] / chunks
-    figures["pooled_bytes_per_transition"] = figures["pooled_peak_bytes_again"] / (pooled * CHUNKS)
+    for what, count in (("replay", episodes * CHUNKS), ("pooled", pooled * CHUNKS)):
+        figures[f"{what}_bytes_per_transition"] = figures[f"{what}_held_bytes_again"] / count
     figures["pooled_episodes"] = pooled
     figures["load"] = os.getloadavg()[0]
     return figures
@@ -213,6 +229,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             with progress_bar(console) as bar:
                 build(path, QUICK_EPISODES if arguments.quick else EPISODES, bar)
         figures = measure(path, EPISODES if arguments.all else POOLED_EPISODES)
+    pooled = figures["pooled_episodes"]
     table = Table("", "first", "again", title=f"{figures['episodes']} episodes of {CHUNKS} chunks, seconds (CPU)")
     rows = {
         "robot-rl runs": "runs_command_",
@@ -225,11 +242,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"{figures[f'{key}seconds_{w}']:.2f} ({figures[f'{key}cpu_seconds_{w}']:.2f})" for w in ("first", "again")
         ]
         table.add_row(name, *cells)
-    words = (
-        f"memory: {figures['replay_bytes_per_transition']:.0f} bytes a transition for {METHOD}, "
-        f"{figures['pooled_bytes_per_transition']:.0f} with the pool of {POOLED}"
-    )
-    return show(console, table, words, figures)
+    words = [
+        f"memory of {method}: {each:.0f} bytes a transition, {each * STATED / 2**20:.0f} MiB for {STATED:,}; "
+        f"{count:,} were opened {'in files' if where else 'in plain memory'} with "
+        f"{figures[f'{what}_own_bytes_again'] / 2**20:.0f} MiB of the process's own "
+        f"({MEMORY_LIMIT / 2**20:.0f} allowed)"
+        for method, what, count in ((METHOD, "replay", figures["chunks"]), (POOLED, "pooled", pooled * CHUNKS))
+        for each, where in [(figures[f"{what}_bytes_per_transition"], figures[f"{what}_in_files_again"])]
+    ]
+    return show(console, table, "\n".join(words), figures)
 
 
 if __name__ == "__main__":

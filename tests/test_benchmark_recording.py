@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,14 +19,3 @@ def test_frames_that_nobody_speaks_of_are_unaccounted_for() -> None:
     assert figures["mb_per_minute"] == pytest.approx(6)
     assert figures["p99_late_ratio"] == pytest.approx(2)
     assert figures["steps_each"] == 10
-
-
-@pytest.mark.timeout(120)
-def test_it_runs_from_end_to_end() -> None:
-    command = [sys.executable, "-m", "benchmarks.recording", "--minutes", "0.05"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=110, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    figures = json.loads(done.stdout.strip().splitlines()[-1])
-    assert figures["steps_each"] == 60
-    assert figures["frames_recorded"] > 0
-    assert figures["frames_unaccounted"] == 0

@@ -1,26 +1,15 @@
-"""The command line as a person meets it: what is mistyped, what is printed, what is left behind."""
+"""The command line as a person meets it: what is mistyped, and what help says."""
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
+import signal
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from robot_rl.methods import METHODS, method_of
-from tests.small_task import write_small_task
-
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", "TERM": "dumb"}
-
-
-def robot_rl(*arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-    """Run `robot-rl` as a process."""
-    command = [sys.executable, "-m", "robot_rl.cli", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=timeout, check=False)
+from robot_rl import cli
+from tests.commands import ENVIRONMENT, robot_rl
 
 
 @pytest.mark.parametrize(
@@ -53,14 +42,29 @@ def robot_rl(*arguments: str, timeout: float = 60) -> subprocess.CompletedProces
     ],
 )
 def test_what_is_mistyped_is_answered_with_the_nearest_valid_name(
-    arguments: tuple[str, ...], hint: str, tmp_path: Path
+    arguments: tuple[str, ...],
+    hint: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     extra = ("--out", str(tmp_path / "run"), "--no-console") if arguments[0] == "run" else ()
-    done = robot_rl(*arguments, *extra)
-    assert done.returncode == 2
-    assert hint in done.stdout + done.stderr
-    assert "Traceback" not in done.stdout + done.stderr
+    monkeypatch.setattr("sys.argv", ["robot-rl", *arguments, *extra])
+    handlers = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    for name, handler in handlers.items():
+        signal.signal(name, handler)
+    assert ended.value.code == 2
+    assert hint in "".join(capsys.readouterr())
     assert not (tmp_path / "run").exists()
+
+
+def test_as_a_process_it_ends_without_a_traceback() -> None:
+    done = robot_rl("eval", "no/such/run")
+    assert done.returncode == 2
+    assert "is not a run" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("swallows", [False, True])
@@ -82,93 +86,3 @@ def test_help_says_units_and_defaults() -> None:
     text = robot_rl("run", "--help").stdout
     for part in ("--method", "[default: usr]", "--episodes", "--resume", "--label", "--policy", "TCP port"):
         assert part in text
-
-
-def test_a_run_and_its_evaluation_leave_table_picture_and_json(tmp_path: Path) -> None:
-    task = write_small_task(tmp_path)
-    run = tmp_path / "run"
-    common = ("--no-console", "--trials", "0")
-    done = robot_rl("run", str(task), "--episodes", "4", "--out", str(run), *common)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert (run / "results" / "curve.png").read_bytes().startswith(b"\x89PNG")
-    assert (run / "results" / "learner.png").read_bytes().startswith(b"\x89PNG")
-    assert list((run / "results" / "tensorboard").iterdir())
-
-    evaluated = robot_rl("eval", str(run), "--trials", "5", "--seed", "3")
-    assert evaluated.returncode == 0, evaluated.stdout + evaluated.stderr
-    figures = json.loads(evaluated.stdout.strip().splitlines()[-1])
-    assert figures["trials"] == 5
-    assert np.isfinite([figures["action_entropy"], figures["base_action_entropy"]]).all()
-    assert figures["episodes"] == 4
-    for name in ("base_success", "success"):
-        assert figures[name] * 5 == pytest.approx(round(figures[name] * 5))
-    assert figures["base_interval"][0] <= figures["base_success"] <= figures["base_interval"][1]
-
-    again = robot_rl("run", str(task), "--out", str(run), *common)
-    assert again.returncode == 2
-    assert "resume it" in again.stdout
-
-    other = robot_rl("run", "--resume", str(run), "--method", "dsrl-na", *common)
-    assert other.returncode == 2
-    assert "was begun with 'usr'" in other.stdout
-
-    absent = robot_rl("eval", str(run), "--version", "99")
-    assert absent.returncode == 2
-    assert "expected one of 1 to 4" in absent.stdout
-
-    more = robot_rl("run", "--resume", str(run), "--episodes", "5", *common)
-    assert more.returncode == 0, more.stdout + more.stderr
-    assert len([path for path in (run / "episodes").iterdir() if path.name.isdigit()]) == 5
-
-
-@pytest.mark.timeout(180)
-def test_authority_leaves_tables_a_picture_and_json(tmp_path: Path) -> None:
-    out = tmp_path / "authority"
-    done = robot_rl("authority", str(write_small_task(tmp_path)), "--quick", "--out", str(out), timeout=170)
-    assert done.returncode == 0, done.stdout + done.stderr
-    for title in ("how far a chunk can be moved", "a controller that knows the answer", "where to start"):
-        assert title in done.stdout
-    assert (out / "authority.png").read_bytes().startswith(b"\x89PNG")
-    figures = json.loads(done.stdout.strip().splitlines()[-1])
-    assert figures == json.loads((out / "authority.json").read_text())
-    of_method = {method: entry for entry in figures["interfaces"] for method in entry["methods"]}
-    assert {method_of(method) for method in of_method} == set(METHODS)
-    residual = of_method["policy-decorator"]
-    assert residual["most"]["z"] == {"minus": 6.0, "plus": 6.0}
-    assert residual["ceiling"]["success"] == max(oracle["success"] for oracle in residual["oracles"].values())
-    assert [list(of_method[method]["oracles"]) for method in ("policy-decorator", "usr")] == [
-        ["sees", "blind"],
-        ["sees"],
-    ]
-    assert figures["frozen_policy"]["without_fault_zero_noise"]["trials"] == 3
-    assert {"noise_bound", "residual_scale", "latent_scale", "residual_horizon", "utd"} == {
-        entry["setting"] for entry in figures["start_with"]
-    }
-
-
-def test_demonstrations_and_cloning_by_command(tmp_path: Path) -> None:
-    small = {"checkpoint": str(tmp_path / "clone.safetensors"), "demonstrations": 3, "hidden": 16, "layers": 1}
-    steps = {"embedding": 8, "latent": 2, "train_steps": 20, "bottleneck_steps": 10, "batch": 32}
-    task = write_small_task(tmp_path, policy=small | steps)
-    recorded = robot_rl("demos", str(task), "--out", str(tmp_path / "demos.npz"))
-    assert recorded.returncode == 0, recorded.stdout + recorded.stderr
-    cloned = robot_rl("pretrain", str(task), "--demonstrations", str(tmp_path / "demos.npz"))
-    assert cloned.returncode == 0, cloned.stdout + cloned.stderr
-    assert "flow-" in cloned.stdout
-    assert (tmp_path / "clone.safetensors").exists()
-
-
-@pytest.mark.timeout(120)
-def test_recorded_episodes_are_learnt_from_rerun_and_exported(tmp_path: Path) -> None:
-    task, run = write_small_task(tmp_path), tmp_path / "run"
-    done = robot_rl("run", str(task), "--episodes", "3", "--out", str(run), "--no-console", "--trials", "0")
-    assert done.returncode == 0, done.stdout + done.stderr
-    offline = robot_rl("train-offline", str(run), "--method", "dsrl-na", "--out", str(tmp_path / "offline"))
-    assert offline.returncode == 0, offline.stdout + offline.stderr
-    assert json.loads(offline.stdout.strip().splitlines()[-1])["episodes"] == 3
-    rerun = robot_rl("rerun", str(run / "episodes" / "000003"))
-    assert rerun.returncode == 0, rerun.stdout + rerun.stderr
-    assert json.loads(rerun.stdout.strip().splitlines()[-1])["identical"] is True
-    exported = robot_rl("export", "lerobot", str(run), str(tmp_path / "dataset"))
-    assert exported.returncode == 0, exported.stdout + exported.stderr
-    assert json.loads(exported.stdout.strip().splitlines()[-1])["episodes"] == 3

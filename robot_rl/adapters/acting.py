@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from robot_rl.adapters.actor import NumpyActor, NumpyPerturbation
-from robot_rl.adapters.files import numbers, read_weights
+from robot_rl.adapters.files import read_weights
 from robot_rl.adapters.kinds import ChunkAdapter, LatentAdapter, PerturbationAdapter, base_noise, features_of, latent_of
 from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.config import MethodConfig
-from robot_rl.errors import IntegrityError, SpecMismatch, nearest
+from robot_rl.errors import SpecMismatch, nearest
 from robot_rl.methods import METHODS, method_of
 from robot_rl.protocols import Adapter
 from robot_rl.types import Array, Context, PolicySpec, Steering
@@ -112,13 +112,3 @@ def load_adapter(directory: Path, version: int, spec: PolicySpec) -> Adapter:
     """Version `version` of a run's `adapters/`. Raises `IntegrityError` or `SpecMismatch`."""
     arrays, manifest = read_weights(directory, version)
     return make_adapter(arrays, manifest, spec)
-
-
-def newest_verified(directory: Path, spec: PolicySpec) -> Adapter | None:
-    """The newest version whose files are what their manifest says, or None. Raises `SpecMismatch`."""
-    for version in reversed(numbers(directory)):
-        try:
-            return load_adapter(directory, version, spec)
-        except IntegrityError:
-            continue  # an older version that verifies is better than none
-    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -26,6 +27,8 @@ app = typer.Typer(
 )
 console = Console(highlight=False)
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""No space, or none that this user may have."""
 EpisodeOption = Annotated[Path, typer.Argument(help="an episode's directory, RUN/episodes/000012", show_default=False)]
 RunOption = Annotated[Path, typer.Argument(help="a run's directory", show_default=False)]
 
@@ -264,4 +267,10 @@ def run_app() -> None:
         app()
     except RobotRLError as error:
         console.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        words = f"the disk is full: {error}; what was written before is intact. Free space, then go on (run --resume)"
+        console.print(f"[red]error:[/red] {escape(words)}", soft_wrap=True)
         sys.exit(2)

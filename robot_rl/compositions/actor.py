@@ -24,10 +24,11 @@ def make_actor(
     twin: Twin,
     children: Children,
     alarms: Callable[[], Sequence[str]],
+    labelled: Callable[[], int],
 ) -> Actor:
     """`pace` is "lockstep" or "real time", as the page shows it; `children` know whether the learner lives.
 
-    `alarms` are shown on the page together with the learner's own.
+    `alarms` are shown on the page together with the learner's own; `labelled` rises with every label in the log.
     """
     view = RunView(
         run=plan.run.path.name,
@@ -38,6 +39,7 @@ def make_actor(
         cameras=list(plan.task.scene.get("cameras", {})),
         learner=lambda: learner_status(plan.run, alive=children.alive("learner")),
         alarms=alarms,
+        labelled=labelled,
     )
     recorder = StoreRecorder(store, plan.info, plan.policy.spec.policy_id)
     return Actor(

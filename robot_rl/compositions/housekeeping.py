@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import getpass
 import uuid
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from rich.console import Console
 from rich.table import Table
@@ -13,14 +15,19 @@ from safetensors import SafetensorError
 from robot_rl.adapters.files import numbers, read_weights
 from robot_rl.compositions.adapter_source import published
 from robot_rl.compositions.plain_text import plain
+from robot_rl.compositions.plan import policy_of, task_of
 from robot_rl.compositions.terminal import progress_bar
-from robot_rl.errors import IntegrityError, StoreError
+from robot_rl.errors import IntegrityError, RobotRLError, StoreError
+from robot_rl.safety.latch import read_latch
 from robot_rl.store.check import Finding, check_episodes, check_labels, check_numbers
+from robot_rl.store.golden import read_golden
 from robot_rl.store.labels import LabelLog
 from robot_rl.store.repair import repair
 from robot_rl.store.run import RunDirectory, locate
 from robot_rl.store.training import labelled_episodes
 from robot_rl.types import Label, LabelValue
+
+Found = TypeVar("Found")
 
 
 def verify_run(path: Path, console: Console) -> bool:
@@ -33,7 +40,7 @@ def verify_run(path: Path, console: Console) -> bool:
         for found in check_episodes(run):
             findings += found
             bar.advance(row)
-    findings += check_numbers(run) + check_labels(run) + _check_weights(run)
+    findings += check_numbers(run) + check_labels(run) + _check_start(run) + _check_weights(run)
     weights = sum(len(numbers(folder)) for folder in (run.adapters, run.checkpoints) if folder.is_dir())
     checked = f"{len(closed)} episodes, {weights} adapters and checkpoints"
     if findings:
@@ -44,6 +51,25 @@ def verify_run(path: Path, console: Console) -> bool:
     else:
         console.print(plain(f"{path}: nothing is wrong with {checked}"))
     return not findings
+
+
+def _check_start(run: RunDirectory) -> list[Finding]:
+    """What a resumed run would not start with, each on its own: task, policy, golden observation, guard's latch."""
+    info, found = run.read_info(), []
+
+    def sound(path: Path, read: Callable[[], Found]) -> Found | None:
+        try:
+            return read()
+        except (RobotRLError, OSError) as error:
+            found.append(Finding(path.name, str(error)))
+            return None
+
+    sound(run.task_yaml, lambda: task_of(run, info).method(info.method))
+    policy = sound(run.policy, lambda: policy_of(run, info))
+    if policy is not None:  # without it nobody can say what the golden observation should be
+        sound(run.golden, lambda: read_golden(run, policy.spec))
+    sound(run.guard_json, lambda: read_latch(run.guard_json))
+    return found
 
 
 def _check_weights(run: RunDirectory) -> list[Finding]:

@@ -16,6 +16,7 @@ from robot_rl.compositions.actor import make_actor
 from robot_rl.compositions.adapter_source import LockstepAdapters, Versions, await_version
 from robot_rl.compositions.disk import DiskWatch
 from robot_rl.compositions.golden import require_golden
+from robot_rl.compositions.label_watch import LabelWatch
 from robot_rl.compositions.operator_page import LatchNotice, OperatorPage
 from robot_rl.compositions.plan import RunPlan
 from robot_rl.compositions.sockets import socket_folder
@@ -54,6 +55,8 @@ def run_lockstep(plan: RunPlan, watch: Watch, announce: Callable[[str], None]) -
         stack.callback(children.stop)
         versions = Versions(run, plan.policy.spec, plan.method)
         first = first_free_episode(run)
+        label_watch = LabelWatch(run)
+        stack.callback(label_watch.close)
         session = Session(guard, store, guard.safety, first=first, planned=plan.episodes)
         operator = AutoOperator(session, guard, store, cell, clock)
         disk = DiskWatch(session, store, clock)
@@ -77,6 +80,7 @@ def run_lockstep(plan: RunPlan, watch: Watch, announce: Callable[[str], None]) -
             twin=cell,
             children=children,
             alarms=lambda: [*versions.alarms, *children.troubles],
+            labelled=label_watch.newest,
         )
         children.start("learner", "robot_rl.learn", [str(run.path), "--ordered"])
         show = _nothing

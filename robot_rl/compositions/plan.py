@@ -104,14 +104,14 @@ def open_run(path: Path) -> tuple[RunDirectory, RunInfo, TaskConfig, FlowPolicy]
     run = RunDirectory.open(path)
     info = run.read_info()
     require_labels(run)  # before anybody opens the log, which would make a new one
+    task, policy = task_of(run, info), policy_of(run, info)
+    return run, info, task, policy
+
+
+def task_of(run: RunDirectory, info: RunInfo) -> TaskConfig:
+    """The task as the run began with it. Raises `StoreError`, `SpecMismatch` if its file is another, `ConfigError`."""
     if not run.task_yaml.is_file():
         raise StoreError(f"{run.task_yaml} is gone: put the file back, or begin a new run")
-    policy = FlowPolicy.load(run.policy)
-    if policy.spec.hash != info.spec_hash:
-        raise SpecMismatch(
-            f"{run.path}: the run began with the policy of spec {info.spec_hash[:12]}, {run.policy.name} is "
-            f"{policy.spec.hash[:12]} ({policy.spec.policy_id}); put the file back"
-        )
     found = sha256_file(run.task_yaml)
     begun = str(info.arguments.get("task_sha256", found))
     if begun != found:
@@ -119,7 +119,18 @@ def open_run(path: Path) -> tuple[RunDirectory, RunInfo, TaskConfig, FlowPolicy]
             f"{run.task_yaml}: the run began with the file of sha256 {begun[:12]}, this one has {found[:12]}; "
             "put the file back, or begin a new run"
         )
-    return run, info, load_task(run.task_yaml), policy
+    return load_task(run.task_yaml)
+
+
+def policy_of(run: RunDirectory, info: RunInfo) -> FlowPolicy:
+    """The run's own copy of its policy. Raises `IntegrityError`, or `SpecMismatch` if it did not begin with that."""
+    policy = FlowPolicy.load(run.policy)
+    if policy.spec.hash != info.spec_hash:
+        raise SpecMismatch(
+            f"{run.path}: the run began with the policy of spec {info.spec_hash[:12]}, {run.policy.name} is "
+            f"{policy.spec.hash[:12]} ({policy.spec.policy_id}); put the file back"
+        )
+    return policy
 
 
 def connect_policy(endpoint: str | None, local: FlowPolicy) -> FrozenPolicy:

@@ -18,6 +18,7 @@ from robot_rl.compositions.actor import make_actor
 from robot_rl.compositions.adapter_source import NewestAdapters, Versions, await_version
 from robot_rl.compositions.disk import DiskWatch
 from robot_rl.compositions.golden import require_golden
+from robot_rl.compositions.label_watch import LabelWatch
 from robot_rl.compositions.operator_page import LatchNotice, OperatorPage
 from robot_rl.compositions.plan import RunPlan
 from robot_rl.compositions.remote_cell import RemoteCell
@@ -70,6 +71,8 @@ def run_realtime(plan: RunPlan, watch: Callable[[Actor], None], announce: Callab
 
         versions = Versions(run, plan.policy.spec, plan.method)
         first = first_free_episode(run)
+        label_watch = LabelWatch(run)
+        stack.callback(label_watch.close)
         session = Session(guard, store, guard.safety, first=first, planned=plan.episodes)
         cell = RemoteCell(guard)
         operator = AutoOperator(session, guard, store, cell, clock) if plan.auto_label else None
@@ -105,6 +108,7 @@ def run_realtime(plan: RunPlan, watch: Callable[[Actor], None], announce: Callab
             twin=cell,
             children=children,
             alarms=lambda: [*versions.alarms, *children.troubles],
+            labelled=label_watch.newest,
         )
         stack.enter_context(Served(ends["actor"], session_handlers(actor.snapshot, command)))
         actor.run()

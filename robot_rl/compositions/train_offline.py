@@ -13,8 +13,9 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,9 @@ from robot_rl.learn.offline import Interface, as_learnt_by
 from robot_rl.learn.prior import load_prior
 from robot_rl.learn.process import LearnerService
 from robot_rl.policy.flow import FlowPolicy
-from robot_rl.store.episode import EpisodeHeader, EpisodeOutcome, read_manifest, read_messages, read_transitions
+from robot_rl.store.episode import EpisodeHeader, EpisodeOutcome, read_manifest, read_messages
 from robot_rl.store.labels import LabelLog
+from robot_rl.store.packed import stored_transitions
 from robot_rl.store.run import RunDirectory, RunInfo
 from robot_rl.store.store import Store
 from robot_rl.store.training import training_set
@@ -64,7 +66,8 @@ class Taken:
 
     header: EpisodeHeader
     outcome: EpisodeOutcome
-    transitions: list[Transition]
+    transitions: Callable[[], list[Transition]]
+    """Reads them: only one episode is in memory at a time."""
     value: LabelValue
     author: str
     origin: dict[str, Any]
@@ -151,7 +154,7 @@ def _demonstrated(request: OfflineRequest, target: Interface, policy: FlowPolicy
         outcome = EpisodeOutcome("success", steps, True, False, True, {"pass": steps})
         chunks, known = as_learnt_by(target, target, transitions)
         origin = {"demonstrations": str(path), "episode": -transitions[0].episode, "steers_known": known}
-        taken.append(Taken(header, outcome, chunks, LabelValue.SUCCESS, DEMONSTRATION, origin))
+        taken.append(Taken(header, outcome, partial(list, chunks), LabelValue.SUCCESS, DEMONSTRATION, origin))
     return taken
 
 
@@ -167,18 +170,26 @@ def _recorded(path: Path, target: Interface, task: TaskConfig) -> tuple[list[Tak
         log.close()
     chosen = training_set(run, labels)
     taken, left_out = [], list(chosen.left_out.values())
+
+    def converted(episode: int, steers_known: bool) -> tuple[list[Transition], bool]:
+        return as_learnt_by(target, source, stored_transitions(run, episode), steers_known=steers_known)
+
+    def chunks(episode: int, steers_known: bool) -> list[Transition]:
+        return converted(episode, steers_known)[0]
+
     for episode, value in chosen.labelled:
-        folder = run.episode(episode)
         try:
-            manifest, recorded, origins = read_manifest(folder), read_transitions(folder), read_messages(folder, ORIGIN)
+            folder = run.episode(episode)
+            manifest, origins = read_manifest(folder), read_messages(folder, ORIGIN)
+            steers_known = all(message.body.get("steers_known") is True for message in origins)
+            _, known = converted(episode, steers_known)  # what does not fit is refused before anything is written
         except StoreError as error:
             left_out.append(str(error))
             continue
-        known = all(message.body.get("steers_known") is True for message in origins)
-        chunks, known = as_learnt_by(target, source, recorded, steers_known=known)
+        load = partial(chunks, episode, steers_known)
         origin = {"run": str(path.resolve()), "episode": episode, "sha256": manifest.sha256, "steers_known": known}
         author = labels[episode].label.author
-        taken.append(Taken(manifest.header, manifest.outcome, chunks, value, author, origin))
+        taken.append(Taken(manifest.header, manifest.outcome, load, value, author, origin))
     return taken, left_out
 
 
@@ -215,7 +226,7 @@ def _write(
         for number, episode in enumerate(taken, start=1):
             store.begin(replace(episode.header, episode=number))
             store.write(ORIGIN, 0, episode.origin)
-            for transition in episode.transitions:
+            for transition in episode.transitions():
                 store.write_transition(replace(transition, episode=number))
             store.end(episode.outcome)
             store.add_label(Label(f"offline-{number}", number, episode.value, episode.author))

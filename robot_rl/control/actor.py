@@ -44,6 +44,8 @@ class RunView:
     """The learner's newest status."""
     alarms: Callable[[], Sequence[str]] = field(default=lambda: ())
     """What is wrong with the run's files, in words; the learner's own alarms are in its status."""
+    labelled: Callable[[], int] = field(default=lambda: 0)
+    """Rises with every label in the log, whoever gave it and how; cheap, it is asked at every look."""
 
 
 class Actor:
@@ -86,6 +88,7 @@ class Actor:
         self._revision = 0
         self._shown: dict[str, Any] = {}
         self._listed = 0
+        self._labelled = 0
         self._rows: Sequence[EpisodeSummary] = ()
 
     def run(self) -> None:
@@ -158,6 +161,9 @@ class Actor:
             return {"revision": self._revision, **shown}
 
     def _look(self) -> dict[str, Any]:
+        if (labelled := self._view.labelled()) != self._labelled:
+            self.session.follow_labels()
+            self._labelled = labelled
         listed = self.session.listed
         if listed != self._listed:
             self._rows, self._listed = self._labels.episodes(), listed

@@ -46,7 +46,7 @@ class Session:
         self._epoch = safety.epoch
         self._accepted: set[str] = set()  # event ids of the labels stored
         self._cleared: set[str] = set()  # ids of the causes cleared here
-        self._values = {row.episode: row.label for row in labels.episodes() if row.label is not None}
+        self._values: dict[int, LabelValue] = {r.episode: r.label for r in labels.episodes() if r.label is not None}
         self._disk: str | None = None
         self._recording = False  # the present episode has begun and is not in the store yet
         self._revision = 1
@@ -281,6 +281,24 @@ class Session:
                 paused = self._now.gate if self._now.gate is Gate.DISARMED else Gate.PAUSED
                 self._set(gate=paused, why=why)
 
+    def follow_labels(self) -> None:
+        """Labels were given that did not come through here: take them as the log has them, and ask for no other one.
+
+        Raises what the store raises; then nothing has changed.
+        """
+        with self._lock:
+            rows, now = self._labels.episodes(), self._now
+            self._values = {row.episode: row.label for row in rows if row.label is not None}
+            self._list_changed()
+            value = self._values.get(now.episode)
+            if value is not None and now.asks and now.phase in (Phase.HOMING, Phase.LABEL):
+                author = next(row.author for row in rows if row.episode == now.episode)
+                why = f"labelled {value.value} by {author}"
+                self._set(asks=False, why=why)
+                if now.phase is Phase.LABEL:
+                    self._done(why)
+            self._finish_if_full()
+
     def homed(self) -> None:
         """The arm is back."""
         with self._lock:
@@ -317,9 +335,12 @@ class Session:
         """A label is in the log; with the last one that was wanted, no episode begins any more."""
         self._values[event.label.episode] = event.label.value
         self._list_changed()
+        self._finish_if_full()
+        return event
+
+    def _finish_if_full(self) -> None:
         if self._now.phase is Phase.READY and self._full():
             self._set(phase=Phase.FINISHED)
-        return event
 
     def _list_changed(self) -> None:
         self._listed += 1

@@ -12,6 +12,7 @@ Same episodes, labels, seed and machine: bit for bit the same adapter, also acro
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ from robot_rl.adapters.usr import USR
 from robot_rl.adapters.usr_sac import USRSAC
 from robot_rl.adapters.zprl import ZPRL
 from robot_rl.config import MethodConfig
-from robot_rl.errors import ConfigError, RobotRLError, SpecMismatch, nearest
+from robot_rl.errors import ConfigError, DiskError, RobotRLError, SpecMismatch, nearest
 from robot_rl.learn.device import Device, require_device
 from robot_rl.learn.extras import base_chunks, latents
 from robot_rl.learn.matmul import MatmulPath, Precision, matmul_path, matmul_precision, require_precision
@@ -79,7 +80,9 @@ class Learner:
         matmul: MatmulPath = "default",
         precision: Precision = "fp32",
         device: Device = "cpu",
+        folder: Path | None = None,
     ) -> None:
+        """`folder`: where a replay too large for plain memory may have its files (`learn.columns`)."""
         kind = methods.method_of(method)
         if kind not in METHODS:
             raise ConfigError(f"no method {method!r}{nearest(kind, METHODS)}")
@@ -96,6 +99,7 @@ class Learner:
             self._extras,
             prior_share=config.prior_share if "prior_share" in entry.reads else 0.0,
             device=self._device,
+            folder=folder,
         )
         self.matmul: MatmulPath = matmul
         """By which path updates multiply matrices."""
@@ -155,12 +159,17 @@ class Learner:
         return len(self.replay) - self._demonstration_chunks
 
     def add_episode(self, transitions: Sequence[Transition]) -> None:
-        """Take one whole episode; bad data is refused with a reason in `refused`, and learning goes on without it."""
+        """Take one whole episode; bad data is refused with a reason in `refused`, and learning goes on without it.
+
+        Raises `DiskError` when there is no room for it: it is not taken then, and may be given again.
+        """
         if not transitions:
             raise SpecMismatch("expected an episode of at least one chunk, got none; `refuse` it by its number")
         episode = transitions[0].episode
         try:
             self.replay.add_episode(transitions, prior=self.warming_up)
+        except DiskError:
+            raise
         except RobotRLError as error:
             self.refuse(episode, str(error))
         else:

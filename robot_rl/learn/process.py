@@ -19,7 +19,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from robot_rl.adapters.files import read_weights, write_weights
@@ -43,7 +43,7 @@ POLL_S = 0.02
 LOOK_S = 5.0
 """Between two looks at the episodes when no label is new: one that could not be read may be there again."""
 RETRY_S = 1.0
-"""Between two attempts to write a version that the disk has refused."""
+"""Between two attempts at what the disk has refused."""
 SLICE = 20
 """Updates between two status reports."""
 
@@ -70,8 +70,8 @@ class LearnerService:
         self._unwritten: Callable[[], None] | None = None
         """What the disk has refused, to be tried again at `_retry_s`; the learner's state is in memory meanwhile."""
         self._retry_s = 0.0
-        self._refused: list[str] = []
-        """Why, for the status."""
+        self._waits: dict[str, str] = {}
+        """What the disk has refused -> why, for the status."""
         self._alarms = resume(run.checkpoints, self.learner, self._task, self._take)
         for complaint in self._alarms:
             log.warning("a checkpoint was not used: %s", complaint)
@@ -90,9 +90,10 @@ class LearnerService:
     def step(self, stopping: threading.Event | None = None) -> bool:
         """Take in new episodes, do what updates are owed, publish a version; False if there was nothing new.
 
-        While the disk refuses a version nothing new is taken in: the next one would overtake it.
+        While the disk refuses a version nothing new is taken in: the next one would overtake it. An episode that the
+        replay has no room for waits, and whatever comes after it.
         """
-        if self._unwritten is not None and (time.monotonic() < self._retry_s or not self._write(self._unwritten)):
+        if time.monotonic() < self._retry_s or not (self._unwritten is None or self._write(self._unwritten)):
             return False
         known, looked_lately = self._watermark, time.monotonic() - self._looked_s < LOOK_S
         if looked_lately and not self._waiting and self._labels.watermark() == known:
@@ -102,8 +103,8 @@ class LearnerService:
             if self._watermark != known:
                 self._report()
             return False
-        for episode in new[:1] if self._ordered else new:
-            self._take(episode)
+        if not self._take_in(new[:1] if self._ordered else new):
+            return False
         self._look()
         started, before = time.monotonic(), self.learner.updates
         while self.learner.owed and not (stopping is not None and stopping.is_set()):
@@ -153,19 +154,36 @@ class LearnerService:
         self._waiting = len(untaken)
         return untaken
 
+    def _take_in(self, episodes: Sequence[int]) -> bool:
+        """Take these, as far as there is room for them; whether any was taken."""
+        before = self.learner.version
+        try:
+            for episode in episodes:
+                self._take(episode)
+            self._waits.pop("episode", None)
+        except DiskError as error:
+            self._wait("episode", f"episode {episode} waits to be learnt from: {error}")
+        return self.learner.version > before
+
     def _write(self, version: Callable[[], None]) -> bool:
         """Whether the disk took it; if not, it is tried again before anything else is done."""
-        self._refused = []
+        self._waits.pop("version", None)
         try:
             version()
         except DiskError as error:
+            self._unwritten = version
             words = f"version {self.learner.version} is kept in memory, the disk refuses it: {error}"
-            log.error("%s", words)
-            self._unwritten, self._retry_s, self._refused = version, time.monotonic() + RETRY_S, [words]
-            self._report()
+            self._wait("version", words)
             return False
         self._unwritten = None
         return True
+
+    def _wait(self, what: str, words: str) -> None:
+        """Say that the disk has refused `what`; a while goes by before the next attempt."""
+        if what not in self._waits:
+            log.error("%s", words)
+        self._waits[what], self._retry_s = words, time.monotonic() + RETRY_S
+        self._report()
 
     def _publish(self) -> None:
         """The checkpoint first: an adapter version that the robot has used can always be gone on from."""
@@ -207,15 +225,17 @@ class LearnerService:
             "losses": learner.losses,
             "refused": {str(episode): reason for episode, reason in learner.refused.items()},
             "label_watermark": self._watermark,
-            "alarms": [*self._alarms, *self._refused],
+            "alarms": [*self._alarms, *self._waits.values()],
         }
         with contextlib.suppress(DiskError):  # the next one may be written
             write_json(self.run.learner_json, status)
 
     def _take(self, episode: int) -> None:
-        """Give the learner one episode; a damaged one is refused, and the process lives on."""
+        """Give the learner one episode; a damaged one is refused, and the process lives on. Raises `DiskError`."""
         try:
             self.learner.add_episode(stored_transitions(self.run, episode))
+        except DiskError:
+            raise
         except (StoreError, SpecMismatch) as error:
             self.learner.refuse(episode, str(error))
         if episode in self.learner.refused:

@@ -5,12 +5,16 @@ stored in it (DESIGN decision 2): `set_labels` says what the operator thinks now
 The last chunk of a successful episode earns 1, every other chunk 0. The last chunk ends the episode, unless it was
 cut off by its time limit, did not succeed, and the method bootstraps time-outs. What single methods need beside the
 row (`learn.extras`) lies in columns of its own.
+
+Memory: rows, pool and extra columns are float32, and all that grows with a run beside some 20 bytes a chunk. On the CPU
+each is plain memory up to `columns.PLAIN_BYTES` and a mapped file from there on, which the kernel may evict.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,6 +23,7 @@ from torch import Tensor
 from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.config import MethodConfig
 from robot_rl.errors import BadAction, BadObservation, RobotRLError, SpecMismatch
+from robot_rl.learn.columns import Column
 from robot_rl.types import Array, LabelValue, Source, Transition
 
 
@@ -66,25 +71,28 @@ class Replay:
         *,
         prior_share: float = 0.0,
         device: torch.device | None = None,
+        folder: Path | None = None,
     ) -> None:
         """`pool` and `extras` are asked once per episode, if the method distils from a pool or needs more of a chunk.
 
         `prior_share` of a batch is drawn from prior data (demonstrations, human chunks, the warm-up), as in RLPD; 0
         draws from everything alike. Rows and pool are held on `device` (None: the CPU), and batches come from there.
+        On the CPU they move into files in `folder` when they are large (`learn.columns`); None: all is plain memory.
         """
         self._device = torch.device("cpu") if device is None else device
         self._layout, self._config, self._make_pool = layout, config, pool
         self._make_extras, self._prior_share = extras, prior_share
-        self._extra: dict[str, Tensor] = {}
+        self._folder = folder
+        self._extra: dict[str, Column] = {}
         """Name -> [rows, width]."""
-        self._prior = torch.empty(0, dtype=torch.bool)
-        """[rows]: prior data."""
+        self._prior = Column(1, dtype=torch.bool)
+        """[rows, 1]: prior data."""
         features, chunk, steer = layout.spec.features, layout.chunk_size, layout.size
         self._widths = [features, features, chunk, steer, 1, 1]
         self._count = 0
-        """Rows in use; the tensors below have room for more."""
-        self._rows = torch.empty(0, sum(self._widths), device=self._device)
-        self._pool = torch.empty(0, layout.noise_size + chunk, device=self._device)
+        """Rows in use; the columns have room for more."""
+        self._rows = self._column(sum(self._widths))
+        self._pool = self._column(layout.noise_size + chunk)
         """[rows * K, N + T*A]."""
         self._spans: dict[int, tuple[int, int]] = {}
         """Episode -> its first row and one past its last."""
@@ -103,6 +111,16 @@ class Replay:
         return len(self._active)
 
     @property
+    def in_files(self) -> bool:
+        """Whether any of it has outgrown plain memory."""
+        return any(column.in_file for column in self._columns())
+
+    @property
+    def nbytes(self) -> int:
+        """Of all columns, in memory and in files, with the room that is not used yet."""
+        return sum(column.data.nbytes for column in self._columns())
+
+    @property
     def episodes(self) -> list[int]:
         """In the order in which they were added."""
         return list(self._spans)
@@ -111,29 +129,31 @@ class Replay:
         """Append one whole episode; it is drawn from once it has a label (`set_labels`).
 
         Its chunks are prior data if `prior` is set, or where a person acted. Raises `BadObservation` or `BadAction`
-        for numbers that are not finite, `SpecMismatch` for wrong sizes; it names the episode and keeps nothing of it.
+        for numbers that are not finite, `SpecMismatch` for wrong sizes, which name the episode, and `DiskError` when
+        there is no room for it. Nothing of it is kept then; after a `DiskError` it may be added again.
         """
         rows = self._pack(transitions)
-        episode, first = transitions[0].episode, self._count
+        episode, first, end = transitions[0].episode, self._count, self._count + len(rows)
         if episode in self._spans:
             raise SpecMismatch(f"episode {episode} is already in the replay; each is added once")
         extra = {} if self._make_extras is None else self._make_extras(transitions)
         for name, values in extra.items():
             _require_finite(values, BadObservation if "z" in name else BadAction, episode, name)
-        if self._config.pool:
-            pairs = np.concatenate(self._make_pool(transitions), -1).astype(np.float32)
-            _require_finite(pairs, BadAction, episode, "pool")
-            pairs = pairs.reshape(-1, pairs.shape[-1])
-            self._pool = _appended(self._pool, first * self._config.pool, self._held(pairs))
-        for name, values in extra.items():
-            column = self._held(values.astype(np.float32))
-            known = self._extra.get(name, column[:0])
-            self._extra[name] = _appended(known, first, column)
-        flags = torch.tensor([prior or t.source is Source.HUMAN for t in transitions])
-        self._prior = _appended(self._prior, first, flags)
-        self._rows = _appended(self._rows, first, self._held(rows))
-        self._count = first + len(rows)
-        self._spans[episode] = (first, self._count)
+            if name not in self._extra:
+                self._extra[name] = self._column(values.shape[1])
+        flags = np.array([[prior or t.source is Source.HUMAN] for t in transitions])
+        parts = [(self._rows, 1, rows), (self._prior, 1, flags)]
+        parts += [(self._extra[name], 1, values.astype(np.float32)) for name, values in extra.items()]
+        if pairs := self._config.pool:
+            pool = np.concatenate(self._make_pool(transitions), -1).astype(np.float32)
+            _require_finite(pool, BadAction, episode, "pool")
+            parts.append((self._pool, pairs, pool.reshape(-1, pool.shape[-1])))
+        for column, each, _ in parts:
+            column.make_room(end * each)
+        for column, each, values in parts:
+            column.put(first * each, torch.from_numpy(values))
+        self._count = end
+        self._spans[episode] = (first, end)
 
     def set_labels(self, labels: Mapping[int, LabelValue]) -> None:
         """Take `labels` (episode -> value) as the truth; episodes without one, or discarded, are not drawn."""
@@ -145,7 +165,7 @@ class Replay:
                 continue
             active.append(torch.arange(first, end))
             success = value is LabelValue.SUCCESS
-            truncated = bool(self._rows[end - 1, -1])
+            truncated = bool(self._rows.data[end - 1, -1])
             outcome[end - 1, 0] = float(success)
             outcome[end - 1, 1] = float(success or not truncated or self._config.timeouts_terminal)
         self._outcome = outcome.to(self._device)
@@ -154,11 +174,11 @@ class Replay:
     def sample(self, size: int, generator: torch.Generator) -> Batch:
         """`size` chunks, drawn uniformly with replacement, from prior and online data by their shares."""
         index = self._draw(size, generator).to(self._device)
-        parts = self._rows.index_select(0, index).split(self._widths, dim=1)
+        parts = self._rows.data.index_select(0, index).split(self._widths, dim=1)
         features, next_features, executed, steer, discount, _ = parts
         reward, done = self._outcome.index_select(0, index).unbind(1)
         pool_steer, pool_chunks = self._draw_pool(index, generator)
-        extra = {name: column.index_select(0, index) for name, column in self._extra.items()}
+        extra = {name: column.data.index_select(0, index) for name, column in self._extra.items()}
         return Batch(
             features, next_features, executed, steer, reward, discount[:, 0], done, pool_steer, pool_chunks, extra
         )
@@ -167,7 +187,7 @@ class Replay:
         """[size] rows; where one of the two kinds of data has none, all come from the other."""
         if not self._prior_share:
             return self._active.index_select(0, torch.randint(len(self._active), (size,), generator=generator))
-        is_prior = self._prior[self._active]
+        is_prior = self._prior.data[self._active, 0]
         kinds = self._active[is_prior], self._active[~is_prior]
         count = round(size * self._prior_share)
         if not len(kinds[0]) or not len(kinds[1]):
@@ -184,12 +204,15 @@ class Replay:
         if not pairs:
             return None, None
         which = index * pairs + torch.randint(pairs, (draws, len(index)), generator=generator).to(index.device)
-        drawn = self._pool.index_select(0, which.reshape(-1)).view(draws, len(index), -1)
+        drawn = self._pool.data.index_select(0, which.reshape(-1)).view(draws, len(index), -1)
         size = self._layout.noise_size
         return drawn[..., :size], drawn[..., size:]
 
-    def _held(self, values: Array) -> Tensor:
-        return torch.from_numpy(values).to(self._device)
+    def _columns(self) -> list[Column]:
+        return [self._rows, self._pool, *self._extra.values()]
+
+    def _column(self, width: int) -> Column:
+        return Column(width, device=self._device, folder=self._folder)
 
     def _pack(self, transitions: Sequence[Transition]) -> Array:
         """[n, width] float32."""
@@ -217,20 +240,6 @@ class Replay:
         flags = gather("discount and truncation", numbers, (2,), BadAction)
         parts = [features, following, self._layout.normalise(executed), steer, flags]
         return np.concatenate(parts, axis=1).astype(np.float32)
-
-
-def _appended(buffer: Tensor, used: int, rows: Tensor) -> Tensor:
-    """`buffer` with `rows` behind its first `used`; when it is full, one with room for a quarter more.
-
-    So that adding n rows one by one copies some 5 n, and not n^2 / 2.
-    """
-    end = used + len(rows)
-    if end > len(buffer):
-        larger = buffer.new_empty(end + end // 4, *buffer.shape[1:])
-        larger[:used] = buffer[:used]
-        buffer = larger
-    buffer[used:end] = rows
-    return buffer
 
 
 def _require_finite(part: Array, error: type[RobotRLError], episode: int, name: str) -> None:

@@ -42,6 +42,7 @@ def learner_of(run: RunDirectory, task: TaskConfig) -> Learner:
         matmul=matmul_of(run, config, task.compute),
         precision=task.compute.precision,
         device=task.compute.device,
+        folder=run.path,
     )
     learner.pools = pool_memory(run, learner)
     if config.demonstrations is not None:

@@ -41,7 +41,7 @@ def read_latch(path: Path) -> Supervision:
         raw = json.loads(path.read_text())
         causes = tuple(Cause(**{**cause, "level": SafetyLevel(cause["level"])}) for cause in raw["causes"])
         return Supervision(epoch=int(raw["epoch"]), serial=int(raw["serial"]), causes=causes)
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise IntegrityError(
             f"{path}: expected the guard's latch, got something else ({error!r}); a STOP may be in it: "
             "look at the robot, then delete the file"

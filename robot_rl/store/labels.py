@@ -9,6 +9,7 @@ who did what, when.
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import threading
 import time
@@ -25,6 +26,8 @@ from robot_rl.types import Label, LabelValue
 
 BUSY_S = 10.0
 """Seconds to wait for other writers."""
+LEAST_BYTES = 64 * 1024
+"""Of free space, without which SQLite does not even open a log (its shared memory is a file of 32 KiB)."""
 FORMAT = 1
 """SQLite's user_version of this layout."""
 
@@ -232,7 +235,7 @@ class LabelLog:
             try:
                 yield
             except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
-                raise _kind(error)(f"label log {self.path}: {error}; nothing was appended") from error
+                raise _kind(error)(f"label log {self.path}: {error}; nothing was appended{_full(self.path)}") from error
 
     def _append(self, label: Label) -> LabelEvent:
         wall_ns = wall_time_ns()
@@ -265,6 +268,15 @@ def _kind(error: Exception) -> type[StoreError]:
         return IntegrityError
     refused = isinstance(error, sqlite3.OperationalError) and "disk" in str(error)  # "... is full", "disk I/O error"
     return DiskError if refused else StoreError
+
+
+def _full(path: Path) -> str:
+    """SQLite says "disk I/O error" of a disk without space: what there is to say of that."""
+    try:
+        free = shutil.disk_usage(path.parent).free
+    except OSError:
+        return ""
+    return "" if free >= LEAST_BYTES else f". The disk is full ({free / 1024:.0f} KiB are free): free space there"
 
 
 def _same(posted: LabelEvent, label: Label) -> LabelEvent:

@@ -17,7 +17,6 @@ from robot_rl.adapters.acting import (
     gate,
     load_adapter,
     make_adapter,
-    newest_verified,
 )
 from robot_rl.adapters.files import write_weights
 from robot_rl.adapters.layout import SteeringLayout
@@ -147,16 +146,6 @@ def test_a_loaded_version_acts_as_the_one_that_was_written(tmp_path: Path) -> No
 def test_a_version_of_the_warm_up_is_the_base_policy() -> None:
     trained = learner(warmup_episodes=10)
     assert isinstance(make_adapter(trained.actor_arrays(), trained.manifest(), SPEC), BaseAdapter)
-
-
-def test_the_newest_version_that_verifies_is_used(tmp_path: Path) -> None:
-    assert newest_verified(tmp_path, SPEC) is None
-    for version in (1, 2, 3):
-        write(tmp_path, version, seed=version)
-    (tmp_path / "000003.safetensors").write_bytes(b"cut short")
-    newest = newest_verified(tmp_path, SPEC)
-    assert newest is not None
-    assert newest.version == 2
 
 
 def cut(content: bytes) -> bytes:

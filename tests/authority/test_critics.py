@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -107,27 +105,3 @@ def test_a_correlation_is_exact_and_unknown_without_variation() -> None:
     assert correlate(a, 2 * a).pearson == pytest.approx(1.0)
     assert np.isnan(correlate(a, np.ones(5)).pearson)
     assert np.isnan(correlate(a[:2], a[:2]).spearman)
-
-
-@pytest.mark.timeout(180)
-def test_a_run_is_checked_by_command_and_not_changed(tmp_path: Path) -> None:
-    from tests.small_task import write_small_task
-    from tests.test_cli import robot_rl
-
-    run = tmp_path / "run"
-    common = ("--episodes", "4", "--no-console", "--trials", "0")
-    done = robot_rl("run", str(write_small_task(tmp_path)), "--out", str(run), *common)
-    assert done.returncode == 0, done.stdout + done.stderr
-    before = {
-        path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.suffix in (".json", ".mcap")
-    }
-    checked = robot_rl("critics", str(run))
-    assert checked.returncode == 0, checked.stdout + checked.stderr
-    figures = json.loads(checked.stdout.strip().splitlines()[-1])
-    assert figures["method"] == "usr"
-    assert figures["updates"] > 0
-    for name in ("within_steers_actions", "within_actions_height_off_mm", "executed_steers_actions"):
-        assert -1 <= figures["correlations"][name]["spearman"] <= 1
-    assert 0 < figures["correlations"]["within_steers_side_off_mm"]["n"] < figures["chunks"]
-    after = {path: path.read_bytes() for path in before}
-    assert after == before

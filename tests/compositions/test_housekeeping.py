@@ -16,14 +16,18 @@ from rich.console import Console
 
 from robot_rl.adapters.files import write_weights
 from robot_rl.compositions.housekeeping import label_episode, repair_episode, verify_run
+from robot_rl.compositions.plan import new_run, policy_of
 from robot_rl.compositions.runs import ranges, show_runs, thirds
 from robot_rl.errors import LabelConflict, StoreError
+from robot_rl.safety.latch import write_latch
+from robot_rl.safety.supervisor import Supervision
 from robot_rl.store.episode import MANIFEST_NAME, MCAP_NAME, EpisodeHeader, EpisodeOutcome
+from robot_rl.store.golden import make_golden, write_golden
 from robot_rl.store.labels import LabelLog
-from robot_rl.store.run import RunDirectory, RunInfo
+from robot_rl.store.run import RunDirectory
 from robot_rl.store.store import Store
-from robot_rl.types import Label, LabelValue
-from tests.test_cli import robot_rl
+from robot_rl.types import Label, LabelValue, Observation
+from tests.commands import robot_rl
 
 S, F, D = LabelValue.SUCCESS, LabelValue.FAILURE, LabelValue.DISCARD
 
@@ -31,10 +35,10 @@ S, F, D = LabelValue.SUCCESS, LabelValue.FAILURE, LabelValue.DISCARD
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     """Three labelled episodes, an adapter for each; the run goes on."""
-    run = RunDirectory.create(tmp_path / "runs" / "first", RunInfo("lid_opening", "usr", 3, "ab" * 32, "0.1.0"))
+    run, info = new_run(tmp_path / "runs" / "first", "lid_opening", "usr", 3, {})
     store = Store(run)
     for episode, value in enumerate((F, S, S), start=1):
-        store.begin(EpisodeHeader(episode, "lid_opening", "usr", "flow", "ab" * 32, 0, 3, episode, "0.1.0"))
+        store.begin(EpisodeHeader(episode, "lid_opening", "usr", "flow", info.spec_hash, 0, 3, episode, "0.1.0"))
         for n in range(4):
             store.write("/steps", n, {"n": n})
         store.end(EpisodeOutcome("success", 4, True, False, True, {"pass": 4}))
@@ -161,6 +165,43 @@ def test_verify_ends_with_0_for_a_sound_run_and_with_1_and_a_table_for_another(s
     assert "2 findings in 3 episodes" in damaged.stdout
     assert "checkpoints/000003" in damaged.stdout
     assert robot_rl("verify", str(run.path.parent)).returncode == 2
+
+
+def a_golden(run: RunDirectory) -> None:
+    policy = policy_of(run, run.read_info())
+    seen = Observation(
+        0, {}, np.zeros(7), np.zeros(7), np.array([0.4, 0, 0.3, 1, 0, 0, 0.0]), 0.08, np.zeros(6),
+        extra={"bin_pose": np.array([0.5, 0.1, 0.0, 0.3])},
+    )  # fmt: skip
+    write_golden(run, make_golden(seen, policy))
+
+
+def test_verify_names_all_that_a_resumed_run_would_refuse_and_the_guards_latch(store: Store, console: Console) -> None:
+    """Each on its own: one that cannot be read hides none of the others."""
+    run = store.run
+    a_golden(run)
+    write_latch(run.guard_json, Supervision(), "a test")
+    assert verify_run(run.path, console) is True, printed(console)
+    task = run.task_yaml.read_bytes()
+    run.task_yaml.write_bytes(task + b"# changed since\n")
+    run.golden.write_bytes(b"cut")
+    run.guard_json.write_text("[" * 100_000)
+    assert verify_run(run.path, console) is False
+    text = " ".join(printed(console).split())
+    assert "3 findings in" in text
+    assert "the run began with the file of sha256" in text
+    assert "the run's golden observation cannot be read" in text
+    assert "expected the guard's latch" in text
+    run.task_yaml.unlink()
+    run.policy.write_bytes(b"")
+    run.guard_json.unlink()
+    run.guard_json.mkdir()
+    done = robot_rl("verify", str(run.path))
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "3 findings in" in done.stdout
+    for name in ("task.yaml", "policy.safetensors", "guard.json"):
+        assert f"│ {name} " in done.stdout
 
 
 def test_verify_names_weights_that_are_foreign_though_their_sha256_is_right(store: Store, console: Console) -> None:

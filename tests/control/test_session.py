@@ -8,7 +8,7 @@ import pytest
 from robot_rl.control.progress import State
 from robot_rl.control.session import Session
 from robot_rl.errors import ConfigError, IllegalTransition, LabelConflict, StoreError
-from robot_rl.types import LabelValue
+from robot_rl.types import Label, LabelValue
 from tests.control.cell import Cell, MemoryBook
 
 
@@ -79,6 +79,43 @@ def test_whoever_takes_over_finds_nothing_moving_and_that_is_on_record(cell: Cel
         kind, _, detail = cell.book.audit[-1]
         assert (kind, detail["before"], detail["after"]) == ("command.take_over", phase, state(cell).value)
     assert "label" in [name for name, why in cell.session.allowed().items() if why is None]
+
+
+def test_a_label_that_came_another_way_is_not_asked_for_again(cell: Cell) -> None:
+    """`robot-rl label` writes into the log past the session."""
+    to_label(cell)
+    before = cell.session.listed
+    cell.book.add_label(Label("cli", 1, LabelValue.SUCCESS, "bob"))
+    cell.session.follow_labels()
+    assert state(cell) is State.AWAIT_RESET
+    assert cell.session.now.why == "labelled success by bob"
+    assert cell.session.listed > before
+    with pytest.raises(IllegalTransition, match="no label is awaited"):
+        cell.label(1, "failure", "late")
+    cell.press("undo", episode=1)
+    assert labels(cell) == [(1, "success"), (1, "discard")]
+
+
+def test_a_label_that_came_while_the_arm_went_back_is_not_asked_for(cell: Cell) -> None:
+    cell.start_episode()
+    cell.session.end_episode("timeout", "time limit")
+    close(cell)
+    cell.book.add_label(Label("cli", 1, LabelValue.FAILURE, "bob"))
+    cell.session.follow_labels()
+    assert state(cell) is State.HOMING
+    cell.session.homed()
+    assert state(cell) is State.AWAIT_RESET
+
+
+def test_labels_that_came_another_way_count_as_planned_ones(cell: Cell) -> None:
+    to_label(cell)
+    cell.label(1, "discard", "e1")
+    cell.press("reset_done")
+    for episode in (1, 2, 3):
+        cell.book.close_episode(episode)
+        cell.book.add_label(Label(f"cli{episode}", episode, LabelValue.SUCCESS, "bob"))
+    cell.session.follow_labels()
+    assert state(cell) is State.FINISHED
 
 
 def test_discarded_and_cut_off_episodes_do_not_count(cell: Cell) -> None:

@@ -19,6 +19,7 @@ from robot_rl.store.labels import LabelLog
 from robot_rl.store.training import labelled_episodes
 from robot_rl.types import SafetyLevel
 from tests.realtime_run import labels, short_run, started, wait_for
+from tests.test_cli import robot_rl
 
 EPISODES = 3
 
@@ -80,3 +81,18 @@ def test_a_run_on_a_disk_that_fills_up_waits_for_space_and_goes_on(small: Path) 
     kinds = {event.kind for event in log.events()}
     log.close()
     assert "episode_abandoned" in kinds
+
+
+def test_a_run_that_starts_on_a_full_disk_says_so_and_nothing_of_it_is_touched(small: Path) -> None:
+    run = short_run(small)
+    LabelLog(run.labels).close()
+    before = {path: path.read_bytes() for path in run.path.iterdir() if path.is_file()}
+    fill(small)
+    demos = ("demos", "lid_opening", "--count", "1", "--out", str(small / "demos.npz"))
+    for arguments in (("run", "--resume", str(run.path), "--no-console"), demos):
+        done = robot_rl(*arguments)
+        assert done.returncode == 2, done.stdout + done.stderr
+        assert "error: " in done.stdout
+        assert "the disk is full" in done.stdout.lower()
+        assert "Traceback" not in done.stdout + done.stderr
+    assert {path: path.read_bytes() for path in before} == before

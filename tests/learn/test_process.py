@@ -21,10 +21,11 @@ import pytest
 import torch
 import yaml
 
-from robot_rl.adapters.acting import BaseAdapter, SteeringAdapter, load_adapter, newest_verified
+from robot_rl.adapters.acting import BaseAdapter, SteeringAdapter, load_adapter
 from robot_rl.adapters.files import numbers, read_weights
 from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.config import TASKS_DIR, MethodConfig, PolicyConfig, load_task
+from robot_rl.learn import columns
 from robot_rl.learn.learner import Learner
 from robot_rl.learn.process import LearnerService
 from robot_rl.learn.replay import Batch
@@ -203,9 +204,7 @@ def test_otherwise_what_is_there_is_taken_together(run: RunDirectory) -> None:
     with service(run, ordered=False) as learner:
         assert [learner.step(), learner.step()] == [True, False]
     assert numbers(run.adapters) == [4]
-    newest = newest_verified(run.adapters, FlowPolicy.load(run.policy).spec)
-    assert newest is not None
-    assert newest.version == 4
+    assert load_adapter(run.adapters, 4, FlowPolicy.load(run.policy).spec).version == 4
 
 
 def test_unlabelled_discarded_and_faulty_episodes_are_left_out(run: RunDirectory) -> None:
@@ -441,11 +440,16 @@ def test_bad_episodes_are_refused_and_the_rest_is_learnt(run: RunDirectory) -> N
     assert "NaN" in status(run)["refused"]["3"]
 
 
-def test_a_version_that_the_disk_refuses_is_kept_in_memory_until_there_is_space(
-    tmp_path: Path, policy: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("plain_bytes", [columns.PLAIN_BYTES, 0])
+def test_what_the_disk_refuses_is_kept_until_there_is_space(
+    tmp_path: Path, policy: Path, monkeypatch: pytest.MonkeyPatch, plain_bytes: int
 ) -> None:
-    """At whichever operation of publishing and reporting the disk is full; nothing is learnt twice or in between."""
+    """At whichever operation of taking in, publishing and reporting it is full; nothing is learnt twice or in between.
+
+    Without plain memory the replay is in files, and an episode waits for room in it.
+    """
     monkeypatch.setattr("robot_rl.learn.process.RETRY_S", 0.0)
+    monkeypatch.setattr(columns, "STEP_BYTES", 4096)
     begun = make_run(tmp_path / "begun", policy)
     fill(begun, 4)
     with service(begun) as learner:
@@ -455,7 +459,8 @@ def test_a_version_that_the_disk_refuses_is_kept_in_memory_until_there_is_space(
     with service(whole) as learner:
         while learner.step():
             pass
-    nth = held = 0
+    monkeypatch.setattr(columns, "PLAIN_BYTES", plain_bytes)
+    nth = held = waited = 0
     while True:
         nth += 1
         run = copy(begun, tmp_path / str(nth))
@@ -463,15 +468,19 @@ def test_a_version_that_the_disk_refuses_is_kept_in_memory_until_there_is_space(
             with failing(Disk(run.path, nth, "full", lasts=2)) as disk:
                 learner.step()
                 held += numbers(run.adapters) == [1, 2]
+                waited += learner.learner.version == 2 and "waits to be learnt from" in str(status(run)["alarms"])
                 while max(numbers(run.adapters)) < 4:
                     learner.step()
             assert learner.learner.updates == 4 * CHUNKS * UTD
+            assert learner.learner.replay.in_files == (plain_bytes == 0)
+            assert not status(run)["alarms"]
         assert numbers(run.adapters) == [1, 2, 3, 4]
         assert all(same(weights(run, version), weights(whole, version)) for version in (3, 4)), f"operation {nth}"
         if not disk.failed:
             break
     assert nth > 20
     assert held >= 10
+    assert (waited > 0) == (plain_bytes == 0)
 
 
 def test_a_folder_that_cannot_be_written_is_an_alarm_until_it_can(

@@ -181,11 +181,11 @@ def test_rows_added_one_episode_after_the_other_are_those_that_were_given() -> N
     episodes = [chunks(number, 1 + number % 4, N) for number in range(1, 200)]
     for episode in episodes:
         buffer.add_episode(episode)
-        places.add(buffer._rows.data_ptr())
+        places.add(buffer._rows.data.data_ptr())
     given = [transition for episode in episodes for transition in episode]
     assert len(buffer) == len(given)
-    assert np.array_equal(buffer._rows[: len(buffer), :F].numpy(), np.stack([t.features for t in given]))
-    firsts = buffer._pool[: PAIRS * len(buffer), 0].view(-1, PAIRS)
+    assert np.array_equal(buffer._rows.data[: len(buffer), :F].numpy(), np.stack([t.features for t in given]))
+    firsts = buffer._pool.data[: PAIRS * len(buffer), 0].view(-1, PAIRS)
     assert np.array_equal(firsts[:, -1].numpy(), np.array([t.features[0] for t in given], np.float32))
     assert len(places) < 30, "the rows are moved now and then, and not for every episode"
     buffer.set_labels(dict.fromkeys(range(1, 200), SUCCESS))
