@@ -40,8 +40,9 @@ class CdrWriter:
     def floats(self, values: Sequence[float]) -> CdrWriter:
         """float64[]."""
         self.number("I", len(values))
-        for value in values:
-            self.number("d", value)
+        if values:
+            self._align(8)
+        self.data += struct.pack(f"<{len(values)}d", *values)
         return self
 
     def octets(self, value: bytes) -> CdrWriter:
