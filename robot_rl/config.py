@@ -109,8 +109,11 @@ class MethodConfig(Section):
     """eta_a: step of the dual ascent on the multiplier, per update; at 1e-3 it chases the actor round the bound."""
     critic: Literal["distilled", "td"] = "distilled"
     """Whence the noise critic: distilled from an action critic (as in the paper), or trained itself by TD."""
-    prior_share: float = Field(default=0.5, gt=0, lt=1)
-    """Share of a batch that comes from demonstrations, human chunks and the warm-up."""
+    prior_share: float = Field(default=0.0, ge=0, lt=1)
+    """Share of a batch that comes from demonstrations, human chunks and the warm-up (old runs, after `train-offline`).
+
+    0: all chunks are drawn alike. Symmetric sampling, as in RLPD, is 0.5.
+    """
     demonstrations: str | None = None
     """Path of an .npz that `robot-rl demos` wrote, from where the run is started; None: prior data without them."""
     warmup_episodes: int = Field(default=10, ge=0)

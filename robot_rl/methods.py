@@ -15,14 +15,15 @@ from robot_rl.errors import nearest
 SHARED = frozenset(
     {
         *("warmup_episodes", "utd", "gamma", "learning_rate", "actor_learning_rate", "tau", "batch", "actor_average"),
-        "actor_delay",
+        *("actor_delay", "prior_share"),
         *("hidden", "layers", "layer_norm", "critics", "critic_reduce", "clip_targets", "timeouts_terminal"),
     }
 )
 ENTROPY = frozenset({"initial_temperature", "target_entropy", "entropy_in_target"})
 NOISE = frozenset({"noise_layout", "noise_rank", "noise_seed", "noise_bound"})
 RESIDUAL = frozenset({"residual_layout", "residual_scale", "residual_std"})
-ALIASED = frozenset({"distill_steps", "pool", "bootstrap"})
+ALIASED = frozenset({"distill_steps", "pool", "bootstrap", "demonstrations"})
+"""Of methods that learn from executed chunks and distil: an expert's will do, though nobody knows their steers."""
 
 UNALIASED: Mapping[str, Any] = {"pool": 0}
 """A single critic has nothing to distil from, and asks for no pool."""
@@ -91,9 +92,10 @@ METHODS: Mapping[str, MethodEntry] = {
     ),
     "rlpd": MethodEntry(
         frozenset({"residual"}),
-        ENTROPY | {"residual_layout", "prior_share", "demonstrations"},
+        ENTROPY | {"residual_layout", "demonstrations"},
         {
             **UNALIASED,
+            "prior_share": 0.5,
             "noise_layout": "none",
             "residual_layout": "per_step",
             "residual_scale": "full",
@@ -136,6 +138,8 @@ def objections(name: str, settings: Mapping[str, Any], known: Collection[str]) -
     chosen = with_defaults(name, settings)
     if "noise" in entry.steers and chosen.get("noise_layout") == "none":
         lines.append(f"methods.{name}.noise_layout: {method} steers the noise: expected full, repeat or low_rank")
+    if method == "lp-ds" and settings.get("demonstrations") is not None and chosen.get("critic") == "td":
+        lines.append(f"methods.{name}.demonstrations: critic: td judges steers, and an expert has none; take one out")
     if "noise_rank" in settings and chosen.get("noise_layout") != "low_rank":
         lines.append(f"methods.{name}.noise_rank: is read with noise_layout: low_rank only; take it out")
     if "residual" in entry.steers and chosen.get("residual_layout", "none") == "none":

@@ -2,9 +2,9 @@
 
 What comes of it is a run: its first episodes are the given ones, in the terms of its method, with their labels and
 where they are from; its learner has taken them in and done its updates. `robot-rl eval` evaluates it, and
-`robot-rl run --resume` goes on from it online. The given episodes count as its warm-up, so that a method with a
-`prior_share` (RLPD) draws that share of a batch from them for ever, and the rest from what comes after; the others
-draw from all alike. Updates beyond the method's UTD are made in advance: online, learning goes on when the chunks have
+`robot-rl run --resume` goes on from it online. The given episodes count as its warm-up, so that with a `prior_share`
+(RLPD's is 0.5) that share of a batch is drawn from them for ever, and the rest from what comes after; without one all
+are drawn alike. Updates beyond the method's UTD are made in advance: online, learning goes on when the chunks have
 caught up with them.
 """
 

@@ -97,7 +97,7 @@ class Learner:
             config,
             self._pool,
             self._extras,
-            prior_share=config.prior_share if "prior_share" in entry.reads else 0.0,
+            prior_share=config.prior_share,
             device=self._device,
             folder=folder,
         )
@@ -262,7 +262,7 @@ class Learner:
         `SpecMismatch` when the checkpoint is of another policy, method or setting, or of other episodes.
         """
         mine = self.manifest()
-        manifest = {**manifest, "config": _as_known_now(manifest["config"])}
+        manifest = {**manifest, "config": self._as_known_now(manifest["config"])}
         for key in ("format", "spec_hash", "method", "config", "seed"):
             if manifest[key] != mine[key]:
                 raise SpecMismatch(f"checkpoint {key}: expected {mine[key]!r}, got {manifest[key]!r}; start a new run")
@@ -321,10 +321,14 @@ class Learner:
         decoded = self._steering.decode(features.repeat_interleave(pairs, 0), draw)
         return draw.view(n, pairs, -1).cpu().numpy(), decoded.view(n, pairs, -1).cpu().numpy()
 
+    def _as_known_now(self, config: Any) -> Any:
+        """A manifest's settings with the defaults of those that did not exist when it was written.
 
-def _as_known_now(config: Any) -> Any:
-    """A manifest's settings with the defaults of those that did not exist when it was written."""
-    try:
-        return MethodConfig.model_validate(config).model_dump(mode="json")
-    except ValidationError:
-        return config
+        RLPD alone read `prior_share` once, and the others' manifests named a default that did nothing: a run's task
+        file never changes, so that 0 here and not there comes of that.
+        """
+        try:
+            known = MethodConfig.model_validate(config).model_dump(mode="json")
+        except ValidationError:
+            return config
+        return known if self.config.prior_share else {**known, "prior_share": 0.0}

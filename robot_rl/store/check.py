@@ -87,8 +87,8 @@ def _check_streams(folder: Path, manifest: Manifest) -> list[str]:
     stamps: dict[str, list[int]] = defaultdict(list)
     try:
         with open_inside(folder, MCAP_NAME) as file:
-            for topic, message in read_messages_of(file):
-                stamps[topic].append(message.log_time)
+            for channel, message in read_messages_of(file):
+                stamps[channel.topic].append(message.log_time)
     except (*DAMAGE, StoreError) as error:
         return [f"not a readable MCAP file: {error!r:.200}"]
     said = []

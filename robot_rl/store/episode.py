@@ -16,15 +16,15 @@ An episode is written to `episodes/.NNNNNN.partial/episode.mcap` and handed to t
 - *A byte of a closed episode changes*: sha256 or the manifest's own checksum differ, readers raise `IntegrityError`.
 - *The disk is full*: the write raises `DiskError`, and so do all later ones of this episode; it ends up incomplete.
 
-The file is MCAP with JSON messages and JSON schemas (Foxglove opens it): `/camera/<name>` as foxglove.CompressedImage,
-`/transitions` as `robot_rl.store.transitions` has it, and whatever topics the actor writes. Stamps are monotonic ns.
+The file is MCAP with messages of ROS 2 (`store.ros`; Foxglove and `ros2 bag` open it): `/camera/<name>`, the standard
+streams of every control step, `/transitions` as `store.transitions` has it, and whatever topics the actor writes as
+JSON. Stamps are monotonic ns. Recordings of versions before 0.2, which held plain JSON, are read as well.
 """
 
 from __future__ import annotations
 
 import base64
 import contextlib
-import json
 import os
 import time
 from collections.abc import Mapping
@@ -34,13 +34,14 @@ from typing import Any, BinaryIO, Literal, NamedTuple, NoReturn
 
 from mcap.writer import CompressionType, Writer
 
-from robot_rl.clock import SECOND
 from robot_rl.errors import DiskError, IntegrityError, StoreError
+from robot_rl.store import ros
+from robot_rl.store.bag import write_bag_metadata
 from robot_rl.store.files import load_json, open_inside, sha256_file, sha256_of, sync_directory, sync_file, write_json
 from robot_rl.store.mcap_file import DAMAGE, MESSAGE_LIMIT, Message, read_topic
 from robot_rl.store.records import JSON, encode, record
 from robot_rl.store.run import RunDirectory
-from robot_rl.store.schemas import COMPRESSED_IMAGE, TRANSITION, TRANSITIONS, name_of, schema_of
+from robot_rl.store.schemas import TRANSITIONS, kind_of
 from robot_rl.store.transitions import from_message, to_message
 from robot_rl.types import Transition, canonical_hash
 
@@ -122,6 +123,7 @@ class EpisodeWriter:
         if run.episode(header.episode).exists():
             raise StoreError(f"episode {header.episode} is recorded already; expected a new number")
         self._channels: dict[str, int] = {}
+        self._schemas: dict[str, int] = {}
         self._counts: dict[str, int] = {}
         self._first_ns: int | None = None
         self._last_ns = 0
@@ -133,7 +135,7 @@ class EpisodeWriter:
             self._fail(error)
         try:
             self._mcap = Writer(self._file, chunk_size=CHUNK_BYTES, compression=CompressionType.ZSTD)
-            self._mcap.start(library="robot_rl")
+            self._mcap.start(profile="ros2", library="robot_rl")
             self._mcap.add_metadata(METADATA, {name: str(value) for name, value in asdict(header).items()})
             self._flush()
         except OSError as error:
@@ -143,19 +145,21 @@ class EpisodeWriter:
     def write(self, topic: str, stamp_ns: int, message: Mapping[str, JSON]) -> None:
         """Record a message; numbers that are not finite become "NaN", "Infinity", "-Infinity" as in protobuf's JSON.
 
-        Raises `StoreError` for what JSON cannot hold, `DiskError` when the disk refuses.
+        Of a control step (`ros.STEPS`) the standard streams are recorded too. Raises `StoreError` for what JSON cannot
+        hold and for a topic of those streams, `DiskError` when the disk refuses.
         """
-        self._add(topic, stamp_ns, message, None)
+        if ros.type_of(topic) != ros.STRING:
+            raise StoreError(f"{topic}: holds {ros.type_of(topic)}, which `write` does not write; not recorded")
+        self._add_json(topic, stamp_ns, message)
+        if topic == ros.STEPS:
+            for stream, data in ros.streams_of(stamp_ns, message):
+                self._add(stream, stamp_ns, data)
+        self._flush_if_due()
 
     def write_image(self, camera: str, stamp_ns: int, jpeg: bytes) -> None:
         """Record a frame of `camera`, JPEG, taken at `stamp_ns`. Raises `StoreError`."""
-        message = {
-            "timestamp": {"sec": stamp_ns // SECOND, "nsec": stamp_ns % SECOND},
-            "frame_id": camera,
-            "format": "jpeg",
-            "data": base64.b64encode(jpeg).decode("ascii"),
-        }
-        self._add(f"/camera/{camera}", stamp_ns, message, COMPRESSED_IMAGE)
+        self._add(f"{ros.CAMERA}{camera}", stamp_ns, ros.image_message(stamp_ns, camera, jpeg))
+        self._flush_if_due()
 
     def write_transition(self, transition: Transition) -> None:
         """Record the next transition, at the newest stamp so far. Raises `StoreError` if it belongs elsewhere."""
@@ -165,7 +169,8 @@ class EpisodeWriter:
                 f"expected transition {expected[1]} of episode {expected[0]}, "
                 f"got {transition.index} of episode {transition.episode}; not recorded"
             )
-        self._add(TRANSITIONS, self._last_ns, to_message(transition), TRANSITION)
+        self._add_json(TRANSITIONS, self._last_ns, to_message(transition))
+        self._flush_if_due()
 
     def close(self, outcome: EpisodeOutcome) -> Manifest:
         """Sync, seal and rename; afterwards nothing of the episode can be lost.
@@ -188,6 +193,7 @@ class EpisodeWriter:
                 bytes=path.stat().st_size,
                 sha256=sha256_file(path),
             )
+            describe_bag(self._folder, manifest)
             write_manifest(self._folder, manifest)
             publish(self._run, self.header.episode)
         except OSError as error:
@@ -209,9 +215,12 @@ class EpisodeWriter:
             return self._run.episode(self.header.episode)  # `close` had renamed it before the disk refused.
         return set_aside(self._run, self.header.episode)
 
-    def _add(self, topic: str, stamp_ns: int, message: Mapping[str, Any], schema: JSON) -> None:
+    def _add_json(self, topic: str, stamp_ns: int, message: Mapping[str, Any]) -> None:
         self._check_open()
-        data = encode(message, topic)
+        self._add(topic, stamp_ns, ros.text_message(encode(message, topic)))
+
+    def _add(self, topic: str, stamp_ns: int, data: bytes) -> None:
+        self._check_open()
         if len(data) > MESSAGE_LIMIT:
             raise StoreError(f"{topic}: expected at most {MESSAGE_LIMIT} bytes, got {len(data)}; not recorded")
         if not 0 <= stamp_ns < 2**63:
@@ -219,18 +228,26 @@ class EpisodeWriter:
         try:
             channel = self._channels.get(topic)
             if channel is None:
-                text = json.dumps(schema if schema is not None else schema_of(message)).encode()
-                schema_id = self._mcap.register_schema(name_of(topic), "jsonschema", text)
-                channel = self._channels[topic] = self._mcap.register_channel(topic, "json", schema_id)
+                encoding, schema_encoding, name = kind_of(topic)
+                schema_id = self._schemas.get(name)
+                if schema_id is None:
+                    text = ros.DEFINITIONS[name].encode()
+                    schema_id = self._schemas[name] = self._mcap.register_schema(name, schema_encoding, text)
+                channel = self._channels[topic] = self._mcap.register_channel(topic, encoding, schema_id)
             count = self._counts.get(topic, 0)
             self._mcap.add_message(channel, stamp_ns, data, stamp_ns, count)
-            if time.monotonic() - self._flushed_s >= FLUSH_S:
-                self._flush()
         except OSError as error:
             self._fail(error)
         self._counts[topic] = count + 1
         self._first_ns = stamp_ns if self._first_ns is None else min(self._first_ns, stamp_ns)
         self._last_ns = max(self._last_ns, stamp_ns)
+
+    def _flush_if_due(self) -> None:
+        try:
+            if time.monotonic() - self._flushed_s >= FLUSH_S:
+                self._flush()
+        except OSError as error:
+            self._fail(error)
 
     def _flush(self) -> None:
         self._mcap.flush()  # type: ignore[no-untyped-call]
@@ -258,6 +275,11 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     """manifest.json with its own checksum. Raises `StoreError`."""
     body = {"format": FORMAT, **asdict(manifest)}
     write_json(folder / MANIFEST_NAME, {**body, "checksum": canonical_hash(body)})
+
+
+def describe_bag(folder: Path, manifest: Manifest) -> None:
+    """`metadata.yaml`, for ROS, if the disk takes it."""
+    write_bag_metadata(folder, MCAP_NAME, manifest.counts, manifest.first_stamp_ns, manifest.last_stamp_ns)
 
 
 def publish(run: RunDirectory, episode: int) -> None:
@@ -322,11 +344,16 @@ def read_messages(folder: Path, topic: str) -> list[Message]:
 
 def read_images(folder: Path, camera: str) -> list[Image]:
     """The frames of a camera. Raises as `read_messages` does."""
-    messages = read_messages(folder, f"/camera/{camera}")
+    messages = read_messages(folder, f"{ros.CAMERA}{camera}")
     try:
-        return [Image(message.stamp_ns, base64.b64decode(message.body["data"])) for message in messages]
+        return [Image(message.stamp_ns, _bytes(message.body["data"])) for message in messages]
     except (KeyError, TypeError, ValueError) as error:
         raise IntegrityError(f"{folder}: a frame of {camera} is not an image message: {error!r:.200}") from error
+
+
+def _bytes(data: bytes | str) -> bytes:
+    """A frame's; in JSON they are base64."""
+    return data if isinstance(data, bytes) else base64.b64decode(data)
 
 
 def read_transitions(folder: Path) -> list[Transition]:

@@ -1,7 +1,7 @@
 """Messages out of an MCAP file that may be cut, damaged, foreign or hostile.
 
 Anything that is not as `robot_rl.store.episode` writes it raises one of `DAMAGE`: no read is longer than what is left
-of the file, no chunk unpacks to more than `CHUNK_LIMIT`, and a topic's channel must be JSON with that topic's schema.
+of the file, no chunk unpacks to more than `CHUNK_LIMIT`, and a topic's channel must be of a kind that was ever written.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from mcap.records import Channel, Chunk, McapRecord, Schema
 from mcap.records import Message as MessageRecord
 from mcap.stream_reader import StreamReader, breakup_chunk
 
-from robot_rl.store.schemas import name_of
+from robot_rl.store.ros import IMAGE, STRING, read_image, read_text, type_of
+from robot_rl.store.schemas import kinds_of
 
 CHUNK_LIMIT = 64 * 1024 * 1024
 """Bytes that a chunk may unpack to; the writer's are a few hundred kilobytes and one message."""
@@ -48,24 +49,24 @@ class Message(NamedTuple):
 
 def read_topic(file: BinaryIO, topic: str) -> Iterator[Message]:
     """The messages of `topic` in the order they were written. Raises one of `DAMAGE` where the file ends to be ours."""
-    for _, record in read_messages_of(file, topic):
-        yield Message(record.log_time, json_object(record.data, topic))
+    for channel, record in read_messages_of(file, topic):
+        yield Message(record.log_time, body_of(channel, record.data))
 
 
-def read_messages_of(file: BinaryIO, topic: str | None = None) -> Iterator[tuple[str, MessageRecord]]:
-    """(topic, message as it is stored) of one topic, or of all of them. Raises one of `DAMAGE`."""
+def read_messages_of(file: BinaryIO, topic: str | None = None) -> Iterator[tuple[Channel, MessageRecord]]:
+    """(channel, message as it is stored) of one topic, or of all of them. Raises one of `DAMAGE`."""
     schemas: dict[int, Schema] = {}
-    topics: dict[int, str] = {}
+    channels: dict[int, Channel] = {}
     for record in read_records(file):
         for inner in unpacked(record) if isinstance(record, Chunk) else [record]:
             if isinstance(inner, Schema):
                 schemas[inner.id] = inner
             elif isinstance(inner, Channel):
-                topics[inner.id] = inner.topic
+                channels[inner.id] = inner
                 if topic in (None, inner.topic):
                     check_channel(inner, schemas[inner.schema_id])
-            elif isinstance(inner, MessageRecord) and topic in (None, topics[inner.channel_id]):
-                yield topics[inner.channel_id], inner
+            elif isinstance(inner, MessageRecord) and topic in (None, channels[inner.channel_id].topic):
+                yield channels[inner.channel_id], inner
 
 
 def read_records(file: BinaryIO) -> Iterator[McapRecord]:
@@ -89,13 +90,25 @@ def unpacked(chunk: Chunk) -> list[McapRecord]:
 
 def check_channel(channel: Channel, schema: Schema) -> None:
     """Raises `McapError` for a channel that this store has not written."""
-    expected = ("json", "jsonschema", name_of(channel.topic))
-    if (got := (channel.message_encoding, schema.encoding, schema.name)) != expected:
+    expected = kinds_of(channel.topic)
+    if (got := (channel.message_encoding, schema.encoding, schema.name)) not in expected:
         raise McapError(f"{channel.topic}: expected messages and schema {expected}, got {got!r:.120}; a foreign file?")
 
 
-def json_object(data: bytes, topic: str) -> dict[str, Any]:
-    """A message's body. Raises one of `DAMAGE`."""
+def body_of(channel: Channel, data: bytes) -> dict[str, Any]:
+    """A message of a channel that was checked: its JSON, or a frame's {frame_id, format, data}, or {cdr: its bytes}.
+
+    Raises one of `DAMAGE`.
+    """
+    if channel.message_encoding == "json":
+        return _json_object(data, channel.topic)
+    kind = type_of(channel.topic)
+    if kind == IMAGE:
+        return read_image(data)
+    return _json_object(read_text(data), channel.topic) if kind == STRING else {"cdr": data}
+
+
+def _json_object(data: bytes, topic: str) -> dict[str, Any]:
     body = json.loads(data)
     if not isinstance(body, dict):
         raise ValueError(f"expected a JSON object on {topic}, got {type(body).__name__}")

@@ -27,6 +27,7 @@ from mcap.records import Channel, Chunk, McapRecord, Message, Metadata, Schema, 
 from mcap.writer import CompressionType, Writer
 
 from robot_rl.errors import IntegrityError, StoreError
+from robot_rl.store.bag import METADATA_NAME
 from robot_rl.store.episode import (
     CHUNK_BYTES,
     FLUSH_S,
@@ -36,6 +37,7 @@ from robot_rl.store.episode import (
     EpisodeHeader,
     EpisodeOutcome,
     Manifest,
+    describe_bag,
     publish,
     read_manifest,
     set_aside,
@@ -43,8 +45,9 @@ from robot_rl.store.episode import (
     write_manifest,
 )
 from robot_rl.store.files import open_inside, sha256_file, sync_directory, sync_file
-from robot_rl.store.mcap_file import CHUNK_LIMIT, DAMAGE, check_channel, json_object, unpacked
+from robot_rl.store.mcap_file import CHUNK_LIMIT, DAMAGE, body_of, check_channel, read_messages_of, unpacked
 from robot_rl.store.records import record
+from robot_rl.store.ros import STEPS
 from robot_rl.store.run import RunDirectory, locate
 from robot_rl.store.store import lock
 
@@ -92,7 +95,15 @@ def repair(folder: Path) -> Salvage:
         manifest = verify(path)
     except StoreError:
         return _salvage(run, number, path)
+    if not (path / METADATA_NAME).exists() and _is_bag(path):
+        describe_bag(path, manifest)
     return Salvage(path, kept=dict(manifest.counts))
+
+
+def _is_bag(folder: Path) -> bool:
+    """Whether ROS could read the whole recording in `folder`."""
+    with open_inside(folder, MCAP_NAME) as file:
+        return all(channel.message_encoding == "cdr" for channel, _ in read_messages_of(file))
 
 
 def _settle(run: RunDirectory, number: int) -> Path:
@@ -145,20 +156,20 @@ def _salvage(run: RunDirectory, number: int, folder: Path) -> Salvage:
 
 def _seal(work: Path, header: EpisodeHeader, manifest: Manifest | None, copy: _Copy) -> None:
     """The manifest of the salvaged episode: incomplete, whatever it was."""
-    outcome = EpisodeOutcome("aborted", copy.kept["/steps"], False, False, False, {})
+    outcome = EpisodeOutcome("aborted", copy.kept[STEPS], False, False, False, {})
     path = work / MCAP_NAME
-    write_manifest(
-        work,
-        Manifest(
-            header=header,
-            outcome=outcome if manifest is None else replace(manifest.outcome, complete=False),
-            counts=dict(copy.kept),
-            first_stamp_ns=copy.first_ns or 0,
-            last_stamp_ns=copy.last_ns,
-            bytes=path.stat().st_size,
-            sha256=sha256_file(path),
-        ),
+    manifest = Manifest(
+        header=header,
+        outcome=outcome if manifest is None else replace(manifest.outcome, complete=False),
+        counts=dict(copy.kept),
+        first_stamp_ns=copy.first_ns or 0,
+        last_stamp_ns=copy.last_ns,
+        bytes=path.stat().st_size,
+        sha256=sha256_file(path),
     )
+    if copy.is_bag:
+        describe_bag(work, manifest)
+    write_manifest(work, manifest)
 
 
 class _Copy:
@@ -166,10 +177,10 @@ class _Copy:
 
     def __init__(self, target: BinaryIO) -> None:
         self._mcap = Writer(target, chunk_size=CHUNK_BYTES, compression=CompressionType.ZSTD)
-        self._mcap.start(library="robot_rl repair")
+        self._mcap.start(profile="ros2", library="robot_rl repair")
         self._schemas: dict[int, Schema] = {}
-        self._channels: dict[int, tuple[str, int]] = {}
-        """Channel of the source -> topic, channel of the copy."""
+        self._channels: dict[int, tuple[Channel, int]] = {}
+        """Channel of the source -> itself, channel of the copy."""
         self._next: Counter[str] = Counter()
         """Topic -> number of its next message, if none is missing."""
         self._nameless = 0
@@ -183,6 +194,11 @@ class _Copy:
         self.last_ns = 0
         self.header: EpisodeHeader | None = None
         self.damage: list[str] = []
+
+    @property
+    def is_bag(self) -> bool:
+        """Whether ROS could read it."""
+        return all(channel.message_encoding == "cdr" for channel, _ in self._channels.values())
 
     def take(self, source: BinaryIO) -> None:
         """Everything that can be read."""
@@ -238,17 +254,17 @@ class _Copy:
         elif isinstance(inner, Channel):
             schema = self._schemas[inner.schema_id]
             check_channel(inner, schema)
-            channel = dict(self._channels.values()).get(inner.topic)
+            channel = {there.topic: copy for there, copy in self._channels.values()}.get(inner.topic)
             if channel is None:
                 schema_id = self._mcap.register_schema(schema.name, schema.encoding, schema.data)
                 channel = self._mcap.register_channel(inner.topic, inner.message_encoding, schema_id)
-            self._channels[inner.id] = inner.topic, channel
+            self._channels[inner.id] = inner, channel
         elif isinstance(inner, Metadata) and inner.name == METADATA:
             self.header = _header(inner.metadata)
             self._mcap.add_metadata(METADATA, inner.metadata)
         elif isinstance(inner, Statistics):
             counts = inner.channel_message_counts
-            self._totals = {self._channels[channel][0]: count for channel, count in counts.items()}
+            self._totals = {self._channels[channel][0].topic: count for channel, count in counts.items()}
         elif isinstance(inner, Message):
             self._message(inner)
 
@@ -256,8 +272,9 @@ class _Copy:
         if message.channel_id not in self._channels:
             self._nameless += 1
             return
-        topic, channel = self._channels[message.channel_id]
-        json_object(message.data, topic)
+        there, channel = self._channels[message.channel_id]
+        topic = there.topic
+        body_of(there, message.data)
         self._mcap.add_message(channel, message.log_time, message.data, message.publish_time, message.sequence)
         self.kept[topic] += 1
         self._next[topic] = max(self._next[topic], message.sequence + 1)

@@ -1,7 +1,8 @@
 """The directory of one run: where everything is, and what the run was.
 
 RUN/run.json  task.yaml  policy.*   what was run; run.json is written last and never again
-    episodes/000001/                one closed episode: episode.mcap, manifest.json (robot_rl.store.episode)
+    episodes/000001/                one closed episode: episode.mcap, manifest.json (robot_rl.store.episode), and for
+                                    ROS metadata.yaml (robot_rl.store.bag)
     episodes/.000002.partial/       the open one
     episodes/000002.incomplete.1/   what a kill or an abort left of one; never trained on
     episodes/000002.salvaged.1/     what `robot-rl repair` could read of one; never trained on

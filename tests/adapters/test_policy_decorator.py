@@ -22,7 +22,7 @@ def learner(method: str = "policy-decorator", **changes: Any) -> Learner:
 
 
 def rows(subject: Learner, name: str) -> Array:
-    return subject.replay._extra[name][: len(subject.replay)].numpy()
+    return subject.replay._extra[name].data[: len(subject.replay)].numpy()
 
 
 @pytest.mark.parametrize("method", ["policy-decorator", "residual-rl"])

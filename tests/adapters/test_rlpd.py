@@ -25,7 +25,7 @@ def learner(**changes: Any) -> Learner:
 def prior_share(subject: Learner, size: int = 200) -> float:
     """Of a batch, how much comes from prior data."""
     index = subject.replay._draw(size, torch.Generator().manual_seed(0))
-    return float(subject.replay._prior[index].float().mean())
+    return float(subject.replay._prior.data[index].float().mean())
 
 
 def demonstration(subject: Learner, number: int, count: int = 3) -> list[Any]:
@@ -48,7 +48,7 @@ def test_the_warm_up_and_what_a_person_did_are_prior_data() -> None:
         subject.add_episode(chunks(number, 2, subject.layout.size))
     first, second = chunks(6, 2, subject.layout.size)
     subject.add_episode([first, replace(second, source=Source.HUMAN)])
-    assert subject.replay._prior[: len(subject.replay)].tolist() == [True] * 4 + [False] * 7 + [True]
+    assert subject.replay._prior.data[: len(subject.replay), 0].tolist() == [True] * 4 + [False] * 7 + [True]
 
 
 def test_with_one_kind_of_data_all_comes_from_it() -> None:

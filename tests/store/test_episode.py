@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import base64
 import io
-import json
 import os
 import resource
 import subprocess
@@ -29,6 +27,7 @@ from robot_rl.store.episode import (
     read_transitions,
     salvage,
 )
+from robot_rl.store.ros import read_image
 from robot_rl.store.run import RunDirectory
 from tests.store.examples import SUCCESS, header, transition
 from tests.store.test_transitions import assert_same_bits
@@ -80,13 +79,24 @@ def test_foxglove_finds_an_indexed_file_with_schemas(run: RunDirectory) -> None:
     assert summary.statistics.message_count == 5
     assert metadata["robot_rl.episode"]["adapter_version"] == "4"
     schemas: dict[str, Schema] = {channel.topic: schema for schema, channel, _ in rows if schema is not None}
-    assert {schema.encoding for schema in schemas.values()} == {"jsonschema"}
-    assert schemas["/camera/front"].name == "foxglove.CompressedImage"
-    properties = json.loads(schemas["/robot"].data)["properties"]
-    assert properties == {"q": {"type": "array", "items": {"type": "number"}}, "mode": {"type": "string"}}
-    image = json.loads(next(message.data for _, channel, message in rows if channel.topic == "/camera/front"))
-    assert base64.b64decode(image["data"]) == JPEG
-    assert image["timestamp"] == {"sec": 0, "nsec": 110}
+    assert {schema.encoding for schema in schemas.values()} == {"ros2msg"}
+    assert schemas["/camera/front"].name == "sensor_msgs/msg/CompressedImage"
+    assert schemas["/robot"].name == "std_msgs/msg/String"
+    image = next(message.data for _, channel, message in rows if channel.topic == "/camera/front")
+    assert read_image(image) == {"frame_id": "front", "format": "jpeg", "data": JPEG}
+
+
+def test_of_every_step_the_standard_streams_are_recorded(run: RunDirectory) -> None:
+    writer = EpisodeWriter(run, header(1))
+    step = {"q": [0.5, -1.25], "tcp_pose": [0.1, 0.2, 0.3, 1, 0, 0, 0.25], "gripper_width": 0.08, "sent": [0.01, 0]}
+    writer.write("/steps", 5, {**step, "verdict": "pass"})
+    writer.write("/steps", 6, {"verdict": "held", "q": ["NaN"], "sent": []})
+    for topic in ("/command", "/camera/front"):
+        with pytest.raises(StoreError, match="which `write` does not write"):
+            writer.write(topic, 7, {})
+    manifest = writer.close(SUCCESS)
+    streams = {"/joint_states": 1, "/tcp_pose": 1, "/gripper_width": 1, "/command": 1}
+    assert manifest.counts == {"/steps": 2, **streams}
 
 
 def test_an_open_episode_is_not_among_the_closed_ones(run: RunDirectory) -> None:

@@ -113,7 +113,7 @@ def test_a_disk_that_refuses_costs_the_sidecar_only(
 
     monkeypatch.setattr(os, "replace", refuse)
     assert_same(stored_transitions(run, 7), read_transitions(run.episode(7)))
-    assert sorted(path.name for path in run.episode(7).iterdir()) == ["episode.mcap", "manifest.json"]
+    assert sorted(path.name for path in run.episode(7).iterdir()) == ["episode.mcap", "manifest.json", "metadata.yaml"]
 
 
 HOSTILE = st.sampled_from(

@@ -7,12 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from mcap.reader import make_reader
 from mcap.records import Chunk
 from mcap.stream_reader import StreamReader
 
 from robot_rl.errors import IntegrityError, StoreError
 from robot_rl.store import episode as module
+from robot_rl.store.bag import METADATA_NAME
 from robot_rl.store.episode import (
     MANIFEST_NAME,
     MCAP_NAME,
@@ -206,12 +208,26 @@ def test_an_episode_that_was_sealed_before_the_kill_is_published(
 def test_of_a_file_that_says_nothing_of_itself_nothing_is_kept_and_nothing_is_touched(run: RunDirectory) -> None:
     folder = record_one(run)
     (folder / MANIFEST_NAME).unlink()
+    (folder / METADATA_NAME).unlink()
     for content in (b"", b"PK\x03\x04", b"\0" * 1000, (folder / MCAP_NAME).read_bytes()[:20]):
         (folder / MCAP_NAME).write_bytes(content)
         with pytest.raises(IntegrityError, match=r"nothing can be kept of it .*Its bytes stay as they are"):
             repair(folder)
         assert contents(folder) == {MCAP_NAME: content}
     assert sorted(path.name for path in run.episodes.iterdir()) == ["000001"]
+
+
+def test_a_bag_is_described_again_and_so_is_a_salvaged_one(run: RunDirectory) -> None:
+    folder = record_one(run)
+    described = (folder / METADATA_NAME).read_bytes()
+    (folder / METADATA_NAME).unlink()
+    assert repair(folder).whole
+    assert (folder / METADATA_NAME).read_bytes() == described
+    os.truncate(folder / MCAP_NAME, (folder / MCAP_NAME).stat().st_size // 2)
+    found = repair(folder)
+    bag = yaml.safe_load((found.folder / METADATA_NAME).read_text())["rosbag2_bagfile_information"]
+    assert {t["topic_metadata"]["name"]: t["message_count"] for t in bag["topics_with_message_count"]} == found.kept
+    assert (folder / METADATA_NAME).read_bytes() == described, "the original's bytes are not touched"
 
 
 def test_a_salvaged_episode_is_never_trained_on(run: RunDirectory) -> None:
