@@ -35,9 +35,10 @@ def check_observation(observation: Observation, spec: PolicySpec) -> None:
         value = value_of(observation, key)
         if value.shape != tuple(shape):
             raise BadObservation(f"{key}: expected shape {tuple(shape)}, got {value.shape}")
-        if key.startswith("images.") and value.dtype != np.uint8:
-            raise BadObservation(f"{key}: expected uint8, got {value.dtype}")
-        if not np.isfinite(value).all():
+        if key.startswith("images."):
+            if value.dtype != np.uint8:
+                raise BadObservation(f"{key}: expected uint8, got {value.dtype}")
+        elif not np.isfinite(value).all():
             raise BadObservation(f"{key}: expected finite numbers, got NaN or infinity")
 
 
@@ -56,3 +57,24 @@ def content_name(observation: Observation, spec: PolicySpec) -> bytes:
         digest.update(value.dtype.str.encode())
         digest.update(np.ascontiguousarray(value).tobytes())
     return digest.digest()[:16]
+
+
+def example_observation(spec: PolicySpec) -> Observation:
+    """An observation of the right shapes that shows nothing: zeros, black images, the identity as orientation."""
+    pose = np.zeros(7)
+    pose[6] = 1.0
+    images, extra = (
+        {key[len(group) :]: shape for key, shape in spec.observation.items() if key.startswith(group)}
+        for group in ("images.", "extra.")
+    )
+    return Observation(
+        seq=0,
+        stamps_ns={},
+        q=np.zeros(spec.observation.get("q", 7)),
+        dq=np.zeros(spec.observation.get("dq", 7)),
+        tcp_pose=pose,
+        gripper_width=0.0,
+        wrench=np.zeros(6),
+        images={name: np.zeros(shape, np.uint8) for name, shape in images.items()},
+        extra={name: np.zeros(shape) for name, shape in extra.items()},
+    )

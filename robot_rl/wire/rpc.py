@@ -6,7 +6,7 @@ The server never dies of a request: what is malformed is dropped and counted, wh
 error at the caller, and only the text of this project's own errors leaves the process. The client never waits longer
 than it said, never hands out a late reply as the answer to another request, and reconnects by itself.
 
-Loopback and ipc only, unless overridden: there is no authentication at this layer.
+Loopback and ipc only, unless the server has keys (`robot_rl.wire.keys`) or is told to listen without them.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from robot_rl import errors
 from robot_rl.errors import ConfigError, DeadlineMissed, RobotRLError, WireError, nearest
 from robot_rl.types import Array
 from robot_rl.wire.codec import LIMITS, Frame, Header, Limits, pack, unpack
+from robot_rl.wire.keys import Doorkeeper, ServerKeys, secure_server
 
 log = logging.getLogger(__name__)
 
@@ -60,16 +61,27 @@ class RpcServer:
         *,
         limits: Limits = LIMITS,
         allow_remote: bool = False,
+        keys: ServerKeys | None = None,
     ) -> None:
-        if not allow_remote:
+        """With `keys`, only the clients that these name are let in."""
+        if not allow_remote and keys is None:
             require_local(endpoint)
         self.handlers = dict(handlers)
         self.served = 0
         """Requests answered, errors included."""
         self.dropped = 0
         """Messages that were no well-formed request."""
+        self.caller = (b"", -1)
+        """Peer and request id of the request whose handler runs; of use in a handler."""
         self._limits = limits
-        self._socket = open_socket(zmq.ROUTER, limits)
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._door: Doorkeeper | None = None
+        if keys is not None:
+            self._context = zmq.Context()  # its own: whoever is let in here is so for no other socket
+            self._door = Doorkeeper(self._context, keys)
+        self._socket = open_socket(zmq.ROUTER, limits, self._context)
+        if keys is not None:
+            secure_server(self._socket, keys)
         self._answers: deque[tuple[Later, Callable[[], Reply]]] = deque()
         self._wake_send, self._wake_receive = socket.socketpair()
         for wake in (self._wake_send, self._wake_receive):
@@ -84,11 +96,20 @@ class RpcServer:
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
         self._poller.register(self._wake_receive.fileno(), zmq.POLLIN)
+        if self._door is not None:
+            self._poller.register(self._door.socket, zmq.POLLIN)
+
+    @property
+    def refused(self) -> int:
+        """Clients turned away for their keys."""
+        return self._door.refused if self._door is not None else 0
 
     def poll(self, timeout_ms: float = 0, most: int = 64) -> int:
         """Wait up to `timeout_ms` for work, do what is there (at most `most` requests); returns how many."""
         if not self._poller.poll(round(timeout_ms)):
             return 0
+        if self._door is not None:
+            self._door.poll()
         self._send_answers()
         done = 0
         while done < most and self._socket.poll(0):
@@ -105,6 +126,9 @@ class RpcServer:
 
     def close(self) -> None:
         self._socket.close(linger=100)
+        if self._door is not None and self._context is not None:
+            self._door.socket.close(linger=0)
+            self._context.term()  # waits for the answers on their way, 0.1 s at most
         self._wake_send.close()
         self._wake_receive.close()
 
@@ -125,6 +149,7 @@ class RpcServer:
             unknown = WireError(f"no call {name[:64]!r}{nearest(name[:64], self.handlers)}")
             self._send(peer, _error(request, unknown))
             return
+        self.caller = peer, request
         try:
             outcome = handler(args, arrays)
         except Exception as error:  # a peer's request must never end this process
@@ -191,7 +216,7 @@ class RpcClient:
                 if message.get("id") == request:
                     self._posted.clear()  # replies come in order: what is still open was lost on the way
                     self._raise_posted()
-                    return _value(message), results
+                    return value_of_reply(message), results
                 # else: the reply to a post, or a late one to a call that was given up
             raise DeadlineMissed(f"{name}: no answer from {self.endpoint} within {timeout_s} s")
 
@@ -275,13 +300,13 @@ def require_local(endpoint: str) -> None:
     if not local:
         raise ConfigError(
             f"expected an ipc:// or loopback endpoint (tcp://127.0.0.1:PORT), got {endpoint}: "
-            "there is no authentication yet, so other machines are kept out"
+            "other machines are kept out where nobody is authenticated"
         )
 
 
-def open_socket(kind: int, limits: Limits) -> zmq.Socket[bytes]:
+def open_socket(kind: int, limits: Limits, context: zmq.Context[zmq.Socket[bytes]] | None = None) -> zmq.Socket[bytes]:
     """A socket that drops frames beyond the limits, notices a dead peer within 3 s and never delays an exit."""
-    opened: zmq.Socket[bytes] = zmq.Context.instance().socket(kind)
+    opened: zmq.Socket[bytes] = (context or zmq.Context.instance()).socket(kind)
     opened.setsockopt(zmq.LINGER, 0)
     opened.setsockopt(zmq.MAXMSGSIZE, limits.total_bytes)
     opened.setsockopt(zmq.HEARTBEAT_IVL, 1000)
@@ -321,7 +346,7 @@ def _error_of(message: Header) -> RobotRLError:
     return error_class(str(message["error"]))(str(message.get("message", "")))
 
 
-def _value(message: Header) -> Header:
+def value_of_reply(message: Header) -> Header:
     """The value of a reply. Raises the server's error, or `WireError`."""
     if "error" in message:
         raise _error_of(message)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 
 import numpy as np
 
+from robot_rl.serve.server import PolicyServer
 from robot_rl.types import ActionSpace, Array, Context, Observation, PolicySpec
 
 SPACE = ActionSpace(
@@ -49,6 +51,15 @@ class SeeingPolicy:
         assert z is not None
         seen = context.features.sum(axis=1)[:, None, None] + z.sum(axis=1)[:, None, None]
         return np.asarray(0.01 * np.tanh(noise + seen), np.float32)
+
+
+def wait_ready(server: PolicyServer, policy: SeeingPolicy) -> None:
+    """Until `server` is warm; what it encoded for that does not count."""
+    end = time.monotonic() + 10
+    while not server.ready:
+        assert time.monotonic() < end, "the server does not get ready"
+        time.sleep(0.001)
+    policy.encoded = 0
 
 
 def make() -> SeeingPolicy:
