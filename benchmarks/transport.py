@@ -1,15 +1,15 @@
 """`python -m benchmarks.transport [--quick]`: the policy server's round trips, against openpi's own stack; batching.
 
-**Round trips.** In go three 224x224x3 uint8 cameras and a robot's state, out come 50x32 actions and 2048 features, float32.
-Ours is `RemotePolicy.infer` against `robot_rl.serve` (checks, deadlines, contexts by content, all as in a run); theirs is
-`openpi_client.WebsocketClientPolicy` against a server loop as openpi's is (websockets, msgpack_numpy, no compression).
-Both policies answer at once with the same made-up numbers. Client and server are two processes, over loopback TCP, a request
-every 20 ms, in blocks that take turns, so that both see the same machine. CPU is that of client and server together,
-all threads, per request. Noise goes in with ours, which openpi's server has no place for. `pair` is the same by two
-journeys, `encode` and then `decode`, which is what a method that looks at the features needs.
+**Round trips.** In go three 224x224x3 uint8 cameras and a robot's state, out come 50x32 actions and 2048 features,
+float32. Ours is `RemotePolicy.infer` against `robot_rl.serve` (checks, deadlines, contexts by content, all as in a
+run); theirs is `openpi_client.WebsocketClientPolicy` against a server loop as openpi's is (websockets, msgpack_numpy,
+no compression). Both policies answer at once with made-up numbers. Client and server are two processes, over loopback
+TCP, a request every 20 ms, in blocks that take turns, so that both see the same machine. CPU is that of client and
+server together, all threads, per request. Ours sends noise along, which openpi's server has no place for. `pair` is the
+same by two journeys, `encode` and then `decode`, which is what a method that looks at the features needs.
 
-**Batching.** A model whose every call takes the same time, however many rows (20 ms), asked by one client and by eight, each as
-fast as it is answered.
+**Batching.** A model whose every call takes the same time, however many rows (20 ms), asked by one client and by eight,
+each as fast as it is answered.
 
 openpi-client pins numpy below 2, so this needs an environment of its own:
 
@@ -47,7 +47,9 @@ MODEL_S, CLIENTS = 0.020, 8
 SPEC = PolicySpec(
     policy_id="transport",
     observation={"q": (7,), "gripper_width": (), **{f"images.{name}": (SIDE, SIDE, 3) for name in CAMERAS}},
-    action_space=ActionSpace("any", tuple(f"a{i}" for i in range(ACTION)), ("1",) * ACTION, (-1,) * ACTION, (1,) * ACTION),
+    action_space=ActionSpace(
+        "any", tuple(f"a{i}" for i in range(ACTION)), ("1",) * ACTION, (-1,) * ACTION, (1,) * ACTION
+    ),
     horizon=HORIZON,
     step_s=0.02,
     noise_shape=(HORIZON, ACTION),
@@ -88,6 +90,7 @@ def observation(seq: int) -> Observation:
 
 
 def serve_ours(seconds: float) -> None:
+    """Until it is told to end."""
     stopping = stop_event()
     server = PolicyServer(MadeUp(seconds), "tcp://127.0.0.1:*")
     server.run(stopping, lambda: print(server.endpoint, flush=True))
@@ -95,7 +98,7 @@ def serve_ours(seconds: float) -> None:
 
 
 def serve_openpi() -> None:
-    """openpi's loop: metadata first, then an observation in and a dictionary of arrays and timings out, one at a time."""
+    """The loop of openpi's server: metadata first, then observations in, dictionaries of arrays and timings out."""
     import websockets.asyncio.server as websockets
     from openpi_client import msgpack_numpy
     from websockets.exceptions import ConnectionClosed
@@ -208,7 +211,10 @@ def round_trips(blocks: int) -> dict[str, float]:
 
 
 def _ratio(theirs: Stack, ours: Stack) -> float:
-    each = [[statistics.median(s.round_trips[i : i + BLOCK]) for i in range(0, len(s.round_trips), BLOCK)] for s in (theirs, ours)]
+    each = [
+        [statistics.median(s.round_trips[i : i + BLOCK]) for i in range(0, len(s.round_trips), BLOCK)]
+        for s in (theirs, ours)
+    ]
     return statistics.median(a / b for a, b in zip(*each, strict=True))
 
 

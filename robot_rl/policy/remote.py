@@ -79,7 +79,8 @@ class RemotePolicy:
         except BaseException:
             self._asking.close()
             raise
-        self._hash = self._spec.hash
+        self.spec_hash = self._spec.hash
+        """As it was at the handshake."""
 
     @property
     def spec(self) -> PolicySpec:
@@ -165,7 +166,8 @@ class RemotePolicy:
             observations = [observation for observation in known if observation is not None]
             if len(observations) < len(known):
                 raise
-            yield from self._encoding(observations)
+            again = yield from self._encoding(observations)
+            header["handles"] = list(again.handle)
             reply, results = yield question
         chunks, sampled = self._chunks(reply, results, noise, samples)
         return chunks, np.empty((len(noise), 0, *chunks.shape[1:]), np.float32) if sampled is None else sampled
@@ -250,7 +252,7 @@ class Pending(Generic[T]):
         try:
             try:
                 reply, results = self._asking.take()
-                check_stamp(reply, self._policy.spec.hash)
+                check_stamp(reply, self._policy.spec_hash)
             except SpecMismatch as error:
                 raise PolicyReplaced(f"the server at {self._policy.endpoint} was replaced: {error}") from error
             except ContextMiss as error:
@@ -264,7 +266,7 @@ class Pending(Generic[T]):
             self._done, self._error = True, error
 
     def _ask(self, question: Question) -> None:
-        header = stamp(self._policy.spec.hash) | question.header
+        header = stamp(self._policy.spec_hash) | question.header
         self._number = self._asking.begin(question.name, header, question.arrays, self._end)
 
 

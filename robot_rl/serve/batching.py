@@ -8,9 +8,10 @@ whose deadline has passed when its turn comes is refused, not computed; one that
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -65,8 +66,10 @@ class Batcher:
         self.counts: Counter[str] = Counter(late=0, cancelled=0, busy=0, calls=0, batched=0)
         """Requests refused as late, dropped as cancelled, refused for a full queue; calls made, requests in them."""
         self._compute, self._answer, self._batching = compute, answer, batching
-        self._changed = threading.Condition()
-        self._waiting: deque[Job] = deque()
+        self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._waiting: dict[tuple[bytes, int], Job] = {}
+        """What is in the queue and was not cancelled, by peer and request id."""
+        self._held: Job | None = None
         self._seen: dict[bytes, float] = {}
         self._ending = False
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
@@ -87,35 +90,29 @@ class Batcher:
         return self._thread.is_alive()
 
     def put(self, job: Job) -> Later:
-        """Queue `job`; any thread. Raises `DeadlineMissed` when too much waits already."""
-        with self._changed:
-            theirs = sum(waiting.peer == job.peer for waiting in self._waiting)
-            if self._ending or len(self._waiting) >= self._batching.queue or theirs >= self._batching.per_client:
-                self.counts["busy"] += 1
-                raise DeadlineMissed("refused: the server is shutting down or has too much to do already")
-            self._waiting.append(job)
-            self._seen[job.peer] = job.came
-            self._changed.notify()
+        """Queue `job`. Raises `DeadlineMissed` when too much waits already. `put` and `cancel`: from one thread."""
+        theirs = sum(peer == job.peer for peer, _ in tuple(self._waiting))
+        if self._ending or len(self._waiting) >= self._batching.queue or theirs >= self._batching.per_client:
+            self.counts["busy"] += 1
+            raise DeadlineMissed("refused: the server is shutting down or has too much to do already")
+        self._waiting[job.peer, job.request] = job
+        self._seen[job.peer] = job.came
+        self._queue.put(job)
         return job.later
 
     def cancel(self, peer: bytes, request: int) -> bool:
-        """Whether a request still waited, and now does not; any thread. It gets no answer."""
-        with self._changed:
-            for job in self._waiting:
-                if (job.peer, job.request) == (peer, request):
-                    self._waiting.remove(job)
-                    self.counts["cancelled"] += 1
-                    return True
-        return False
+        """Whether a request still waited, and now does not. It gets no answer."""
+        cancelled = self._waiting.pop((peer, request), None) is not None
+        self.counts["cancelled"] += cancelled
+        return cancelled
 
     def end(self, grace_s: float) -> bool:
         """Refuse what waits, let the call that runs be answered; whether that ended within `grace_s`."""
-        with self._changed:
-            self._ending = True
-            dropped, self._waiting = list(self._waiting), deque()
-            self._changed.notify()
-        for job in dropped:
-            self._refuse(job, "the server is shutting down")
+        self._ending = True
+        for key in tuple(self._waiting):
+            if (job := self._waiting.pop(key, None)) is not None:
+                self._refuse(job, "the server is shutting down")
+        self._queue.put(None)
         if self._thread.is_alive():
             self._thread.join(grace_s)
         return not self._thread.is_alive()
@@ -141,29 +138,39 @@ class Batcher:
 
     def _gather(self) -> list[Job]:
         """The requests of the next call; none when all is over."""
-        with self._changed:
-            while not self._ending:
-                if not self._waiting:
-                    self._changed.wait()
-                    continue
-                left = self._waiting[0].came + self._batching.wait_s - time.monotonic()
-                if left <= 0 or self._complete():
-                    break
-                self._changed.wait(left)
-            jobs: list[Job] = []
-            while self._waiting and (not jobs or self._rows([*jobs, self._waiting[0]]) <= self._batching.rows):
-                jobs.append(self._waiting.popleft())
-            return jobs
+        jobs: list[Job] = []
+        rows, until = 0, float("inf")
+        while True:
+            job = self._held or self._next(until if jobs and not self._all_in(jobs) else None, wait=not jobs)
+            self._held = None
+            if job is None:
+                return jobs
+            if jobs and rows + job.asked.rows > self._batching.rows:
+                self._held = job  # it opens the next call
+                return jobs
+            jobs.append(job)
+            rows += job.asked.rows
+            until = jobs[0].came + self._batching.wait_s
 
-    def _complete(self) -> bool:
-        """Whether waiting could bring nobody else, or no more than fits."""
+    def _next(self, until: float | None, *, wait: bool) -> Job | None:
+        """The next request that was not cancelled: `wait` for it, or until a time, or take what is there; or None."""
+        while True:
+            try:
+                left = None if wait else max(0.0, (until or 0.0) - time.monotonic())
+                job = self._queue.get(timeout=left) if left != 0.0 else self._queue.get_nowait()
+            except queue.Empty:
+                return None
+            if job is None:
+                return None
+            if self._waiting.pop((job.peer, job.request), None) is not None:
+                return job
+
+    def _all_in(self, jobs: Sequence[Job]) -> bool:
+        """Whether everyone who might ask has asked."""
         recent = time.monotonic() - RECENT_S
-        self._seen = {peer: seen for peer, seen in self._seen.items() if seen > recent}
-        return self._rows(self._waiting) >= self._batching.rows or self._seen.keys() <= {j.peer for j in self._waiting}
-
-    @staticmethod
-    def _rows(jobs: Sequence[Job]) -> int:
-        return sum(job.asked.rows for job in jobs)
+        for peer in [peer for peer, seen in tuple(self._seen.items()) if seen < recent]:
+            self._seen.pop(peer, None)
+        return self._seen.keys() <= {job.peer for job in jobs}
 
     def _refuse(self, job: Job, why: str) -> None:
         def refuse() -> Reply:

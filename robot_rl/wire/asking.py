@@ -55,6 +55,9 @@ class Asking:
         except zmq.ZMQError as error:
             self._socket.close()
             raise ConfigError(f"endpoint {endpoint!r}: {error}; expected tcp://HOST:PORT or ipc://PATH") from error
+        self._arriving, self._either = zmq.Poller(), zmq.Poller()
+        self._arriving.register(self._socket, zmq.POLLIN)
+        self._either.register(self._socket, zmq.POLLIN | zmq.POLLOUT)
 
     @property
     def number(self) -> int:
@@ -82,15 +85,15 @@ class Asking:
         until = min(time.monotonic() + wait_s, self._end)
         while self._answer is None and self._open is not None:
             left_ms = max(0, round(1000 * (until - time.monotonic())))
-            if not self._socket.poll(left_ms, zmq.POLLIN if self._sent else zmq.POLLIN | zmq.POLLOUT):
+            if not (self._arriving if self._sent else self._either).poll(left_ms):
                 if time.monotonic() < self._end:
                     return False
                 self._answer = self._missed()
                 self.give_up()
-            elif not self._sent and self._socket.poll(0, zmq.POLLOUT):
-                self._send()
-            else:
+            elif self._may(zmq.POLLIN):
                 self._receive()
+            else:
+                self._send()
         return self._answer is not None
 
     def take(self) -> Answer:
@@ -104,7 +107,7 @@ class Asking:
 
     def give_up(self) -> None:
         """Take no more interest in the open request; a server that has not begun it will not."""
-        if self._open is not None and self._sent and self._socket.poll(0, zmq.POLLOUT):
+        if self._open is not None and self._sent and self._may(zmq.POLLOUT):
             self._post(CANCEL, "cancel", {"request": self._number}, ())
         self._open = None
 
@@ -112,9 +115,13 @@ class Asking:
         self.give_up()
         self._socket.close(linger=0)
 
+    def _may(self, event: int) -> bool:
+        events = self._socket.getsockopt(zmq.EVENTS)
+        return isinstance(events, int) and bool(events & event)
+
     def _send(self) -> None:
         """If there is somebody to take it, the open request leaves with the time that is left."""
-        if self._open is not None and self._socket.poll(0, zmq.POLLOUT):
+        if self._open is not None and not self._sent and self._may(zmq.POLLOUT):
             name, args, arrays = self._open
             self._post(self._number, name, {**args, "remaining_s": self._end - time.monotonic()}, arrays)
             self._sent = True

@@ -95,7 +95,8 @@ class RpcServer:
         """Where it really listens; of use after binding to port `*`."""
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
-        self._poller.register(self._wake_receive.fileno(), zmq.POLLIN)
+        self._wake = self._wake_receive.fileno()
+        self._poller.register(self._wake, zmq.POLLIN)
         if self._door is not None:
             self._poller.register(self._door.socket, zmq.POLLIN)
 
@@ -106,13 +107,17 @@ class RpcServer:
 
     def poll(self, timeout_ms: float = 0, most: int = 64) -> int:
         """Wait up to `timeout_ms` for work, do what is there (at most `most` requests); returns how many."""
-        if not self._poller.poll(round(timeout_ms)):
+        ready = self._poller.poll(round(timeout_ms))
+        if not ready:
             return 0
         if self._door is not None:
             self._door.poll()
+        if any(source == self._wake for source, _ in ready):
+            with suppress(BlockingIOError):
+                self._wake_receive.recv(4096)
         self._send_answers()
         done = 0
-        while done < most and self._socket.poll(0):
+        while done < most and waits(self._socket):
             self._serve(receive(self._socket, self._limits.frames + 1))
             done += 1
         self._send_answers()
@@ -161,8 +166,6 @@ class RpcServer:
             self._send_reply(peer, request, lambda: outcome)
 
     def _send_answers(self) -> None:
-        with suppress(BlockingIOError):
-            self._wake_receive.recv(4096)
         while self._answers:
             later, reply = self._answers.popleft()
             self._send_reply(later.peer, later.request, reply)
@@ -324,6 +327,12 @@ def receive(source: zmq.Socket[bytes], most: int) -> list[bytes]:
         if len(frames) <= most:
             frames.append(frame)
     return frames
+
+
+def waits(source: zmq.Socket[bytes]) -> bool:
+    """Whether `source` has a message; `poll(0)` says the same, at ten times the price."""
+    events = source.getsockopt(zmq.EVENTS)
+    return isinstance(events, int) and bool(events & zmq.POLLIN)
 
 
 def error_class(name: str) -> type[RobotRLError]:
