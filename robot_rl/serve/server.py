@@ -80,6 +80,11 @@ class PolicyServer:
         return self._ready.is_set()
 
     @property
+    def waiting(self) -> int:
+        """Requests that wait for the model."""
+        return self._batcher.waiting
+
+    @property
     def misses(self) -> int:
         """Handles that were no longer known."""
         return self._model.misses

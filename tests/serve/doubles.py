@@ -67,6 +67,18 @@ def make() -> SeeingPolicy:
     return SeeingPolicy(os.environ.get("POLICY_NAME", "seeing"))
 
 
+class BrokenPolicy(SeeingPolicy):
+    """Fails on whatever it sees."""
+
+    def encode(self, observations: Sequence[Observation]) -> Context:
+        raise RuntimeError("no such kernel")
+
+
+def make_broken() -> BrokenPolicy:
+    """As `make`."""
+    return BrokenPolicy()
+
+
 def observation(seq: int = 0) -> Observation:
     """Observations of different `seq` show something else; one camera and one extra that the policy does not read."""
     rng = np.random.default_rng(seq)
