@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from robot_rl.errors import DeadlineMissed
+from robot_rl.errors import DeadlineMissed, WireError
 from robot_rl.serve.requests import Asked
 from robot_rl.wire.rpc import Later, Reply
 
@@ -90,7 +90,12 @@ class Batcher:
         return self._thread.is_alive()
 
     def put(self, job: Job) -> Later:
-        """Queue `job`. Raises `DeadlineMissed` when too much waits already. `put` and `cancel`: from one thread."""
+        """Queue `job`. Raises `DeadlineMissed` when too much waits already, `WireError` for a taken id.
+
+        `put` and `cancel` are called from one thread.
+        """
+        if (job.peer, job.request) in self._waiting:
+            raise WireError(f"request {job.request} waits already: expected another id for each")
         theirs = sum(peer == job.peer for peer, _ in tuple(self._waiting))
         if self._ending or len(self._waiting) >= self._batching.queue or theirs >= self._batching.per_client:
             self.counts["busy"] += 1
@@ -134,7 +139,10 @@ class Batcher:
             if timely:
                 self.counts["calls"] += 1
                 self.counts["batched"] += len(timely)
-                self._compute(timely)
+                try:
+                    self._compute(timely)
+                except Exception:  # whatever it was: the next call is made
+                    log.exception("a call of %d requests failed; they get no answer", len(timely))
 
     def _gather(self) -> list[Job]:
         """The requests of the next call; none when all is over."""

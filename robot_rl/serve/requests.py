@@ -75,8 +75,9 @@ def read_decode(header: Header, arrays: list[Array], spec: PolicySpec) -> Asked:
         _check_floats("features", context.features, (batch, spec.features))
         if context.z is not None:
             _check_floats("z", context.z, (batch, spec.latent or 0))
+        context = Context(context.features, context.z)  # without the name of another
     noise = _floats("noise", header, arrays, _noise(batch, spec))
-    latent = None if header.get("latent") is None else _floats("latent", header, arrays, (batch, spec.latent or 0))
+    latent = _latent(header, arrays, batch, spec)
     samples = _samples(header, arrays, batch, spec)
     return Asked(_remaining(header), (), handles, context, noise, latent, samples)
 
@@ -86,6 +87,14 @@ def _remaining(header: Header) -> float:
     if not isinstance(found, int | float) or not math.isfinite(found):
         raise WireError(f"remaining_s: expected seconds until the deadline, got {type(found).__name__}")
     return min(float(found), LONGEST_S)
+
+
+def _latent(header: Header, arrays: list[Array], batch: int, spec: PolicySpec) -> Array | None:
+    if header.get("latent") is None:
+        return None
+    if spec.latent is None:
+        raise BadAction("latent: this policy has none to decode with")
+    return _floats("latent", header, arrays, (batch, spec.latent))
 
 
 def _noise(batch: int, spec: PolicySpec) -> tuple[int, ...]:

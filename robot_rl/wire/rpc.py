@@ -80,6 +80,9 @@ class RpcServer:
             self._context = zmq.Context()  # its own: whoever is let in here is so for no other socket
             self._door = Doorkeeper(self._context, keys)
         self._socket = open_socket(zmq.ROUTER, limits, self._context)
+        # libzmq 4.3.5 aborts the process when a peer goes away whose input it has stopped at the high-water mark while
+        # its output is blocked: without a mark it never stops the input. `poll` reads faster than peers can write.
+        self._socket.setsockopt(zmq.RCVHWM, 0)
         if keys is not None:
             secure_server(self._socket, keys)
         self._answers: deque[tuple[Later, Callable[[], Reply]]] = deque()
