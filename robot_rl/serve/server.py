@@ -4,8 +4,9 @@ Contexts stay here, kept under the content of the observation they were made fro
 travels is features, bottleneck and a handle. A handle that is no longer known is a `ContextMiss`: the client sends
 the observation again.
 
-Two threads. The socket's reads, checks and answers; it has an answer to `hello` and `status` at any time. The model's
-(`robot_rl.serve.batching`) makes one call of what several clients ask at about the same time.
+The model has one thread, which also reads the socket between two calls: a lone robot's request meets no other thread on
+its way. While a call takes long, a second thread minds the socket, so that requests are stamped when they arrive, and
+`hello`, `status` and cancellations are answered at any time. Whoever has the turn (a lock) may touch socket and queue.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from robot_rl import __version__
 from robot_rl.clock import Clock, RealClock
@@ -31,6 +32,9 @@ from robot_rl.wire.rpc import Handler, Later, Reply, RpcServer, require_local
 
 log = logging.getLogger(__name__)
 
+LONG_S = 0.005
+"""A call that takes longer than this is worth a second thread's waking up."""
+IDLE_S = 0.1
 GRACE_S = 5.0
 """How long the call that runs may take to be answered when the server is to end."""
 Read = Callable[[Header, list[Array], PolicySpec], Asked]
@@ -62,6 +66,12 @@ class PolicyServer:
         self._batching = batching or Batching()
         self._began = time.monotonic()
         self._ready = threading.Event()
+        self._turn = threading.Lock()
+        self._call_began: float | None = None
+        """When the model's present call began; None between calls."""
+        self._long_call = threading.Event()
+        self._expected_s = LONG_S
+        """How long the last call took."""
         handlers: dict[str, Handler] = {
             "hello": self._hello,
             "encode": lambda header, arrays: self._ask(read_encode, header, arrays),
@@ -71,7 +81,7 @@ class PolicyServer:
         }
         self._rpc = RpcServer(endpoint, handlers, allow_remote=True, keys=keys)
         self._model = Model(policy, self.contexts, self._rpc.answer)
-        self._batcher = Batcher(self._model.compute, self._rpc.answer, self._batching)
+        self._batcher = Batcher(self._rpc.answer, self._batching)
         self.endpoint = self._rpc.endpoint
 
     @property
@@ -95,26 +105,84 @@ class PolicyServer:
         `on_ready` is called from the model's thread when the policy is warm. Raises `ConfigError` if it cannot be
         warmed up.
         """
-
-        def warm_up() -> None:
-            self._model.warm_up(sorted({1, self._batching.rows}))
-            self._ready.set()
-            on_ready()
-
-        self._batcher.start(warm_up)
-        while not stopping.is_set():
-            self._rpc.poll(100)
-            if not self._batcher.alive:
-                raise ConfigError(
-                    f"the policy {self._spec.policy_id} fails on an observation of its own spec; see the log"
-                )
-        if not self._batcher.end(GRACE_S):
+        model = threading.Thread(target=self._model_thread, args=(stopping, on_ready), name="model", daemon=True)
+        model.start()
+        while not stopping.is_set() and model.is_alive():
+            self._long_call.wait(0.05)
+            self._mind_socket(stopping)
+        model.join(GRACE_S)
+        if model.is_alive():
             log.warning("the policy did not come back within %g s; its clients get no answer", GRACE_S)
-        self._rpc.poll(0)
+        with self._turn:
+            self._batcher.refuse_all("the server is shutting down")
+            self._rpc.flush()
+        if not self.ready and not stopping.is_set():
+            raise ConfigError(f"the policy {self._spec.policy_id} fails on an observation of its own spec; see the log")
 
     def close(self) -> None:
-        self._batcher.end(0.0)
-        self._rpc.close()
+        with self._turn:
+            self._rpc.close()
+
+    # --- the model's thread ---------------------------------------------------------------------------------------
+
+    def _model_thread(self, stopping: threading.Event, on_ready: Callable[[], None]) -> None:
+        try:
+            self._call(lambda: self._model.warm_up(sorted({1, self._batching.rows})))
+        except Exception:  # `run` raises for it
+            log.exception("the policy cannot be warmed up")
+            return
+        self._ready.set()
+        on_ready()
+        while not stopping.is_set():
+            self._take_turn()
+            try:
+                self._rpc.flush()
+                due_s = self._batcher.due_s()
+                if due_s is None or due_s > 0:
+                    self._rpc.poll(1000 * (IDLE_S if due_s is None else due_s))
+                    due_s = self._batcher.due_s()
+                jobs = self._batcher.take() if due_s == 0 else []
+            finally:
+                self._turn.release()
+            if jobs:
+                self._compute(jobs)
+        self._take_turn()
+        self._rpc.flush()
+        self._turn.release()
+
+    def _compute(self, jobs: Sequence[Job]) -> None:
+        try:
+            self._call(lambda: self._model.compute(jobs))
+        except Exception:  # whatever it was, the next call is made
+            log.exception("a call of %d requests failed; they get no answer", len(jobs))
+
+    def _call(self, work: Callable[[], None]) -> None:
+        """Do `work`, without the turn; the other thread is told at once if it is likely to take long."""
+        self._call_began = began = time.monotonic()
+        if self._expected_s >= LONG_S:
+            self._long_call.set()
+        try:
+            work()
+        finally:
+            self._call_began = None
+            self._long_call.clear()
+            self._expected_s = time.monotonic() - began
+
+    def _take_turn(self) -> None:
+        if not self._turn.acquire(blocking=False):
+            self._rpc.wake()
+            self._turn.acquire()
+
+    # --- the thread that minds the socket while the model is busy -----------------------------------------------------
+
+    def _mind_socket(self, stopping: threading.Event) -> None:
+        while (began := self._call_began) is not None and not stopping.is_set():
+            if self._expected_s < LONG_S and time.monotonic() - began < LONG_S:
+                time.sleep(LONG_S)  # a short one, most likely
+                continue
+            with self._turn:
+                if self._call_began is not None:
+                    self._rpc.poll(20)
 
     def _hello(self, header: Header, arrays: list[Array]) -> Reply:
         check_protocol(header)

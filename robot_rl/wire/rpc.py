@@ -51,7 +51,7 @@ Handler = Callable[[Header, list[Array]], "Reply | Later"]
 class RpcServer:
     """Serves `handlers` on `endpoint` whenever its owner calls `poll`: a control process keeps its own loop.
 
-    All calls but `answer` belong to the one thread that made the server.
+    All calls but `answer` and `wake` belong to one thread at a time.
     """
 
     def __init__(
@@ -85,6 +85,8 @@ class RpcServer:
         self._socket.setsockopt(zmq.RCVHWM, 0)
         if keys is not None:
             secure_server(self._socket, keys)
+        self._polling = 0
+        """The thread that polls: it need not be woken."""
         self._answers: deque[tuple[Later, Callable[[], Reply]]] = deque()
         self._wake_send, self._wake_receive = socket.socketpair()
         for wake in (self._wake_send, self._wake_receive):
@@ -110,6 +112,7 @@ class RpcServer:
 
     def poll(self, timeout_ms: float = 0, most: int = 64) -> int:
         """Wait up to `timeout_ms` for work, do what is there (at most `most` requests); returns how many."""
+        self.flush()
         ready = self._poller.poll(round(timeout_ms))
         if not ready:
             return 0
@@ -129,8 +132,18 @@ class RpcServer:
     def answer(self, later: Later, reply: Callable[[], Reply]) -> None:
         """Answer what a handler has put off; errors of `reply` go to the caller like a handler's. Any thread."""
         self._answers.append((later, reply))
+        if threading.get_ident() != self._polling:
+            self.wake()
+
+    def wake(self) -> None:
+        """Let `poll`, which waits in another thread, return. Any thread."""
         with suppress(BlockingIOError):  # it has been woken often enough
             self._wake_send.send(b"!")
+
+    def flush(self) -> None:
+        """Send the answers that are there."""
+        self._polling = threading.get_ident()
+        self._send_answers()
 
     def close(self) -> None:
         self._socket.close(linger=100)
