@@ -258,6 +258,20 @@ def serve_policy(
     raise typer.Exit(serve(policy, endpoint, keys, allow_remote=allow_remote))
 
 
+@app.command("preflight")
+def preflight_command(
+    task: Annotated[str, typer.Argument(help="a task's name, or the path of a .yaml file")] = "lid_opening",
+    policy: Annotated[
+        str | None, typer.Option(help="endpoint of a policy server  [default: the task's own, in this process]")
+    ] = None,
+    policy_keys: Annotated[Path | None, typer.Option(help="this client's key file, for a server with keys")] = None,
+) -> None:
+    """Check task, robot, cameras, policy and adapters against each other; exit status 1 if a run would be refused."""
+    from robot_rl.compositions.preflight import preflight
+
+    raise typer.Exit(0 if preflight(task, policy, policy_keys, console) else 1)
+
+
 keys = typer.Typer(help="Who may talk to a policy server on another machine.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 

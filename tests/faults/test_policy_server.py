@@ -18,8 +18,8 @@ from robot_rl.store.run import RunDirectory
 from robot_rl.wire.rpc import RpcClient
 from tests.realtime_run import ROOT, labels, short_run, started, wait_for
 
-CHUNK_S = 0.5
-"""A chunk of the lid task: 10 steps at 20 Hz."""
+CHUNK_S = 0.4
+"""A chunk of the lid task: 8 steps at 20 Hz."""
 
 
 class Server:
