@@ -210,7 +210,8 @@ def _spread(
         f"{n} {1e3 * s:.2f} mm" if unit == "m" else f"{n} {s:.3g} {unit}"
         for n, unit, s in zip(spec.action_space.names, spec.action_space.units, each, strict=True)
     )
-    if not each.any():
+    reach = np.asarray(spec.action_space.high) - np.asarray(spec.action_space.low)
+    if (np.ptp(chunks, 0) <= 1e-6 * reach).all():
         return Row(name, "no", "other noise gave the same chunks: the policy ignores its noise")
     return Row(name, "ok", found)
 
