@@ -155,7 +155,7 @@ class RemotePolicy:
         arrays: list[Array] = []
         header: Header = {"handles": list(context.handle), **_noises(noise, samples, arrays)}
         if not context.handle:
-            header["context"] = to_plain(context, arrays)
+            header["context"] = to_plain(Context(context.features, context.z), arrays)
         if latent is not None:
             header["latent"] = to_plain(np.asarray(latent, np.float32), arrays)
         question = Question("decode", header, arrays)

@@ -70,7 +70,10 @@ def _bytes_of(value: Array) -> bytes:
 def split(context: Context) -> list[Context]:
     """A context of batch B as B contexts of batch 1."""
     rows = [slice(i, i + 1) for i in range(len(context.features))]
-    return [Context(context.features[i], None if context.z is None else context.z[i], context.handle[i]) for i in rows]
+    z = context.z
+    return [
+        Context(context.features[i], None if z is None else z[i], context.handle[i], context.state[i]) for i in rows
+    ]
 
 
 def join(contexts: Sequence[Context]) -> Context:
@@ -82,4 +85,5 @@ def join(contexts: Sequence[Context]) -> Context:
         np.concatenate([context.features for context in contexts]),
         np.concatenate(latents) if latents else None,
         tuple(handle for context in contexts for handle in context.handle),
+        tuple(state for context in contexts for state in context.state),
     )

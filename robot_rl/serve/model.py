@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -105,7 +105,7 @@ class Model:
         if context.features.shape != (len(observations), self._spec.features):
             raise SpecMismatch(f"the policy's features are {context.features.shape}, its spec says {self._spec}")
         handles = tuple(handle_of(observation, self._keys) for observation in observations)
-        singles = split(Context(context.features, context.z, handles))
+        singles = split(Context(context.features, context.z, handles, context.state))
         for handle, single in zip(handles, singles, strict=True):
             self.contexts.put(handle, single)
         rows = iter(singles)
@@ -147,7 +147,7 @@ class Model:
         value: Header = stamp(self._hash)
         arrays: list[Array] = []
         if share.encoded:
-            value["context"] = to_plain(share.context, arrays)
+            value["context"] = to_plain(replace(share.context, state=()), arrays)
         if chunks is not None:
             value["noise_applied"] = bool(self._spec.noise_shape)
             value["chunks"] = to_plain(chunks[:, 0], arrays)

@@ -75,7 +75,7 @@ def read_decode(header: Header, arrays: list[Array], spec: PolicySpec) -> Asked:
         _check_floats("features", context.features, (batch, spec.features))
         if context.z is not None:
             _check_floats("z", context.z, (batch, spec.latent or 0))
-        context = Context(context.features, context.z)  # without the name of another
+        context = Context(context.features, context.z)  # and nothing that another made
     noise = _floats("noise", header, arrays, _noise(batch, spec))
     latent = _latent(header, arrays, batch, spec)
     samples = _samples(header, arrays, batch, spec)
