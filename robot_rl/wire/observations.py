@@ -46,6 +46,8 @@ def trim(observation: Observation, spec: PolicySpec) -> Observation:
     """The observation without the images and extras that the policy does not read."""
     images = {name: image for name, image in observation.images.items() if f"images.{name}" in spec.observation}
     extra = {name: value for name, value in observation.extra.items() if f"extra.{name}" in spec.observation}
+    if len(images) == len(observation.images) and len(extra) == len(observation.extra):
+        return observation
     return dataclasses.replace(observation, images=images, extra=extra)
 
 
