@@ -27,8 +27,7 @@ from robot_rl.serve.server import PolicyServer
 from robot_rl.types import ActionSpace, Array, Context, Observation, PolicySpec
 from robot_rl.wire.codec import Frame, pack, pack_value
 from robot_rl.wire.handshake import stamp
-from robot_rl.wire.observations import example_observation
-from robot_rl.wire.schemas import to_plain
+from robot_rl.wire.observations import example_observation, values_to_plain
 
 SPEC = PolicySpec(
     policy_id="hostile",
@@ -90,7 +89,7 @@ HOSTILE: list[list[bytes]] = [
 def good() -> list[list[Frame]]:
     """Well-formed requests of every call, the raw material of mutations."""
     seen: list[Array] = []
-    plain = to_plain([example_observation(SPEC)], seen)
+    plain = values_to_plain([example_observation(SPEC)], SPEC, seen)
     head = stamp(SPEC.hash)
     noise = np.zeros((1, 4, 2), np.float32)
     requests: list[tuple[str, dict[str, Any], list[Array]]] = [

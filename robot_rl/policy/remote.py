@@ -23,7 +23,7 @@ from robot_rl.wire.asking import Answer, Asking
 from robot_rl.wire.codec import Header
 from robot_rl.wire.handshake import PROTOCOL, check_stamp, spec_from_plain, stamp
 from robot_rl.wire.keys import ClientKeys
-from robot_rl.wire.observations import check_observation, trim
+from robot_rl.wire.observations import check_observation, trim, values_to_plain
 from robot_rl.wire.schemas import from_plain, to_plain
 
 REMEMBERED = 64
@@ -175,8 +175,9 @@ class RemotePolicy:
     def _observations(self, observations: Sequence[Observation]) -> tuple[list[Observation], Header, list[Array]]:
         for observation in observations:
             check_observation(observation, self._spec)
-        trimmed, arrays = [trim(observation, self._spec) for observation in observations], list[Array]()
-        return trimmed, {"observations": to_plain(trimmed, arrays)}, arrays
+        arrays: list[Array] = []
+        plain = values_to_plain(observations, self._spec, arrays)
+        return [trim(observation, self._spec) for observation in observations], {"observations": plain}, arrays
 
     def _context(self, observations: Sequence[Observation], reply: Header, results: list[Array]) -> Context:
         context = from_plain(Context, reply.get("context"), results)

@@ -12,7 +12,7 @@ import numpy as np
 from robot_rl.errors import BadAction, WireError
 from robot_rl.types import Array, Context, Observation, PolicySpec
 from robot_rl.wire.codec import Header
-from robot_rl.wire.observations import check_observation
+from robot_rl.wire.observations import values_from_plain
 from robot_rl.wire.schemas import from_plain
 
 BATCH = 1024
@@ -51,10 +51,8 @@ class Asked:
 
 def read_encode(header: Header, arrays: list[Array], spec: PolicySpec) -> Asked:
     """`encode` {observations, noise?, samples?}. Raises `BadObservation`, `BadAction` or `WireError`."""
-    observations = from_plain(list[Observation], header.get("observations"), arrays)
+    observations = values_from_plain(header.get("observations"), arrays, spec)
     _check_batch(len(observations))
-    for observation in observations:
-        check_observation(observation, spec)
     noise = None if header.get("noise") is None else _floats("noise", header, arrays, _noise(len(observations), spec))
     samples = _samples(header, arrays, len(observations), spec)
     if samples is not None and noise is None:

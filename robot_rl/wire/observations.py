@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from robot_rl.errors import BadObservation, nearest
+from robot_rl.errors import BadObservation, WireError, nearest
 from robot_rl.types import Array, Observation, PolicySpec
 
+NOTHING = np.zeros(0)
 PROPRIOCEPTION = ("q", "dq", "tcp_pose", "gripper_width", "wrench")
 
 
@@ -31,15 +34,57 @@ def value_of(observation: Observation, key: str) -> Array:
 
 def check_observation(observation: Observation, spec: PolicySpec) -> None:
     """Raises `BadObservation` unless every key of `spec` is there, of its shape and finite (images: uint8)."""
-    for key, shape in spec.observation.items():
-        value = value_of(observation, key)
-        if value.shape != tuple(shape):
-            raise BadObservation(f"{key}: expected shape {tuple(shape)}, got {value.shape}")
-        if key.startswith("images."):
-            if value.dtype != np.uint8:
-                raise BadObservation(f"{key}: expected uint8, got {value.dtype}")
-        elif not np.isfinite(value).all():
-            raise BadObservation(f"{key}: expected finite numbers, got NaN or infinity")
+    for key in spec.observation:
+        check_value(key, value_of(observation, key), spec)
+
+
+def check_value(key: str, value: Array, spec: PolicySpec) -> None:
+    """Raises `BadObservation` unless `value` may be what `spec` calls `key`."""
+    shape = tuple(spec.observation[key])
+    if value.shape != shape:
+        raise BadObservation(f"{key}: expected shape {shape}, got {value.shape}")
+    if key.startswith("images."):
+        if value.dtype != np.uint8:
+            raise BadObservation(f"{key}: expected uint8, got {value.dtype}")
+    elif not np.isfinite(value).all():
+        raise BadObservation(f"{key}: expected finite numbers, got NaN or infinity")
+
+
+def values_to_plain(observations: Sequence[Observation], spec: PolicySpec, arrays: list[Array]) -> list[list[int]]:
+    """What the policy reads and nothing else: of each observation an array for each key, in the keys' order.
+
+    Both sides have the same spec, so keys need not travel. Raises `BadObservation` for one that lacks a key.
+    """
+    keys, first = sorted(spec.observation), len(arrays)
+    arrays += [value_of(observation, key) for observation in observations for key in keys]
+    return [list(range(first + i * len(keys), first + (i + 1) * len(keys))) for i in range(len(observations))]
+
+
+def values_from_plain(plain: Any, arrays: Sequence[Array], spec: PolicySpec) -> list[Observation]:
+    """The observations again; what the policy does not read is nothing. Raises `BadObservation` or `WireError`."""
+    keys = sorted(spec.observation)
+    if not isinstance(plain, list) or not all(isinstance(row, list) and len(row) == len(keys) for row in plain):
+        raise WireError(f"observations: expected a list of rows of {len(keys)} arrays: {', '.join(keys)}")
+    if not all(type(index) is int and 0 <= index < len(arrays) for row in plain for index in row):
+        raise WireError(f"observations: expected indices of {len(arrays)} arrays")
+    return [_observation(dict(zip(keys, (arrays[index] for index in row), strict=True)), spec) for row in plain]
+
+
+def _observation(values: Mapping[str, Array], spec: PolicySpec) -> Observation:
+    for key, value in values.items():
+        check_value(key, value, spec)
+    width = values.get("gripper_width")
+    return Observation(
+        seq=0,
+        stamps_ns={},
+        q=values.get("q", NOTHING),
+        dq=values.get("dq", NOTHING),
+        tcp_pose=values.get("tcp_pose", NOTHING),
+        gripper_width=0.0 if width is None else float(width),
+        wrench=values.get("wrench", NOTHING),
+        images={key[7:]: value for key, value in values.items() if key.startswith("images.")},
+        extra={key[6:]: value for key, value in values.items() if key.startswith("extra.")},
+    )
 
 
 def trim(observation: Observation, spec: PolicySpec) -> Observation:

@@ -18,8 +18,8 @@ from robot_rl.serve.batching import Batching
 from robot_rl.serve.server import PolicyServer
 from robot_rl.types import Array, Context, Observation
 from robot_rl.wire.handshake import stamp
+from robot_rl.wire.observations import values_to_plain
 from robot_rl.wire.rpc import RpcClient
-from robot_rl.wire.schemas import to_plain
 from tests.serve.doubles import SeeingPolicy, noise, observation, wait_ready
 
 
@@ -179,7 +179,8 @@ def test_a_request_that_is_late_already_is_refused_and_not_computed() -> None:
     with serving(policy) as server, clients(server, 1) as (remote,):
         raw = RpcClient(server.endpoint)
         arrays: list[Array] = []
-        header = stamp(policy.spec.hash) | {"observations": to_plain([observation(1)], arrays), "remaining_s": 0.05}
+        header = stamp(policy.spec.hash) | {"observations": values_to_plain([observation(1)], policy.spec, arrays)}
+        header["remaining_s"] = 0.05
         shut(policy, remote)
         answers: list[RobotRLError] = []
 
