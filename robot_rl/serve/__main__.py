@@ -31,7 +31,11 @@ def main(arguments: list[str] | None = None, prog: str = "python -m robot_rl.ser
         "--max-batch", type=int, default=Batching.rows, metavar="N", help="rows in one call of the policy (%(default)s)"
     )
     parser.add_argument(
-        "--max-wait", type=float, default=Batching.wait_s, metavar="S", help="a request waits for others (%(default)s)"
+        "--max-wait",
+        type=float,
+        default=Batching.wait_s,
+        metavar="S",
+        help="a request waits for others, if that is longer than a quarter of a call (%(default)s)",
     )
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)

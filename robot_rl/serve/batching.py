@@ -1,8 +1,9 @@
 """The queue before the model: what several clients ask at about the same time is one call.
 
-While a call runs the next requests gather. A request that finds the model idle waits at most `wait_s` for company, and
-not at all if every client that has asked within the last second is in already: a lone robot never waits. A request
-whose deadline has passed when its turn comes is refused, not computed; one that was cancelled is dropped.
+While a call runs the next requests gather. A request that finds the model idle waits for company: at most `wait_s`, or
+a share of what a call takes, since who misses a call waits for the whole of it; and not at all if every client that has
+asked within the last second is in already: a lone robot never waits. A request whose deadline has passed when its turn
+comes is refused, not computed; one that was cancelled is dropped.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from robot_rl.errors import DeadlineMissed, WireError
 from robot_rl.serve.requests import Asked
 from robot_rl.wire.rpc import Later, Reply
 
+LONGEST_WAIT_S = 0.05
+"""However long the last call took: it may have been a compiler's."""
 RECENT_S = 1.0
 """A client that asked within this time is one that may ask again any moment."""
 
@@ -27,7 +30,9 @@ class Batching:
     """How requests are gathered."""
 
     wait_s: float = 0.003
-    """A request waits for others no longer than this."""
+    """A request waits for others no longer than this, or"""
+    wait_share: float = 0.25
+    """than this share of what the last call took, whichever is longer."""
     rows: int = 64
     """A call has no more than these, unless one request has."""
     queue: int = 256
@@ -93,14 +98,15 @@ class Batcher:
             self.counts["cancelled"] += 1
         return job is not None
 
-    def due_s(self) -> float | None:
-        """How long the next call may still wait for company; None: nothing waits."""
+    def due_s(self, call_s: float) -> float | None:
+        """How long the next call, which takes about `call_s`, may still wait for company; None: nothing waits."""
         if not self._waiting:
             return None
         if self._rows >= self._batching.rows or self._all_in():
             return 0.0
         first = next(iter(self._waiting.values()))
-        return max(0.0, first.came + self._batching.wait_s - time.monotonic())
+        wait_s = max(self._batching.wait_s, min(self._batching.wait_share * call_s, LONGEST_WAIT_S))
+        return max(0.0, first.came + wait_s - time.monotonic())
 
     def take(self) -> list[Job]:
         """The requests of the next call; those that are late are refused on the way."""

@@ -137,10 +137,10 @@ class PolicyServer:
             self._take_turn()
             try:
                 self._rpc.flush()
-                due_s = self._batcher.due_s()
+                due_s = self._batcher.due_s(self._expected_s)
                 if due_s is None or due_s > 0:
                     self._rpc.poll(1000 * (IDLE_S if due_s is None else due_s))
-                    due_s = self._batcher.due_s()
+                    due_s = self._batcher.due_s(self._expected_s)
                 jobs = self._batcher.take() if due_s == 0 else []
             finally:
                 self._turn.release()
