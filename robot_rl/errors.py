@@ -21,6 +21,10 @@ class SpecMismatch(RobotRLError):
     """Two parts that must agree (policy, adapter, robot, client, server) do not; names both sides."""
 
 
+class PolicyReplaced(SpecMismatch):
+    """A policy server answers as another model or version than the one it was; the caller holds until it is back."""
+
+
 class BadObservation(RobotRLError):
     """An observation lacks a key, or has one of the wrong shape or dtype; the next one is served."""
 

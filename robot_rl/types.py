@@ -124,11 +124,14 @@ class Context:
     """[B, Z] float32: the sampled bottleneck latent, or None."""
     handle: tuple[bytes, ...] = ()
     """Per observation, an opaque name of what a remote decoder has kept; () for local policies."""
+    state: tuple[Any, ...] = ()
+    """Per observation, what a local decoder needs beyond features and z (a cache, the observation); never travels."""
 
     def repeated(self, times: int) -> Context:
         """Each observation `times` times over, in its place."""
         z = None if self.z is None else np.repeat(self.z, times, 0)
-        return Context(np.repeat(self.features, times, 0), z, tuple(name for name in self.handle for _ in range(times)))
+        handle, state = (tuple(item for item in items for _ in range(times)) for items in (self.handle, self.state))
+        return Context(np.repeat(self.features, times, 0), z, handle, state)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """A short real-time run in a process of its own, so that a test can kill it and its children.
 
-`python -m tests.realtime_run RUN EPISODES [--page] [--human]` composes and runs what `RealtimeRun` starts.
+`python -m tests.realtime_run RUN EPISODES [OPTIONS]` composes and runs what `RealtimeRun` starts; see `main`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TypeVar
 
 import yaml
 
-from robot_rl.compositions.plan import RunPlan, new_run, open_run
+from robot_rl.compositions.plan import RunPlan, connect_policy, new_run, open_run
 from robot_rl.compositions.realtime import run_realtime
 from robot_rl.config import TASKS_DIR
 from robot_rl.control.actor import Actor
@@ -174,10 +174,12 @@ def main() -> int:
     parser.add_argument("episodes", type=int)
     parser.add_argument("--page", action="store_true")
     parser.add_argument("--human", action="store_true")
+    parser.add_argument("--policy", default=None)
     arguments = parser.parse_args()
     run, info, task, policy = open_run(arguments.run)
     port = 0 if arguments.page else None
-    plan = RunPlan(run, info, task, policy, arguments.episodes, auto_label=not arguments.human, console_port=port)
+    acting = connect_policy(arguments.policy, policy)
+    plan = RunPlan(run, info, task, acting, arguments.episodes, auto_label=not arguments.human, console_port=port)
 
     def watch(actor: Actor) -> None: ...
 

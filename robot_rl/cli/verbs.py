@@ -56,6 +56,9 @@ def run(
     policy: Annotated[
         str | None, typer.Option(help="endpoint of a policy server, tcp://HOST:PORT  [default: local, in this process]")
     ] = None,
+    policy_keys: Annotated[
+        Path | None, typer.Option(help="this client's key file, for a policy server with keys (`robot-rl keys`)")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="the run's directory  [default: runs/TASK-METHOD-SEED-TIME]")] = None,
     resume: Annotated[
         Path | None, typer.Option(help="go on with this run, with the settings it was begun with")
@@ -75,8 +78,8 @@ def run(
     choose("--pace", pace, ("auto", "lockstep", "real-time"))
     run_task(
         RunRequest(
-            task=task, method=method, episodes=episodes, seed=seed, label=label, pace=pace, policy=policy, out=out,
-            resume=resume, console_port=None if no_console else port, trials=trials,
+            task=task, method=method, episodes=episodes, seed=seed, label=label, pace=pace, policy=policy,
+            policy_keys=policy_keys, out=out, resume=resume, console_port=None if no_console else port, trials=trials,
         ),
         console,
     )  # fmt: skip
@@ -237,6 +240,71 @@ def replay_command(
     from robot_rl.compositions.replay import replay
 
     replay(episode, port, console)
+
+
+@app.command("serve-policy")
+def serve_policy(
+    policy: Annotated[
+        str, typer.Argument(help="a task's name, a checkpoint (.safetensors), or module:factory", show_default=False)
+    ],
+    endpoint: Annotated[str, typer.Option(help="where to listen, tcp://HOST:PORT")] = "tcp://127.0.0.1:5601",
+    keys: Annotated[Path | None, typer.Option(help="the server's key file: only clients that it names come in")] = None,
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote", help="let other machines connect without keys; nobody is authenticated")
+    ] = False,
+) -> None:
+    """Serve a frozen policy; `python -m robot_rl.serve` is the same in an environment without this command line."""
+    from robot_rl.compositions.policy_serving import serve
+
+    raise typer.Exit(serve(policy, endpoint, keys, allow_remote=allow_remote))
+
+
+@app.command("preflight")
+def preflight_command(
+    task: Annotated[str, typer.Argument(help="a task's name, or the path of a .yaml file")] = "lid_opening",
+    policy: Annotated[
+        str | None, typer.Option(help="endpoint of a policy server  [default: the task's own, in this process]")
+    ] = None,
+    policy_keys: Annotated[Path | None, typer.Option(help="this client's key file, for a server with keys")] = None,
+) -> None:
+    """Check task, robot, cameras, policy and adapters against each other; exit status 1 if a run would be refused."""
+    from robot_rl.compositions.preflight import preflight
+
+    raise typer.Exit(0 if preflight(task, policy, policy_keys, console) else 1)
+
+
+keys = typer.Typer(help="Who may talk to a policy server on another machine.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
+
+
+@keys.command("new")
+def keys_new(folder: Annotated[Path, typer.Argument(help="where server.key and robot.key are written")]) -> None:
+    """Make the keys of a server and of its first client; give each machine its own file, and nobody the other's."""
+    from robot_rl.compositions.policy_serving import make_keys
+
+    make_keys(folder, console)
+
+
+@keys.command("add")
+def keys_add(
+    server: Annotated[Path, typer.Argument(help="the server's key file", show_default=False)],
+    name: Annotated[str, typer.Argument(help="what to call the new client", show_default=False)],
+) -> None:
+    """Let one more client in: writes NAME.key beside the server's file. The server must be started again."""
+    from robot_rl.compositions.policy_serving import add_client_key
+
+    add_client_key(server, name, console)
+
+
+@keys.command("remove")
+def keys_remove(
+    server: Annotated[Path, typer.Argument(help="the server's key file", show_default=False)],
+    name: Annotated[str, typer.Argument(help="which client", show_default=False)],
+) -> None:
+    """Let a client in no more. The server must be started again."""
+    from robot_rl.compositions.policy_serving import remove_client_key
+
+    remove_client_key(server, name, console)
 
 
 export = typer.Typer(help="A run's episodes in the formats of others.", no_args_is_help=True)

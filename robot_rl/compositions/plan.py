@@ -17,6 +17,7 @@ from robot_rl.protocols import FrozenPolicy
 from robot_rl.store.files import read_json, sha256_file
 from robot_rl.store.run import RunDirectory, RunInfo
 from robot_rl.store.store import require_labels
+from robot_rl.wire.keys import ClientKeys, read_keys
 
 LOCAL = "local"
 """The endpoint that is none: the policy acts in this process."""
@@ -133,15 +134,18 @@ def policy_of(run: RunDirectory, info: RunInfo) -> FlowPolicy:
     return policy
 
 
-def connect_policy(endpoint: str | None, local: FlowPolicy) -> FrozenPolicy:
-    """The policy that acts: the run's own ("local"), or a server's; the learner decodes with the run's: they agree."""
+def connect_policy(endpoint: str | None, local: FlowPolicy, keys: Path | None = None) -> FrozenPolicy:
+    """The policy that acts: the run's own ("local"), or a server's; the learner decodes with the run's: they agree.
+
+    `keys` is a client's file, for a server that lets nobody else in.
+    """
     if endpoint in (None, LOCAL):
         return local
     if not endpoint.startswith(("tcp://", "ipc://")):
         raise ConfigError(
             f"--policy: expected tcp://HOST:PORT or ipc://PATH of a policy server, or local, got {endpoint!r}"
         )
-    remote = RemotePolicy(endpoint)
+    remote = RemotePolicy(endpoint, keys=None if keys is None else read_keys(keys, ClientKeys))
     if remote.spec.hash != local.spec.hash:
         raise SpecMismatch(
             f"the server at {endpoint} has policy {remote.spec.policy_id} (spec {remote.spec.hash[:12]}), the run has "

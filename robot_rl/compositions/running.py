@@ -44,6 +44,7 @@ class RunRequest:
     label: str | None = None
     pace: str | None = None
     policy: str | None = None
+    policy_keys: Path | None = None
     out: Path | None = None
     resume: Path | None = None
     console_port: int | None = None
@@ -64,7 +65,8 @@ def run_task(request: RunRequest, console: Console) -> None:
         raise IntegrityError(f"{run.run_json}: expected a number of episodes, got {episodes!r}")
     where = escape(f"{info.method}, seed {info.seed}, {pace} pace, in {run.path}")
     console.print(f"[bold]{escape(task.title)}[/bold]: {where}")
-    policy = connect_policy(request.policy or begun.get("policy"), local)
+    keys = request.policy_keys or begun.get("policy_keys")
+    policy = connect_policy(request.policy or begun.get("policy"), local, None if keys is None else Path(keys))
     base = None if request.console_port is None else baseline(run, info, task, local, console)
     plan = RunPlan(
         run=run,
@@ -108,10 +110,12 @@ def _begin(request: RunRequest) -> Path:
     Limits.of(task.limits, load_twin(task, "twin", SteppedClock()).spec.action_space)
     _pace(label, pace, request.console_port)
     if request.policy is not None:
-        _close(connect_policy(request.policy, policy))
+        _close(connect_policy(request.policy, policy, request.policy_keys))
     stamp = time.strftime("%Y%m%d-%H%M%S")
     path = request.out or Path("runs") / f"{task.name}-{method.replace(':', '-')}-{seed}-{stamp}"
     arguments = {key: getattr(request, key) for key in ("episodes", "label", "policy", "pace")}
+    if request.policy_keys is not None:
+        arguments["policy_keys"] = str(request.policy_keys.absolute())
     new_run(path, name, method, seed, arguments)
     return path
 

@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from robot_rl.control.asking import Asker
 from robot_rl.control.chunk_buffer import ChunkBuffer
 from robot_rl.control.motion import Motion
 from robot_rl.control.ports import EpisodeRecord, Recorder
-from robot_rl.errors import BadObservation, ContextMiss, DeadlineMissed, RobotFault, WireError
+from robot_rl.errors import BadObservation, ContextMiss, DeadlineMissed, PolicyReplaced, RobotFault, WireError
 from robot_rl.protocols import Adapter, FrozenPolicy
 from robot_rl.types import ActionChunk, CommandResult, Context, Observation, Transition, Verdict
 
@@ -27,8 +28,9 @@ REJECTIONS = 3
 """Chunks rejected in a row that end an episode."""
 LAST_LOOKS = 5
 """Attempts to encode an observation for an episode that is over."""
-PASSING = (DeadlineMissed, BadObservation, ContextMiss, WireError)
-"""What may be over at the next attempt: a server that is slow or starts again, a camera without a picture."""
+PASSING = (DeadlineMissed, BadObservation, ContextMiss, WireError, PolicyReplaced)
+"""What may be over at the next attempt: a server that is slow, starts again or has the wrong model; a camera without a
+picture."""
 
 
 class Seen(NamedTuple):
@@ -60,12 +62,14 @@ class EpisodeRun:
         """Control steps carried out so far."""
         self._motion, self._session = motion, motion.session
         self._policy, self._adapter, self._recorder = policy, adapter, recorder
+        self._asker = Asker(policy, motion, self._hold)
         self._episode, self._max_steps, self._discount = episode, max_steps, discount
         self._rng, self._explore = rng, explore
         self._verdicts: Counter[Verdict] = Counter()
         self._chunks = self._rejected = self._transitions = 0
         self._due: Transition | None = None
         self._causes: frozenset[str] = frozenset()
+        self._held_for = ""
 
     def run(self) -> EpisodeRecord:
         """Until its time limit, the operator, a stop or a fault ends it; the session says which."""
@@ -112,7 +116,7 @@ class EpisodeRun:
             attempts += 1
             try:
                 observation = self._motion.port.observe()
-                return Seen(observation, self._policy.encode([observation]))
+                return Seen(observation, self._asker.encode(observation))
             except PASSING as error:
                 self._hold(f"holding, the policy makes nothing of what it sees: {error}")
             except RobotFault:  # latched by the guard: the session hears of it now, and the episode is over
@@ -124,7 +128,7 @@ class EpisodeRun:
         steering = self._adapter.steer(seen.context, self._rng, explore=self._explore)
         latent = None if steering.latent is None else steering.latent[None]
         try:
-            base = self._policy.decode(seen.context, steering.noise[None], latent)[0]
+            base = self._asker.decode(seen.context, steering.noise[None], latent)[0]
         except PASSING as error:
             self._hold(f"holding, the policy gives no chunk: {error}")
             return None
@@ -167,6 +171,7 @@ class EpisodeRun:
                 self._reject(chunk, result.reason)
             elif result.verdict is not Verdict.HELD:
                 buffer.sent(result.sent)
+                self._held_for = ""
                 self._rejected = 0
                 self.steps += 1
                 self._session.explain(f"adapter version {self._adapter.version}")
@@ -208,7 +213,13 @@ class EpisodeRun:
             self._session.end_episode("fault", f"{REJECTIONS} chunks rejected in a row, the last one: {reason}")
 
     def _hold(self, why: str) -> None:
+        """One period of holding, counted; each new reason is recorded."""
         self._session.explain(why)
+        if why != self._held_for:
+            self._held_for = why
+            self._write("/held", {"why": why})
+        self._verdicts[Verdict.HELD] += 1
+        self._motion.totals[Verdict.HELD] += 1
         self._motion.hold()
         self._note_safety()
 

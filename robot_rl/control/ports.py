@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
-from robot_rl.protocols import Adapter, RobotPort
-from robot_rl.types import Array, Label, LabelValue, Observation, SafetyState, Transition
+from robot_rl.protocols import Adapter, FrozenPolicy, RobotPort
+from robot_rl.types import Array, Context, Label, LabelValue, Observation, SafetyState, Transition
 
 EndedBy: TypeAlias = Literal["success", "failure", "timeout", "operator", "fault", "aborted"]
 """success, failure: seen while it ran; timeout: its time limit; operator: ended by hand, or discarded; fault: of the
@@ -59,6 +59,32 @@ class GuardControls(Protocol):
         ...
 
     def renew_operator(self) -> None: ...
+
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Answer(Protocol[T_co]):
+    """A call of a policy that is under way elsewhere."""
+
+    def ready(self, wait_s: float = 0.0) -> bool:
+        """Whether `result` is there, or the reason why not; waits no longer than `wait_s`."""
+        ...
+
+    def result(self) -> T_co:
+        """What the call returns, or raises."""
+        ...
+
+    def cancel(self) -> None: ...
+
+
+@runtime_checkable
+class PatientPolicy(FrozenPolicy, Protocol):
+    """A frozen policy that can be asked without waiting for its answer: one in another process, on another machine."""
+
+    def begin_encode(self, observations: Sequence[Observation]) -> Answer[Context]: ...
+
+    def begin_decode(self, context: Context, noise: Array, latent: Array | None = None) -> Answer[Array]: ...
 
 
 class AdapterSource(Protocol):

@@ -3,109 +3,283 @@
 Every call has a deadline; the socket reconnects by itself, so that a server may be killed and started again. A server
 that has forgotten a context gets its observation once more. One that now serves another model, speaks another protocol
 or does not say that it applied the noise is refused.
+
+A control loop does not wait in `encode` and `decode`: `begin_encode` and `begin_decode` return at once, and their
+`Pending` is asked when there is time. One request is open at a time; to begin another gives the former up.
 """
 
 from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from robot_rl.errors import ContextMiss, SpecMismatch, WireError
+from robot_rl.errors import ContextMiss, DeadlineMissed, PolicyReplaced, RobotRLError, SpecMismatch, WireError
 from robot_rl.types import Array, Context, Observation, PolicySpec
+from robot_rl.wire.asking import Answer, Asking
 from robot_rl.wire.codec import Header
 from robot_rl.wire.handshake import PROTOCOL, check_stamp, spec_from_plain, stamp
-from robot_rl.wire.observations import check_observation, trim
-from robot_rl.wire.rpc import RpcClient
+from robot_rl.wire.keys import ClientKeys
+from robot_rl.wire.observations import check_observation, trim, values_to_plain
 from robot_rl.wire.schemas import from_plain, to_plain
 
 REMEMBERED = 64
 """Observations kept here for servers that forget."""
 
+T = TypeVar("T")
+
+
+class Question(NamedTuple):
+    """One request of a call; a call that meets a forgotten context has three."""
+
+    name: str
+    header: Header
+    arrays: Sequence[Array]
+
+
+Steps = Generator[Question, Answer, T]
+
+
+class Inferred(NamedTuple):
+    """What `infer` brings."""
+
+    context: Context
+    chunks: Array
+    """[B, T, A] SI float32."""
+    samples: Array | None
+    """[B, K, T, A] SI float32, or None."""
+
 
 class RemotePolicy:
     """Implements `FrozenPolicy` against `robot_rl.serve`; no torch.
 
-    Raises `DeadlineMissed` when there is no server, or no answer within `timeout_s`; `SpecMismatch` as said above.
+    Raises `DeadlineMissed` when there is no server, or no answer within `timeout_s`; `SpecMismatch` as said above, and
+    `PolicyReplaced`, which is one, when it is another server than the one that this was connected to.
     """
 
-    def __init__(self, endpoint: str, timeout_s: float = 1.0, connect_timeout_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        timeout_s: float = 1.0,
+        connect_timeout_s: float = 10.0,
+        keys: ClientKeys | None = None,
+    ) -> None:
+        self.endpoint = endpoint
         self.timeout_s = timeout_s
-        self._rpc = RpcClient(endpoint)
+        self.missed = 0
+        """Calls without an answer in time."""
+        self._asking = Asking(endpoint, keys=keys)
         self._remembered: OrderedDict[bytes, Observation] = OrderedDict()
         try:
-            hello, _ = self._rpc.call("hello", {"protocol": PROTOCOL}, timeout_s=connect_timeout_s)
+            hello, _ = self._wait("hello", {"protocol": PROTOCOL}, connect_timeout_s)
             self._spec = spec_from_plain(hello)
         except BaseException:
-            self._rpc.close()
+            self._asking.close()
             raise
-        self._hash = self._spec.hash
+        self.spec_hash = self._spec.hash
+        """As it was at the handshake."""
 
     @property
     def spec(self) -> PolicySpec:
         return self._spec
 
+    @property
+    def late(self) -> int:
+        """Replies that came after their deadline, and were dropped."""
+        return self._asking.late
+
     def encode(self, observations: Sequence[Observation]) -> Context:
         """B observations -> context. Raises `BadObservation` before anything is sent."""
-        return self._encode(observations, time.monotonic() + self.timeout_s)
+        return self.begin_encode(observations).wait()
 
     def decode(self, context: Context, noise: Array, latent: Array | None = None) -> Array:
         """Noise [B, *noise_shape] -> chunks [B, T, A], SI, float32; one deadline, a repeated encode included."""
-        end = time.monotonic() + self.timeout_s
+        return self.begin_decode(context, noise, latent).wait()
+
+    def decode_with_samples(
+        self, context: Context, noise: Array, samples: Array, latent: Array | None = None
+    ) -> tuple[Array, Array]:
+        """`decode`, and samples [B, K, *noise_shape] -> chunks [B, K, T, A] of the same contexts in the same call."""
+        return self._begin(self._decoding(context, noise, latent, samples)).wait()
+
+    def infer(self, observations: Sequence[Observation], noise: Array, samples: Array | None = None) -> Inferred:
+        """`encode` and `decode` in one journey, for a noise [B, *noise_shape] that was drawn before the features."""
+        return self._begin(self._inferring(observations, noise, samples)).wait()
+
+    def begin_encode(self, observations: Sequence[Observation]) -> Pending[Context]:
+        """As `encode`, to be waited for elsewhere."""
+        return self._begin(self._encoding(observations))
+
+    def begin_decode(self, context: Context, noise: Array, latent: Array | None = None) -> Pending[Array]:
+        """As `decode`, to be waited for elsewhere."""
+        return self._begin(self._decoding_alone(context, noise, latent))
+
+    def status(self) -> Header:
+        """The server's counters. Raises `DeadlineMissed`."""
+        return self._wait("status", {}, self.timeout_s)[0]
+
+    def close(self) -> None:
+        self._asking.close()
+
+    def _begin(self, steps: Steps[T]) -> Pending[T]:
+        return Pending(self, self._asking, steps, time.monotonic() + self.timeout_s)
+
+    def _wait(self, name: str, header: Header, timeout_s: float) -> Answer:
+        self._asking.begin(name, header, (), time.monotonic() + timeout_s)
+        while not self._asking.answered(timeout_s):
+            pass
+        return self._asking.take()
+
+    def _encoding(self, observations: Sequence[Observation]) -> Steps[Context]:
+        trimmed, header, arrays = self._observations(observations)
+        reply, results = yield Question("encode", header, arrays)
+        return self._context(trimmed, reply, results)
+
+    def _inferring(self, observations: Sequence[Observation], noise: Array, samples: Array | None) -> Steps[Inferred]:
+        trimmed, header, arrays = self._observations(observations)
+        header |= _noises(noise, samples, arrays)
+        reply, results = yield Question("encode", header, arrays)
+        context = self._context(trimmed, reply, results)
+        return Inferred(context, *self._chunks(reply, results, noise, samples))
+
+    def _decoding_alone(self, context: Context, noise: Array, latent: Array | None) -> Steps[Array]:
+        chunks, _ = yield from self._decoding(context, noise, latent, None)
+        return chunks
+
+    def _decoding(
+        self, context: Context, noise: Array, latent: Array | None, samples: Array | None
+    ) -> Steps[tuple[Array, Array]]:
+        arrays: list[Array] = []
+        header: Header = {"handles": list(context.handle), **_noises(noise, samples, arrays)}
+        if not context.handle:
+            header["context"] = to_plain(Context(context.features, context.z), arrays)
+        if latent is not None:
+            header["latent"] = to_plain(np.asarray(latent, np.float32), arrays)
+        question = Question("decode", header, arrays)
         try:
-            return self._decode(context, noise, latent, end)
+            reply, results = yield question
         except ContextMiss:
             known = [self._remembered.get(handle) for handle in context.handle]
             observations = [observation for observation in known if observation is not None]
             if len(observations) < len(known):
                 raise
-            self._encode(observations, end)
-            return self._decode(context, noise, latent, end)
+            again = yield from self._encoding(observations)
+            header["handles"] = list(again.handle)
+            reply, results = yield question
+        chunks, sampled = self._chunks(reply, results, noise, samples)
+        return chunks, np.empty((len(noise), 0, *chunks.shape[1:]), np.float32) if sampled is None else sampled
 
-    def close(self) -> None:
-        self._rpc.close()
-
-    def _encode(self, observations: Sequence[Observation], end: float) -> Context:
-        arrays: list[Array] = []
+    def _observations(self, observations: Sequence[Observation]) -> tuple[list[Observation], Header, list[Array]]:
         for observation in observations:
             check_observation(observation, self._spec)
-        trimmed = [trim(observation, self._spec) for observation in observations]
-        reply, results = self._call("encode", {"observations": to_plain(trimmed, arrays)}, arrays, end)
+        arrays: list[Array] = []
+        plain = values_to_plain(observations, self._spec, arrays)
+        return [trim(observation, self._spec) for observation in observations], {"observations": plain}, arrays
+
+    def _context(self, observations: Sequence[Observation], reply: Header, results: list[Array]) -> Context:
         context = from_plain(Context, reply.get("context"), results)
-        expected = (len(trimmed), self._spec.features)
-        if context.features.shape != expected or len(context.handle) != len(trimmed):
+        expected = (len(observations), self._spec.features)
+        if context.features.shape != expected or len(context.handle) != len(observations):
             raise WireError(f"expected features {expected} and a handle each, got {context.features.shape}")
-        self._remember(context.handle, trimmed)
+        for handle, observation in zip(context.handle, observations, strict=True):
+            self._remembered[handle] = observation
+            self._remembered.move_to_end(handle)
+        while len(self._remembered) > max(REMEMBERED, len(observations)):
+            self._remembered.popitem(last=False)
         return context
 
-    def _decode(self, context: Context, noise: Array, latent: Array | None, end: float) -> Array:
-        arrays: list[Array] = []
-        header: Header = {"handles": list(context.handle), "noise": to_plain(np.asarray(noise, np.float32), arrays)}
-        if not context.handle:
-            header["context"] = to_plain(context, arrays)
-        if latent is not None:
-            header["latent"] = to_plain(np.asarray(latent, np.float32), arrays)
-        reply, results = self._call("decode", header, arrays, end)
+    def _chunks(
+        self, reply: Header, results: list[Array], noise: Array, samples: Array | None
+    ) -> tuple[Array, Array | None]:
         if self._spec.noise_shape and reply.get("noise_applied") is not True:
             raise SpecMismatch(
                 "expected a server that applies the noise and says so, got none: steering would do nothing"
             )
-        shape = (len(noise), self._spec.horizon, self._spec.action_space.size)
-        if len(results) != 1 or results[0].shape != shape or results[0].dtype != np.float32:
-            raise WireError(f"expected chunks float32 {shape}, got {[(a.dtype, a.shape) for a in results]}")
-        return results[0]
+        shape = (self._spec.horizon, self._spec.action_space.size)
+        chunks = _floats("chunks", reply, results, (len(noise), *shape))
+        if samples is None or samples.shape[1] == 0:
+            return chunks, None
+        return chunks, _floats("samples", reply, results, (*samples.shape[:2], *shape))
 
-    def _call(self, name: str, header: Header, arrays: list[Array], end: float) -> tuple[Header, list[Array]]:
-        remaining = max(0.0, end - time.monotonic())
-        reply, results = self._rpc.call(name, stamp(self._hash) | header, arrays, remaining)
-        check_stamp(reply, self._hash)
-        return reply, results
 
-    def _remember(self, handles: Sequence[bytes], observations: Sequence[Observation]) -> None:
-        for handle, observation in zip(handles, observations, strict=True):
-            self._remembered[handle] = observation
-            self._remembered.move_to_end(handle)
-        while len(self._remembered) > REMEMBERED:
-            self._remembered.popitem(last=False)
+class Pending(Generic[T]):
+    """A call under way. It counts as missed when its deadline passes."""
+
+    def __init__(self, policy: RemotePolicy, asking: Asking, steps: Steps[T], end: float) -> None:
+        self._policy, self._asking, self._steps, self._end = policy, asking, steps, end
+        self._result: T | None = None
+        self._error: RobotRLError | None = None
+        self._done = False
+        self._ask(next(steps))
+
+    def ready(self, wait_s: float = 0.0) -> bool:
+        """Whether `result` is there, or the reason why not; waits no longer than `wait_s`."""
+        until = time.monotonic() + wait_s
+        while not self._done:
+            if self._asking.number != self._number:  # another call was begun
+                self.cancel()
+            elif self._asking.answered(max(0.0, until - time.monotonic())):
+                self._go_on()
+            else:
+                break
+        return self._done
+
+    def result(self) -> T:
+        """What the call returns, or raises."""
+        if not self._done:
+            raise WireError("expected a call that is ready, got one under way: ask `ready` first")
+        if self._error is not None:
+            raise self._error
+        return self._result  # type: ignore[return-value]  # done and without error: the generator has returned it
+
+    def wait(self) -> T:
+        """The result, at the deadline at the latest."""
+        while not self.ready(max(0.0, self._end - time.monotonic())):
+            pass
+        return self.result()
+
+    def cancel(self) -> None:
+        """Nobody wants to know any more."""
+        if not self._done:
+            if self._asking.number == self._number:
+                self._asking.give_up()
+            self._done, self._error = True, DeadlineMissed("given up")
+
+    def _go_on(self) -> None:
+        """Hand the answer to the call, and ask what it wants to know next."""
+        try:
+            try:
+                reply, results = self._asking.take()
+                check_stamp(reply, self._policy.spec_hash)
+            except SpecMismatch as error:
+                raise PolicyReplaced(f"the server at {self._policy.endpoint} was replaced: {error}") from error
+            except ContextMiss as error:
+                self._ask(self._steps.throw(error))
+                return
+            self._ask(self._steps.send((reply, results)))
+        except StopIteration as end:
+            self._done, self._result = True, end.value
+        except RobotRLError as error:
+            self._policy.missed += isinstance(error, DeadlineMissed)
+            self._done, self._error = True, error
+
+    def _ask(self, question: Question) -> None:
+        header = stamp(self._policy.spec_hash) | question.header
+        self._number = self._asking.begin(question.name, header, question.arrays, self._end)
+
+
+def _noises(noise: Array, samples: Array | None, arrays: list[Array]) -> Header:
+    header: Header = {"noise": to_plain(np.asarray(noise, np.float32), arrays)}
+    if samples is not None:
+        header["samples"] = to_plain(np.asarray(samples, np.float32), arrays)
+    return header
+
+
+def _floats(name: str, reply: Header, results: list[Array], shape: tuple[int, ...]) -> Array:
+    value: Array = from_plain(Array, reply.get(name), results)
+    if value.shape != shape or value.dtype != np.float32:
+        raise WireError(f"{name}: expected float32 {shape}, got {value.dtype} {value.shape}")
+    return value

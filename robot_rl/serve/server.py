@@ -1,66 +1,51 @@
-"""A frozen policy behind a socket: `hello`, `encode`, `decode`, `status`.
+"""A frozen policy behind a socket: `hello`, `encode`, `decode`, `cancel`, `status`.
 
 Contexts stay here, kept under the content of the observation they were made from and dropped after a while; what
 travels is features, bottleneck and a handle. A handle that is no longer known is a `ContextMiss`: the client sends
-the observation again. One thread; requests are served in the order in which they come.
+the observation again.
+
+The model has one thread, which also reads the socket between two calls: a lone robot's request meets no other thread on
+its way. While a call takes long, a second thread minds the socket, so that requests are stamped when they arrive, and
+`hello`, `status` and cancellations are answered at any time. Whoever has the turn (a lock) may touch socket and queue.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections import OrderedDict
+import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
-import numpy as np
-
-from robot_rl.clock import SECOND, Clock, RealClock
-from robot_rl.errors import BadAction, ContextMiss, WireError
+from robot_rl import __version__
+from robot_rl.clock import Clock, RealClock
+from robot_rl.errors import ConfigError
 from robot_rl.protocols import FrozenPolicy
-from robot_rl.types import Array, Context, Observation
+from robot_rl.serve.batching import Batcher, Batching, Job
+from robot_rl.serve.contexts import ContextCache
+from robot_rl.serve.model import Model
+from robot_rl.serve.requests import Asked, read_decode, read_encode
+from robot_rl.types import Array, PolicySpec
 from robot_rl.wire.codec import Header
 from robot_rl.wire.handshake import check_protocol, check_stamp, spec_to_plain, stamp
-from robot_rl.wire.observations import check_observation, content_name
-from robot_rl.wire.rpc import Reply, RpcServer
-from robot_rl.wire.schemas import from_plain, to_plain
+from robot_rl.wire.keys import ServerKeys
+from robot_rl.wire.rpc import Handler, Later, Reply, RpcServer, require_local
 
-BATCH = 1024
-"""Observations or noises in one request, at most."""
+log = logging.getLogger(__name__)
 
-
-class ContextCache:
-    """Contexts of batch 1 by content, for `keep_s` seconds after their last use and at most `size` of them."""
-
-    def __init__(self, clock: Clock, keep_s: float = 30.0, size: int = 4096) -> None:
-        self._clock = clock
-        self._keep_ns = int(keep_s * SECOND)
-        self._size = size
-        self._entries: OrderedDict[bytes, tuple[int, Context]] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def put(self, handle: bytes, context: Context) -> None:
-        """Keep `context`; what is too old or too much goes, the least recently used first."""
-        now = self._clock.now_ns()
-        self._entries[handle] = now, context
-        self._entries.move_to_end(handle)
-        while len(self._entries) > self._size or next(iter(self._entries.values()))[0] + self._keep_ns < now:
-            self._entries.popitem(last=False)
-
-    def get(self, handle: bytes) -> Context:
-        """The context of `handle`. Raises `ContextMiss`."""
-        now = self._clock.now_ns()
-        stamp_ns, context = self._entries.get(handle, (0, None))
-        if context is None or stamp_ns + self._keep_ns < now:
-            raise ContextMiss(f"no context {handle.hex()[:8]} (expired, or the server is new): send its observation")
-        self._entries[handle] = now, context
-        self._entries.move_to_end(handle)
-        return context
+LONG_S = 0.005
+"""A call that takes longer than this is worth a second thread's waking up."""
+IDLE_S = 0.1
+GRACE_S = 5.0
+"""How long the call that runs may take to be answered when the server is to end."""
+Read = Callable[[Header, list[Array], PolicySpec], Asked]
 
 
 class PolicyServer:
-    """Serves `policy` on `endpoint` until told to stop. Raises `ConfigError` for an endpoint others could reach."""
+    """Serves `policy` on `endpoint` until told to stop.
+
+    Other machines are let in with `keys`, or with `allow_remote` without any authentication. Raises `ConfigError` for
+    an endpoint that others could reach without either.
+    """
 
     def __init__(
         self,
@@ -70,105 +55,175 @@ class PolicyServer:
         clock: Clock | None = None,
         keep_s: float = 30.0,
         allow_remote: bool = False,
+        keys: ServerKeys | None = None,
+        batching: Batching | None = None,
     ) -> None:
-        self.policy = policy
+        if not allow_remote and keys is None:
+            _require_local(endpoint)
         self.contexts = ContextCache(clock or RealClock(), keep_s)
-        self.misses = 0
         self._spec = policy.spec
         self._hash = policy.spec.hash
-        handlers: dict[str, Callable[[Header, list[Array]], Reply]] = {
+        self._batching = batching or Batching()
+        self._began = time.monotonic()
+        self._ready = threading.Event()
+        self._turn = threading.Lock()
+        self._call_began: float | None = None
+        """When the model's present call began; None between calls."""
+        self._long_call = threading.Event()
+        self._expected_s = LONG_S
+        """How long the last call took."""
+        handlers: dict[str, Handler] = {
             "hello": self._hello,
-            "encode": self._encode,
-            "decode": self._decode,
+            "encode": lambda header, arrays: self._ask(read_encode, header, arrays),
+            "decode": lambda header, arrays: self._ask(read_decode, header, arrays),
+            "cancel": self._cancel,
             "status": self._status,
         }
-        self._rpc = RpcServer(endpoint, handlers, allow_remote=allow_remote)
+        self._rpc = RpcServer(endpoint, handlers, allow_remote=True, keys=keys)
+        self._model = Model(policy, self.contexts, self._rpc.answer)
+        self._batcher = Batcher(self._rpc.answer, self._batching)
         self.endpoint = self._rpc.endpoint
 
-    def run(self, stopping: threading.Event) -> None:
-        """Serve until `stopping` is set (seen within 0.1 s)."""
-        while not stopping.is_set():
-            self._rpc.poll(100)
+    @property
+    def ready(self) -> bool:
+        """Whether the policy is warm; until then requests wait, within their deadlines."""
+        return self._ready.is_set()
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for the model."""
+        return self._batcher.waiting
+
+    @property
+    def misses(self) -> int:
+        """Handles that were no longer known."""
+        return self._model.misses
+
+    def run(self, stopping: threading.Event, on_ready: Callable[[], None] = lambda: None) -> None:
+        """Serve until `stopping` is set (seen within 0.1 s); what is under way then is answered, what waits refused.
+
+        `on_ready` is called from the model's thread when the policy is warm. Raises `ConfigError` if it cannot be
+        warmed up.
+        """
+        model = threading.Thread(target=self._model_thread, args=(stopping, on_ready), name="model", daemon=True)
+        model.start()
+        while not stopping.is_set() and model.is_alive():
+            self._long_call.wait(0.05)
+            self._mind_socket(stopping)
+        model.join(GRACE_S)
+        if model.is_alive():
+            log.warning("the policy did not come back within %g s; its clients get no answer", GRACE_S)
+        with self._turn:
+            self._batcher.refuse_all("the server is shutting down")
+            self._rpc.flush()
+        if not self.ready and not stopping.is_set():
+            raise ConfigError(f"the policy {self._spec.policy_id} fails on an observation of its own spec; see the log")
 
     def close(self) -> None:
-        self._rpc.close()
+        with self._turn:
+            self._rpc.close()
+
+    # --- the model's thread ---------------------------------------------------------------------------------------
+
+    def _model_thread(self, stopping: threading.Event, on_ready: Callable[[], None]) -> None:
+        try:
+            self._call(lambda: self._model.warm_up(sorted({1, self._batching.rows})))
+        except Exception:  # `run` raises for it
+            log.exception("the policy cannot be warmed up")
+            return
+        self._ready.set()
+        on_ready()
+        while not stopping.is_set():
+            self._take_turn()
+            try:
+                self._rpc.flush()
+                due_s = self._batcher.due_s(self._expected_s)
+                if due_s is None or due_s > 0:
+                    self._rpc.poll(1000 * (IDLE_S if due_s is None else due_s))
+                    due_s = self._batcher.due_s(self._expected_s)
+                jobs = self._batcher.take() if due_s == 0 else []
+            finally:
+                self._turn.release()
+            if jobs:
+                self._compute(jobs)
+        self._take_turn()
+        self._rpc.flush()
+        self._turn.release()
+
+    def _compute(self, jobs: Sequence[Job]) -> None:
+        try:
+            self._call(lambda: self._model.compute(jobs))
+        except Exception:  # whatever it was, the next call is made
+            log.exception("a call of %d requests failed; they get no answer", len(jobs))
+
+    def _call(self, work: Callable[[], None]) -> None:
+        """Do `work`, without the turn; the other thread is told at once if it is likely to take long."""
+        self._call_began = began = time.monotonic()
+        if self._expected_s >= LONG_S:
+            self._long_call.set()
+        try:
+            work()
+        finally:
+            self._call_began = None
+            self._long_call.clear()
+            self._expected_s = time.monotonic() - began
+
+    def _take_turn(self) -> None:
+        if not self._turn.acquire(blocking=False):
+            self._rpc.wake()
+            self._turn.acquire()
+
+    # --- the thread that minds the socket while the model is busy -----------------------------------------------------
+
+    def _mind_socket(self, stopping: threading.Event) -> None:
+        while (began := self._call_began) is not None and not stopping.is_set():
+            if self._expected_s < LONG_S and time.monotonic() - began < LONG_S:
+                time.sleep(LONG_S)  # a short one, most likely
+                continue
+            with self._turn:
+                if self._call_began is not None:
+                    self._rpc.poll(20)
 
     def _hello(self, header: Header, arrays: list[Array]) -> Reply:
         check_protocol(header)
-        return spec_to_plain(self._spec, self._hash), ()
+        return spec_to_plain(self._spec, self._hash) | {"ready": self.ready}, ()
 
     def _status(self, header: Header, arrays: list[Array]) -> Reply:
-        counters = {"served": self._rpc.served, "dropped": self._rpc.dropped}
-        return stamp(self._hash) | counters | {"contexts": len(self.contexts), "misses": self.misses}, ()
+        """Counters since the server began, for people and for tests."""
+        status: Header = {
+            "policy": self._spec.policy_id,
+            "version": __version__,
+            "ready": self.ready,
+            "uptime_s": time.monotonic() - self._began,
+            "served": self._rpc.served,
+            "dropped": self._rpc.dropped,
+            "refused": self._rpc.refused,
+            "contexts": len(self.contexts),
+            "misses": self._model.misses,
+            "failed": self._model.failed,
+            "waiting": self._batcher.waiting,
+            **self._batcher.counts,
+        }
+        return stamp(self._hash) | status, ()
 
-    def _encode(self, header: Header, arrays: list[Array]) -> Reply:
+    def _ask(self, read: Read, header: Header, arrays: list[Array]) -> Later:
         check_stamp(header, self._hash)
-        observations = from_plain(list[Observation], header.get("observations"), arrays)
-        _check_batch(len(observations))
-        for observation in observations:
-            check_observation(observation, self._spec)
-        context = self.policy.encode(observations)
-        handles = tuple(content_name(observation, self._spec) for observation in observations)
-        for handle, single in zip(handles, split(context), strict=True):
-            self.contexts.put(handle, single)
-        results: list[Array] = []
-        plain = to_plain(Context(context.features, context.z, handles), results)
-        return stamp(self._hash) | {"context": plain}, results
+        peer, request = self._rpc.caller
+        return self._batcher.put(Job(peer, request, read(header, arrays, self._spec), Later()))
 
-    def _decode(self, header: Header, arrays: list[Array]) -> Reply:
-        check_stamp(header, self._hash)
-        context = self._context(header, arrays)
-        batch = len(context.features)
-        noise = from_plain(Array, header.get("noise"), arrays)
-        plain = header.get("latent")
-        latent = None if plain is None else from_plain(Array, plain, arrays)
-        _check_floats("noise", noise, (batch, *self._spec.noise_shape))
-        if latent is not None:
-            _check_floats("latent", latent, (batch, self._spec.latent or 0))
-        chunks = self.policy.decode(context, noise, latent)
-        return stamp(self._hash) | {"noise_applied": bool(self._spec.noise_shape)}, [np.asarray(chunks, np.float32)]
-
-    def _context(self, header: Header, arrays: list[Array]) -> Context:
-        """The context that a `decode` names by handles, or brings along as features."""
-        handles = from_plain(list[bytes], header.get("handles"), arrays)
-        if not handles:
-            if not self._spec.decodes_from_features:
-                raise WireError("this policy decodes contexts that it encoded: expected handles, got features alone")
-            context = from_plain(Context, header.get("context"), arrays)
-            _check_batch(len(context.features) if context.features.ndim else 0)
-            _check_floats("features", context.features, (len(context.features), self._spec.features))
-            return context
-        _check_batch(len(handles))
-        try:
-            return join([self.contexts.get(handle) for handle in handles])
-        except ContextMiss:
-            self.misses += 1
-            raise
+    def _cancel(self, header: Header, arrays: list[Array]) -> Reply:
+        """`cancel` {request}: of the same client."""
+        peer, _ = self._rpc.caller
+        request = header.get("request")
+        if isinstance(request, int):
+            self._batcher.cancel(peer, request)
+        return {}, ()
 
 
-def split(context: Context) -> list[Context]:
-    """A context of batch B as B contexts of batch 1."""
-    rows = [slice(i, i + 1) for i in range(len(context.features))]
-    return [Context(context.features[i], None if context.z is None else context.z[i], context.handle[i]) for i in rows]
-
-
-def join(contexts: Sequence[Context]) -> Context:
-    """The other way round."""
-    latents = [context.z for context in contexts if context.z is not None]
-    return Context(
-        np.concatenate([context.features for context in contexts]),
-        np.concatenate(latents) if latents else None,
-        tuple(handle for context in contexts for handle in context.handle),
-    )
-
-
-def _check_batch(batch: int) -> None:
-    if not 1 <= batch <= BATCH:
-        raise WireError(f"expected a batch of 1 to {BATCH}, got {batch}")
-
-
-def _check_floats(name: str, value: Any, shape: tuple[int, ...]) -> None:
-    if value.shape != shape or value.dtype != np.float32:
-        raise BadAction(f"{name}: expected float32 {shape}, got {value.dtype} {value.shape}")
-    if not np.isfinite(value).all():
-        raise BadAction(f"{name}: expected finite numbers")
+def _require_local(endpoint: str) -> None:
+    try:
+        require_local(endpoint)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{error}: give the server keys (`robot-rl keys`, --keys FILE), or let anyone in with --allow-remote"
+        ) from None

@@ -151,6 +151,7 @@ def row_of(context: Context, row: int) -> Context:
         context.features[row : row + 1],
         None if context.z is None else context.z[row : row + 1],
         context.handle[row : row + 1],
+        context.state[row : row + 1],
     )
 
 

@@ -1,7 +1,7 @@
-"""One message = one msgpack header + one raw frame per array.
+"""One message = one msgpack header + one raw frame per array; small arrays ride in the header.
 
-    frame 0      msgpack of [header, [[dtype, shape], ...]]
-    frame 1..n   the arrays' bytes, little-endian, C order
+    frame 0      msgpack of [header, [[dtype, shape] or [dtype, shape, bytes], ...]]
+    frame 1..n   the bytes of the arrays that are described without them; little-endian, C order
 
 Everything that comes from outside is checked before it is decoded: the number and size of frames, then the header's
 bytes by a scan that builds no object (depth, items, lengths against what is really there, string keys, no extension
@@ -12,8 +12,7 @@ types), then each array's dtype against a list and its shape against the exact n
 from __future__ import annotations
 
 import math
-import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +29,9 @@ DTYPES = frozenset(
     ["bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64"]
 )
 """What an array may be made of."""
+_LITTLE = {name: np.dtype(name).newbyteorder("<") for name in DTYPES}
+_NAMES = {dtype.str: name for name, dtype in _LITTLE.items()}
+"""numpy's own name for it (`<f4`) -> what it is called on the wire."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +48,28 @@ class Limits:
     """Values and keys in the header, all together."""
 
 
+SMALL = 256
+"""Bytes up to which an array rides in the header: a frame of its own costs more than it carries."""
+SMALL_TOTAL = 2**16
+"""Bytes of the arrays in one header; further ones get frames."""
 LIMITS = Limits()
 """The limits of every socket of this project."""
 
 
 def pack(header: Mapping[str, Any], arrays: Sequence[Array] = ()) -> list[Frame]:
     """Frames of a message. Raises `WireError` for an array or a value that has no place in one."""
-    contiguous = [_little_endian(np.asarray(array, order="C")) for array in arrays]
-    described = [[array.dtype.name, list(array.shape)] for array in contiguous]
-    return [pack_value([header, described]), *(_bytes_of(array) for array in contiguous)]
+    described: list[list[Any]] = []
+    frames: list[Frame] = []
+    room = SMALL_TOTAL
+    for array in arrays:
+        array = _little_endian(np.asarray(array, order="C"))
+        described.append([_NAMES[array.dtype.str], list(array.shape)])
+        if array.nbytes <= min(SMALL, room):
+            room -= array.nbytes
+            described[-1].append(array.tobytes())
+        else:
+            frames.append(array.data.cast("B"))
+    return [pack_value([header, described]), *frames]
 
 
 def unpack(frames: Sequence[Frame], limits: Limits = LIMITS) -> tuple[Header, list[Array]]:
@@ -68,10 +83,13 @@ def unpack(frames: Sequence[Frame], limits: Limits = LIMITS) -> tuple[Header, li
     if not (isinstance(value, list) and len(value) == 2 and isinstance(value[0], dict) and isinstance(value[1], list)):
         raise WireError("expected a header [mapping, arrays]")
     header, described = value
-    if len(described) != len(frames) - 1:
-        raise WireError(f"the header describes {len(described)} arrays, got {len(frames) - 1} frames")
-    pairs = zip(described, frames[1:], strict=True)
-    return header, [_array(description, frame, limits) for description, frame in pairs]
+    if len(described) >= limits.frames:
+        raise WireError(f"expected fewer than {limits.frames} arrays, got {len(described)}")
+    rest = iter(frames[1:])
+    arrays = [_array(description, rest, limits) for description in described]
+    if (left := sum(1 for _ in rest)) > 0:
+        raise WireError(f"the header describes {len(described)} arrays, got {left} frames too many")
+    return header, arrays
 
 
 def pack_value(value: Any) -> bytes:
@@ -97,90 +115,96 @@ def unpack_value(frame: Frame, limits: Limits = LIMITS) -> Any:
 
 # --- the scan: walks the header's bytes without building anything ---------------------------------------------------
 
-_SCALAR = {0xC0: 0, 0xC2: 0, 0xC3: 0, 0xCA: 4, 0xCB: 8, 0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8}
-_SCALAR |= {0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8}
+_SCALARS = {0xC0: 0, 0xC2: 0, 0xC3: 0, 0xCA: 4, 0xCB: 8, 0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8}
+_SCALARS |= {0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8}
 """First byte -> bytes that follow: nil, booleans, floats, integers."""
-_BYTES = {0xC4: ">B", 0xC5: ">H", 0xC6: ">I"}
-_TEXT = {0xD9: ">B", 0xDA: ">H", 0xDB: ">I"}
-_LIST = {0xDC: ">H", 0xDD: ">I"}
-_MAPPING = {0xDE: ">H", 0xDF: ">I"}
+_BYTES, _TEXT, _LIST, _MAPPING = (
+    {0xC4: 1, 0xC5: 2, 0xC6: 4},
+    {0xD9: 1, 0xDA: 2, 0xDB: 4},
+    {0xDC: 2, 0xDD: 4},
+    {0xDE: 2, 0xDF: 4},
+)
+"""First byte -> bytes of the length that follows."""
+
+
+def _kind(code: int) -> tuple[int, int, bool, bool, int] | None:
+    """Of a first byte: bytes that follow, values inside (-1: none), text?, mapping?, bytes of a length; or refused."""
+    if code < 0x80 or code >= 0xE0:
+        return 0, -1, False, False, 0  # small integers
+    if code < 0x90:
+        return 0, 2 * (code & 0x0F), False, True, 0
+    if code < 0xA0:
+        return 0, code & 0x0F, False, False, 0
+    if code < 0xC0:
+        return code & 0x1F, -1, True, False, 0
+    if code in _SCALARS:
+        return _SCALARS[code], -1, False, False, 0
+    size = (_BYTES | _TEXT | _LIST | _MAPPING).get(code)
+    return None if size is None else (0, -1, code in _TEXT, code in _MAPPING, size)
+
+
+_KINDS = [_kind(code) for code in range(256)]
 
 
 def _scan(data: bytes, limits: Limits) -> None:
     """Walk the first msgpack value in `data`; raises `WireError` unless it is whole and within the limits."""
-    at, items = 0, 0
-    open_lists: list[int] = []  # values still to come at each level; a mapping counts as 2 n, keys at even counts
-    mappings: list[bool] = []
-    while True:
-        if at >= len(data):
+    at, end, kinds = 0, len(data), _KINDS
+    room = limits.items  # values that may still come
+    left, keyed = 1, False  # values still to come at this level; a mapping counts as 2 n, keys at even counts
+    outer: list[tuple[int, bool]] = []  # the same of the levels around it
+    while left:
+        if at >= end:
             raise WireError("the header ends too early")
-        code = data[at]
-        at += 1
-        items += 1
-        count, length, is_text, is_mapping = -1, 0, False, False
-        if code < 0x80 or code >= 0xE0:
-            pass  # small integers
-        elif code < 0x90:
-            count, is_mapping = 2 * (code & 0x0F), True
-        elif code < 0xA0:
-            count = code & 0x0F
-        elif code < 0xC0:
-            length, is_text = code & 0x1F, True
-        elif code in _SCALAR:
-            length = _SCALAR[code]
-        else:
-            size, at = _length(data, at, code)
-            if code in _LIST:
-                count = size
-            elif code in _MAPPING:
-                count, is_mapping = 2 * size, True
-            else:
-                length, is_text = size, code in _TEXT
-        if mappings and mappings[-1] and open_lists[-1] % 2 == 0 and not is_text:
+        kind = kinds[data[at]]
+        if kind is None:
+            raise WireError(f"msgpack type 0x{data[at]:02x} has no place in a header")
+        length, count, is_text, is_mapping, sized = kind
+        if keyed and not is_text and left % 2 == 0:
             raise WireError("expected text as the key of a mapping")
+        at += 1
+        if sized:
+            if at + sized > end:
+                raise WireError("the header ends too early")
+            size = int.from_bytes(data[at : at + sized], "big")
+            if data[at - 1] >= 0xDC:  # lists and mappings; below are bytes and text
+                count = 2 * size if is_mapping else size
+            else:
+                length = size
+            at += sized
         at += length
-        if at > len(data):
+        if at > end:
             raise WireError("a length in the header goes beyond its end")
-        if items + max(count, 0) > limits.items:
-            raise WireError(f"expected at most {limits.items} items in a header")
-        if open_lists:
-            open_lists[-1] -= 1
+        room -= 1
+        left -= 1
         if count > 0:
-            open_lists.append(count)
-            mappings.append(is_mapping)
-            if len(open_lists) > limits.depth:
+            if count > room:
+                raise WireError(f"expected at most {limits.items} items in a header")
+            outer.append((left, keyed))
+            if len(outer) > limits.depth:
                 raise WireError(f"expected at most {limits.depth} levels in a header")
-        while open_lists and open_lists[-1] == 0:
-            open_lists.pop()
-            mappings.pop()
-        if not open_lists:
-            return
-
-
-def _length(data: bytes, at: int, code: int) -> tuple[int, int]:
-    """The length written at `at` for first byte `code`, and where it ends."""
-    layout = _BYTES.get(code) or _TEXT.get(code) or _LIST.get(code) or _MAPPING.get(code)
-    if layout is None:
-        raise WireError(f"msgpack type 0x{code:02x} has no place in a header")
-    if at + struct.calcsize(layout) > len(data):
-        raise WireError("the header ends too early")
-    size: int = struct.unpack_from(layout, data, at)[0]
-    return size, at + struct.calcsize(layout)
+            left, keyed = count, is_mapping
+        while not left and outer:
+            left, keyed = outer.pop()
 
 
 # --- arrays ---------------------------------------------------------------------------------------------------------
 
 
-def _array(description: Any, frame: Frame, limits: Limits) -> Array:
-    """The array that `frame` holds, as described by [dtype, shape]."""
-    if not (isinstance(description, list) and len(description) == 2 and isinstance(description[1], list)):
-        raise WireError("expected [dtype, shape] for each array")
-    name, shape = description
+def _array(description: Any, rest: Iterator[Frame], limits: Limits) -> Array:
+    """The array described by [dtype, shape], whose bytes are the next frame, or by [dtype, shape, bytes]."""
+    if not (isinstance(description, list) and len(description) in (2, 3) and isinstance(description[1], list)):
+        raise WireError("expected [dtype, shape] or [dtype, shape, bytes] for each array")
+    name, shape, *inside = description
+    frame = inside[0] if inside else next(rest, None)
+    if frame is None:
+        raise WireError("the header describes an array that has neither bytes nor a frame")
+    if not isinstance(frame, bytes | memoryview):
+        raise WireError(f"expected the bytes of an array, got {type(frame).__name__}")
     if not isinstance(name, str) or name not in DTYPES:
         raise WireError(f"dtype {str(name)[:32]!r} is not allowed; valid: {', '.join(sorted(DTYPES))}")
     if len(shape) > 8 or not all(type(size) is int and 0 <= size <= limits.total_bytes for size in shape):
         raise WireError("expected a shape of at most 8 sizes >= 0")
-    dtype = np.dtype(name)
+    dtype = _LITTLE[name]
     if math.prod(max(size, 1) for size in shape) > limits.total_bytes:
         raise WireError(f"expected an array of at most {limits.total_bytes} entries, got shape {shape}")
     expected = math.prod(shape) * dtype.itemsize
@@ -188,15 +212,13 @@ def _array(description: Any, frame: Frame, limits: Limits) -> Array:
         raise WireError(f"an array {name}{shape} has {expected} bytes, got {len(frame)}")
     if expected == 0:
         return np.empty(shape, dtype)
-    array: Array = np.frombuffer(frame, dtype.newbyteorder("<")).reshape(shape)
+    array: Array = np.frombuffer(frame, dtype).reshape(shape)
     return array
 
 
 def _little_endian(array: Array) -> Array:
+    if array.dtype.str in _NAMES:
+        return array
     if array.dtype.name not in DTYPES:
         raise WireError(f"an array of dtype {array.dtype} does not travel; valid: {', '.join(sorted(DTYPES))}")
-    return array.astype(array.dtype.newbyteorder("<"), copy=False)
-
-
-def _bytes_of(array: Array) -> Frame:
-    return array.data.cast("B") if array.size else b""
+    return array.astype(_LITTLE[array.dtype.name])

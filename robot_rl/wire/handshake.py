@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from robot_rl import __version__
 from robot_rl.errors import SpecMismatch
 from robot_rl.types import PolicySpec
 from robot_rl.wire.codec import Header
 from robot_rl.wire.schemas import from_plain, to_plain
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Raised with every change of the wire that an older peer would misread."""
 
 
 def stamp(spec_hash: str) -> Header:
-    """What every request carries."""
-    return {"protocol": PROTOCOL, "spec_hash": spec_hash}
+    """What every request and every answer carries."""
+    return {"protocol": PROTOCOL, "version": __version__, "spec_hash": spec_hash}
 
 
 def check_stamp(header: Header, spec_hash: str) -> None:
@@ -33,8 +34,9 @@ def check_stamp(header: Header, spec_hash: str) -> None:
 def check_protocol(header: Header) -> None:
     """Raises `SpecMismatch` with both versions unless `header` speaks ours."""
     if header.get("protocol") != PROTOCOL:
+        theirs = f"{str(header.get('protocol'))[:12]} (robot_rl {str(header.get('version'))[:12]})"
         raise SpecMismatch(
-            f"expected policy protocol {PROTOCOL}, got {str(header.get('protocol'))[:12]}; "
+            f"expected policy protocol {PROTOCOL} (robot_rl {__version__}), got {theirs}; "
             "install the same robot_rl on both sides"
         )
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from robot_rl.errors import BadObservation, nearest
+from robot_rl.errors import BadObservation, WireError, nearest
 from robot_rl.types import Array, Observation, PolicySpec
 
+NOTHING = np.zeros(0)
 PROPRIOCEPTION = ("q", "dq", "tcp_pose", "gripper_width", "wrench")
 
 
@@ -31,20 +34,65 @@ def value_of(observation: Observation, key: str) -> Array:
 
 def check_observation(observation: Observation, spec: PolicySpec) -> None:
     """Raises `BadObservation` unless every key of `spec` is there, of its shape and finite (images: uint8)."""
-    for key, shape in spec.observation.items():
-        value = value_of(observation, key)
-        if value.shape != tuple(shape):
-            raise BadObservation(f"{key}: expected shape {tuple(shape)}, got {value.shape}")
-        if key.startswith("images.") and value.dtype != np.uint8:
+    for key in spec.observation:
+        check_value(key, value_of(observation, key), spec)
+
+
+def check_value(key: str, value: Array, spec: PolicySpec) -> None:
+    """Raises `BadObservation` unless `value` may be what `spec` calls `key`."""
+    shape = tuple(spec.observation[key])
+    if value.shape != shape:
+        raise BadObservation(f"{key}: expected shape {shape}, got {value.shape}")
+    if key.startswith("images."):
+        if value.dtype != np.uint8:
             raise BadObservation(f"{key}: expected uint8, got {value.dtype}")
-        if not np.isfinite(value).all():
-            raise BadObservation(f"{key}: expected finite numbers, got NaN or infinity")
+    elif not np.isfinite(value).all():
+        raise BadObservation(f"{key}: expected finite numbers, got NaN or infinity")
+
+
+def values_to_plain(observations: Sequence[Observation], spec: PolicySpec, arrays: list[Array]) -> list[list[int]]:
+    """What the policy reads and nothing else: of each observation an array for each key, in the keys' order.
+
+    Both sides have the same spec, so keys need not travel. Raises `BadObservation` for one that lacks a key.
+    """
+    keys, first = sorted(spec.observation), len(arrays)
+    arrays += [value_of(observation, key) for observation in observations for key in keys]
+    return [list(range(first + i * len(keys), first + (i + 1) * len(keys))) for i in range(len(observations))]
+
+
+def values_from_plain(plain: Any, arrays: Sequence[Array], spec: PolicySpec) -> list[Observation]:
+    """The observations again; what the policy does not read is nothing. Raises `BadObservation` or `WireError`."""
+    keys = sorted(spec.observation)
+    if not isinstance(plain, list) or not all(isinstance(row, list) and len(row) == len(keys) for row in plain):
+        raise WireError(f"observations: expected a list of rows of {len(keys)} arrays: {', '.join(keys)}")
+    if not all(type(index) is int and 0 <= index < len(arrays) for row in plain for index in row):
+        raise WireError(f"observations: expected indices of {len(arrays)} arrays")
+    return [_observation(dict(zip(keys, (arrays[index] for index in row), strict=True)), spec) for row in plain]
+
+
+def _observation(values: Mapping[str, Array], spec: PolicySpec) -> Observation:
+    for key, value in values.items():
+        check_value(key, value, spec)
+    width = values.get("gripper_width")
+    return Observation(
+        seq=0,
+        stamps_ns={},
+        q=values.get("q", NOTHING),
+        dq=values.get("dq", NOTHING),
+        tcp_pose=values.get("tcp_pose", NOTHING),
+        gripper_width=0.0 if width is None else float(width),
+        wrench=values.get("wrench", NOTHING),
+        images={key[7:]: value for key, value in values.items() if key.startswith("images.")},
+        extra={key[6:]: value for key, value in values.items() if key.startswith("extra.")},
+    )
 
 
 def trim(observation: Observation, spec: PolicySpec) -> Observation:
     """The observation without the images and extras that the policy does not read."""
     images = {name: image for name, image in observation.images.items() if f"images.{name}" in spec.observation}
     extra = {name: value for name, value in observation.extra.items() if f"extra.{name}" in spec.observation}
+    if len(images) == len(observation.images) and len(extra) == len(observation.extra):
+        return observation
     return dataclasses.replace(observation, images=images, extra=extra)
 
 
@@ -56,3 +104,24 @@ def content_name(observation: Observation, spec: PolicySpec) -> bytes:
         digest.update(value.dtype.str.encode())
         digest.update(np.ascontiguousarray(value).tobytes())
     return digest.digest()[:16]
+
+
+def example_observation(spec: PolicySpec) -> Observation:
+    """An observation of the right shapes that shows nothing: zeros, black images, the identity as orientation."""
+    pose = np.zeros(7)
+    pose[6] = 1.0
+    images, extra = (
+        {key[len(group) :]: shape for key, shape in spec.observation.items() if key.startswith(group)}
+        for group in ("images.", "extra.")
+    )
+    return Observation(
+        seq=0,
+        stamps_ns={},
+        q=np.zeros(spec.observation.get("q", 7)),
+        dq=np.zeros(spec.observation.get("dq", 7)),
+        tcp_pose=pose,
+        gripper_width=0.0,
+        wrench=np.zeros(6),
+        images={name: np.zeros(shape, np.uint8) for name, shape in images.items()},
+        extra={name: np.zeros(shape) for name, shape in extra.items()},
+    )

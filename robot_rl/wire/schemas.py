@@ -12,7 +12,7 @@ import enum
 import functools
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -28,12 +28,14 @@ def to_plain(value: Any, arrays: list[Array]) -> Any:
     if isinstance(value, np.ndarray):
         arrays.append(value)
         return len(arrays) - 1
+    if type(value) in (int, float, str, bytes):
+        return value
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, np.generic):
         return value.item()
     if dataclasses.is_dataclass(value):
-        return {field.name: to_plain(getattr(value, field.name), arrays) for field in dataclasses.fields(value)}
+        return {name: to_plain(getattr(value, name), arrays) for name in _names_of(typing.cast(Hashable, type(value)))}
     if isinstance(value, Mapping):
         return {key: to_plain(item, arrays) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -41,86 +43,143 @@ def to_plain(value: Any, arrays: list[Array]) -> Any:
     return value
 
 
+@functools.cache
+def _names_of(kind: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind))
+
+
 def from_plain(kind: type[T], plain: Any, arrays: Sequence[Array]) -> T:
     """A `kind` (a dataclass, or a type such as `list[Observation]`) from what `to_plain` made. Raises `WireError`."""
-    value: T = _read(kind, plain, arrays, getattr(kind, "__name__", str(kind)))
+    value: T = _reader(typing.cast(Hashable, kind))(plain, arrays, getattr(kind, "__name__", str(kind)))
     return value
 
 
-def _read(kind: Any, plain: Any, arrays: Sequence[Array], place: str) -> Any:
+Reader = Callable[[Any, Sequence[Array], str], Any]
+"""(plain, arrays, place) -> value; `place` is for the error."""
+
+
+@functools.cache
+def _reader(kind: Any) -> Reader:
+    """How to read a `kind`, worked out once."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind is Any:
-        return plain
+        return lambda plain, arrays, place: plain
     if origin in (typing.Union, types.UnionType):
-        return _read_union(arguments, plain, arrays, place)
+        return _union_reader([None if inner is type(None) else _reader(inner) for inner in arguments])
     if origin is np.ndarray:
-        if type(plain) is not int or not 0 <= plain < len(arrays):
-            raise _wrong(place, f"the index of one of {len(arrays)} arrays", plain)
-        return arrays[plain]
+        return _read_array
     if origin is typing.Literal:
-        if plain not in arguments:
-            raise _wrong(place, f"one of {arguments}", plain)
-        return plain
+        return _literal_reader(arguments)
     if origin is tuple:
-        return _read_tuple(arguments, plain, arrays, place)
+        return _tuple_reader(arguments)
     if origin is not None and issubclass(origin, Mapping):
-        mapping = _expect(dict, plain, place)
-        return {key: _read(arguments[1], item, arrays, f"{place}.{key}") for key, item in mapping.items()}
+        return _mapping_reader(_reader(arguments[1]))
     if origin is not None and issubclass(origin, Sequence):
-        items = _expect(list, plain, place)
-        return [_read(arguments[0], item, arrays, f"{place}[{i}]") for i, item in enumerate(items)]
+        return _list_reader(_reader(arguments[0]))
     if dataclasses.is_dataclass(kind):
-        return _read_dataclass(kind, plain, arrays, place)
+        return _dataclass_reader(kind)
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return _enum_reader(kind)
+    return _plain_reader(kind)
+
+
+def _read_array(plain: Any, arrays: Sequence[Array], place: str) -> Array:
+    if type(plain) is not int or not 0 <= plain < len(arrays):
+        raise _wrong(place, f"the index of one of {len(arrays)} arrays", plain)
+    return arrays[plain]
+
+
+def _union_reader(readers: Sequence[Reader | None]) -> Reader:
+    """Tries `readers` in turn; in practice one of them and None."""
+
+    def read(plain: Any, arrays: Sequence[Array], place: str) -> Any:
+        if plain is None and None in readers:
+            return None
+        for reader in readers:
+            try:
+                if reader is not None:
+                    return reader(plain, arrays, place)
+            except WireError as error:
+                reason = error
+        raise reason
+
+    return read
+
+
+def _literal_reader(values: Sequence[Any]) -> Reader:
+    def read(plain: Any, arrays: Sequence[Array], place: str) -> Any:
+        if plain not in values:
+            raise _wrong(place, f"one of {values}", plain)
+        return plain
+
+    return read
+
+
+def _enum_reader(kind: type[enum.Enum]) -> Reader:
+    def read(plain: Any, arrays: Sequence[Array], place: str) -> Any:
         try:
             return kind(plain)
         except ValueError:
             raise _wrong(place, f"one of {[member.value for member in kind]}", plain) from None
-    if kind is float and type(plain) is int:
-        return plain  # kept as it is: the hash of a spec must survive the journey
-    return _expect(kind, plain, place)
+
+    return read
 
 
-def _read_union(kinds: Sequence[Any], plain: Any, arrays: Sequence[Array], place: str) -> Any:
-    """Tries `kinds` in turn; in practice one of them and None."""
-    for kind in kinds:
-        if kind is type(None):
-            if plain is None:
-                return None
-            continue
-        try:
-            return _read(kind, plain, arrays, place)
-        except WireError as error:
-            reason = error
-    raise reason
-
-
-def _read_tuple(kinds: Sequence[Any], plain: Any, arrays: Sequence[Array], place: str) -> Any:
-    items = _expect(list, plain, place)
+def _tuple_reader(kinds: Sequence[Any]) -> Reader:
     if len(kinds) == 2 and kinds[1] is Ellipsis:
-        kinds = [kinds[0]] * len(items)
-    if len(items) != len(kinds):
-        raise _wrong(place, f"{len(kinds)} entries", plain)
-    pairs = zip(kinds, items, strict=True)
-    return tuple(_read(kind, item, arrays, f"{place}[{i}]") for i, (kind, item) in enumerate(pairs))
+        entries = _list_reader(_reader(kinds[0]))
+        return lambda plain, arrays, place: tuple(entries(plain, arrays, place))
+    readers = [_reader(kind) for kind in kinds]
+
+    def read(plain: Any, arrays: Sequence[Array], place: str) -> Any:
+        items = _expect(list, plain, place)
+        if len(items) != len(readers):
+            raise _wrong(place, f"{len(readers)} entries", plain)
+        pairs = zip(readers, items, strict=True)
+        return tuple(reader(item, arrays, f"{place}[{i}]") for i, (reader, item) in enumerate(pairs))
+
+    return read
 
 
-def _read_dataclass(kind: Any, plain: Any, arrays: Sequence[Array], place: str) -> Any:
-    mapping = _expect(dict, plain, place)
-    kinds, required = _fields_of(kind)
-    unknown, missing = mapping.keys() - kinds.keys(), required - mapping.keys()
-    if unknown or missing:
-        found = f"missing {sorted(missing)}, unknown {sorted(key[:32] for key in unknown)}"
-        raise WireError(f"{place}: expected {', '.join(kinds)}; {found}")
-    return kind(**{name: _read(kinds[name], item, arrays, f"{place}.{name}") for name, item in mapping.items()})
+def _mapping_reader(reader: Reader) -> Reader:
+    def read(plain: Any, arrays: Sequence[Array], place: str) -> Any:
+        mapping = _expect(dict, plain, place)
+        return {key: reader(item, arrays, f"{place}.{key}") for key, item in mapping.items()}
+
+    return read
 
 
-@functools.cache
-def _fields_of(kind: type) -> tuple[dict[str, Any], frozenset[str]]:
-    """Field name -> declared type, and the names without a default."""
+def _list_reader(reader: Reader) -> Reader:
+    def read(plain: Any, arrays: Sequence[Array], place: str) -> Any:
+        items = _expect(list, plain, place)
+        return [reader(item, arrays, f"{place}[{i}]") for i, item in enumerate(items)]
+
+    return read
+
+
+def _dataclass_reader(kind: Any) -> Reader:
     hints, fields = typing.get_type_hints(kind), dataclasses.fields(kind)
-    required = (f.name for f in fields if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING)
-    return {f.name: hints[f.name] for f in fields}, frozenset(required)
+    readers = {f.name: _reader(hints[f.name]) for f in fields}
+    required = {f.name for f in fields if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING}
+
+    def read(plain: Any, arrays: Sequence[Array], place: str) -> Any:
+        mapping = _expect(dict, plain, place)
+        if not readers.keys() >= mapping.keys() >= required:
+            unknown, missing = mapping.keys() - readers.keys(), required - mapping.keys()
+            found = f"missing {sorted(missing)}, unknown {sorted(key[:32] for key in unknown)}"
+            raise WireError(f"{place}: expected {', '.join(readers)}; {found}")
+        return kind(**{name: readers[name](item, arrays, f"{place}.{name}") for name, item in mapping.items()})
+
+    return read
+
+
+def _plain_reader(kind: type) -> Reader:
+    def read(plain: Any, arrays: Sequence[Array], place: str) -> Any:
+        if kind is float and type(plain) is int:
+            return plain  # kept as it is: the hash of a spec must survive the journey
+        return _expect(kind, plain, place)
+
+    return read
 
 
 def _expect(kind: type[T], plain: Any, place: str) -> T:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 
 import numpy as np
 
+from robot_rl.serve.server import PolicyServer
 from robot_rl.types import ActionSpace, Array, Context, Observation, PolicySpec
 
 SPACE = ActionSpace(
@@ -51,9 +53,30 @@ class SeeingPolicy:
         return np.asarray(0.01 * np.tanh(noise + seen), np.float32)
 
 
+def wait_ready(server: PolicyServer, policy: SeeingPolicy) -> None:
+    """Until `server` is warm; what it encoded for that does not count."""
+    end = time.monotonic() + 10
+    while not server.ready:
+        assert time.monotonic() < end, "the server does not get ready"
+        time.sleep(0.001)
+    policy.encoded = 0
+
+
 def make() -> SeeingPolicy:
     """For `python -m robot_rl.serve tests.serve.doubles:make`; $POLICY_NAME makes it another model."""
     return SeeingPolicy(os.environ.get("POLICY_NAME", "seeing"))
+
+
+class BrokenPolicy(SeeingPolicy):
+    """Fails on whatever it sees."""
+
+    def encode(self, observations: Sequence[Observation]) -> Context:
+        raise RuntimeError("no such kernel")
+
+
+def make_broken() -> BrokenPolicy:
+    """As `make`."""
+    return BrokenPolicy()
 
 
 def observation(seq: int = 0) -> Observation:

@@ -11,12 +11,14 @@ import pytest
 
 from robot_rl.clock import SECOND, SteppedClock
 from robot_rl.errors import BadAction, BadObservation, ConfigError, ContextMiss, SpecMismatch, WireError
-from robot_rl.serve.server import ContextCache, PolicyServer
+from robot_rl.serve.contexts import ContextCache
+from robot_rl.serve.server import PolicyServer
 from robot_rl.types import Array, Context, Observation
 from robot_rl.wire.handshake import PROTOCOL, spec_from_plain, stamp
+from robot_rl.wire.observations import values_to_plain
 from robot_rl.wire.rpc import RpcClient
-from robot_rl.wire.schemas import from_plain, to_plain
-from tests.serve.doubles import SeeingPolicy, noise, observation
+from robot_rl.wire.schemas import from_plain
+from tests.serve.doubles import SeeingPolicy, noise, observation, wait_ready
 
 
 @contextmanager
@@ -24,6 +26,7 @@ def serving(policy: SeeingPolicy, **options: Any) -> Iterator[tuple[PolicyServer
     server, stopping = PolicyServer(policy, "tcp://127.0.0.1:*", **options), threading.Event()
     thread = threading.Thread(target=server.run, args=(stopping,))
     thread.start()
+    wait_ready(server, policy)
     client = RpcClient(server.endpoint)
     try:
         yield server, client
@@ -36,7 +39,7 @@ def serving(policy: SeeingPolicy, **options: Any) -> Iterator[tuple[PolicyServer
 
 def encode(client: RpcClient, policy: SeeingPolicy, observations: list[Observation]) -> Context:
     arrays: list[Array] = []
-    plain = to_plain(observations, arrays)
+    plain = values_to_plain(observations, policy.spec, arrays)
     reply, results = client.call("encode", stamp(policy.spec.hash) | {"observations": plain}, arrays)
     return from_plain(Context, reply["context"], results)
 
@@ -53,7 +56,7 @@ def test_hello_says_protocol_and_spec() -> None:
     with serving(policy) as (_, client):
         hello, _ = client.call("hello", {"protocol": PROTOCOL})
         assert spec_from_plain(hello).hash == policy.spec.hash
-        with pytest.raises(SpecMismatch, match=f"expected policy protocol {PROTOCOL}, got 99"):
+        with pytest.raises(SpecMismatch, match=f"expected policy protocol {PROTOCOL} .*, got 99"):
             client.call("hello", {"protocol": 99})
 
 
@@ -95,7 +98,6 @@ def test_a_context_expires_and_a_miss_is_counted() -> None:
     [
         ({"tcp_pose": np.zeros(6)}, r"tcp_pose: expected shape \(7,\), got \(6,\)"),
         ({"images": {"front": np.zeros((4, 4, 3))}}, "images.front: expected uint8, got float64"),
-        ({"images": {"from": np.zeros((4, 4, 3), np.uint8)}}, r"'images.front'.* did you mean 'images.from'"),
         ({"extra": {"bin_pose": np.array([0, np.nan, 0, 0])}}, "extra.bin_pose: expected finite"),
     ],
 )
@@ -107,6 +109,17 @@ def test_a_bad_observation_is_named_and_the_next_is_served(wrong: dict[str, Any]
         assert "Traceback" not in str(caught.value)
         assert encode(client, policy, [observation()]).features.shape == (1, 12)
     assert policy.encoded == 1
+
+
+@pytest.mark.parametrize("plain", [None, 3, [[0, 1]], [[0, 1, 3]], [[0, 1, -1]], [[0, 1, True]], [["0", 1, 2]], []])
+def test_observations_that_are_none_are_refused(plain: Any) -> None:
+    policy = SeeingPolicy()
+    with serving(policy) as (_, client):
+        arrays: list[Array] = []
+        values_to_plain([observation()], policy.spec, arrays)
+        with pytest.raises(WireError):
+            client.call("encode", stamp(policy.spec.hash) | {"observations": plain}, arrays)
+        assert encode(client, policy, [observation()]).features.shape == (1, 12)
 
 
 @pytest.mark.parametrize(

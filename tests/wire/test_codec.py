@@ -80,6 +80,16 @@ def test_views_are_read_only_and_big_endian_is_turned() -> None:
         array[0] = 1
 
 
+def test_small_arrays_ride_in_the_header_and_never_make_it_too_large() -> None:
+    small, large = np.arange(7.0), np.zeros(1000, np.uint8)
+    assert len(pack({}, [small, large, small])) == 2
+    many = [np.full(32, i, np.float64) for i in range(4000)]
+    frames = [bytes(frame) for frame in pack({}, many)]
+    assert len(frames) > 3000
+    _, back = unpack(frames)
+    assert all(np.array_equal(a, b) for a, b in zip(many, back, strict=True))
+
+
 def test_arrays_that_are_not_contiguous_travel() -> None:
     image = np.arange(24, dtype=np.uint8).reshape(4, 2, 3)[::-1, :, ::-1]
     _, (back,) = unpack([bytes(frame) for frame in pack({}, [image])])
@@ -135,6 +145,13 @@ HOSTILE = {
     "dtype no text": [described([["uint8"], [1]]), b"1"],
     "too short": [described(["float32", [4]]), b"123"],
     "too long": [described(["float32", [1]]), b"12345678"],
+    "bytes too short": [described(["float32", [4], b"123"])],
+    "bytes too long": [described(["float32", [1], b"12345678"])],
+    "bytes no bytes": [described(["uint8", [4], "text"])],
+    "bytes nil": [described(["uint8", [4], None])],
+    "bytes and a frame": [described(["uint8", [1], b"1"]), b"1"],
+    "four entries": [described(["uint8", [1], b"1", b"1"])],
+    "many arrays": [described(*[["uint8", [0], b""]] * 4096)],
     "negative": [described(["uint8", [-1]]), b"1"],
     "negative twice": [described(["uint8", [-1, -4]]), b"1234"],
     "shape no numbers": [described(["uint8", ["3"]]), b"123"],

@@ -1,0 +1,29 @@
+"""A frozen policy by name: a checkpoint of this project, or whatever a factory of your own makes."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+from robot_rl.errors import ConfigError
+from robot_rl.protocols import FrozenPolicy
+
+
+def load_policy(name: str) -> FrozenPolicy:
+    """The policy of a checkpoint's path, or what `module:factory` returns. Raises `ConfigError`, `IntegrityError`."""
+    module, _, factory = name.partition(":")
+    if factory:
+        try:
+            policy = getattr(importlib.import_module(module), factory)()
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(f"expected module:factory, got {name!r}: {error}") from error
+        if not isinstance(policy, FrozenPolicy):
+            raise ConfigError(
+                f"{name} returned {type(policy).__name__}, which is no FrozenPolicy (spec, encode, decode)"
+            )
+        return policy
+    if not Path(name).is_file():
+        raise ConfigError(f"no checkpoint {name!r}: expected the path of a .safetensors file, or module:factory")
+    from robot_rl.policy.flow import FlowPolicy  # needs safetensors, which a policy of another kind does not
+
+    return FlowPolicy.load(Path(name))
