@@ -28,7 +28,7 @@ from robot_rl.config import load_task
 TASKS = ("lid_opening", "lid_opening_strict")
 METHODS = ("usr", "dsrl-na")
 """Those of the main question."""
-SHORT_EPISODES, SHORT_TRIALS = 12, 10
+SHORT_EPISODES, SHORT_TRIALS = 11, 5
 
 
 def cells_of(tasks: Sequence[str], methods: Sequence[str] | None, short: bool) -> list[Cell]:

@@ -200,7 +200,7 @@ class LabelLog:
                 break
             except StoreError as error:
                 # SQLite does not wait for another process that is switching a new file to WAL.
-                if isinstance(error, IntegrityError) or time.monotonic() > deadline:
+                if isinstance(error, (IntegrityError, DiskError)) or time.monotonic() > deadline:
                     raise
                 time.sleep(0.01)
         if self._format() == 0:

@@ -22,7 +22,7 @@ SEED = 7
 def kill_in_the_middle(realtime: RealtimeRun, name: str) -> None:
     """Kill -9 at a random moment after an episode has begun; what was labelled just before it stays so."""
     wait_for(realtime.run.partial_episodes, "an open episode")
-    time.sleep(random.Random(f"{SEED}-{name}").uniform(0.2, 4.0))
+    time.sleep(random.Random(f"{SEED}-{name}").uniform(0.2, 3.0))
     acknowledged = labels(realtime.run)
     realtime.kill(name)
     assert labels(realtime.run).items() >= acknowledged.items()

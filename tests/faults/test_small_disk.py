@@ -21,7 +21,7 @@ from robot_rl.types import SafetyLevel
 from tests.realtime_run import labels, short_run, started, wait_for
 from tests.test_cli import robot_rl
 
-EPISODES = 3
+EPISODES = 2
 
 
 @pytest.fixture
