@@ -58,17 +58,16 @@ def recorded() -> list[dict[str, Any]]:
     return [json.loads(line) for line in RECORD.read_text().splitlines()] if RECORD.exists() else []
 
 
-def try_one(task: str, method: str, settings: Mapping[str, Any], seed: int, out: Path) -> dict[str, Any]:
-    """One training run of `settings` on a tuning seed and its evaluation; from the record if it is there."""
+def try_one(task: str, method: str, settings: Mapping[str, Any], tried: Path, seed: int, out: Path) -> dict[str, Any]:
+    """One training run of `settings`, in the file `tried`, and its evaluation; from the record if it is there."""
     what = {"task": task, "method": method, "settings": dict(settings), "seed": seed}
     for line in recorded():
         if {name: line[name] for name in what} == what:
             return line
     protocol = load_task(task).protocol
-    tried = str(tried_task(task, method, settings, out / "tasks"))
-    found = run_cell(Cell(tried, method, seed, protocol.episodes, protocol.trials), out)
+    found = run_cell(Cell(str(tried), method, seed, protocol.episodes, protocol.trials), out)
     line = {**what, **{name: found[name] for name in FIGURES}, "trials": protocol.trials}
-    line |= {"episodes": protocol.episodes, "digest": cell_digest(tried, method)}
+    line |= {"episodes": protocol.episodes, "digest": cell_digest(str(tried), method)}
     line["log"] = {name: float(f"{value:.4g}") for name, value in found["log"].items()}
     with RECORD.open("a", encoding="utf-8") as record:
         record.write(json.dumps(line, sort_keys=True) + "\n")
@@ -121,10 +120,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not set(seeds) <= set(allowed):
         raise ConfigError(f"expected tuning seeds, of {list(allowed)}, got {seeds}: the table's seeds choose nothing")
     settings = {**entry(arguments.task, arguments.method), **dict(arguments.settings)}
+    task, method, out = arguments.task, arguments.method, arguments.out
+    tried = tried_task(task, method, settings, out / "tasks")
     with ThreadPoolExecutor(arguments.jobs) as pool:
-        lines = list(
-            pool.map(lambda seed: try_one(arguments.task, arguments.method, settings, seed, arguments.out), seeds)
-        )
+        lines = list(pool.map(lambda seed: try_one(task, method, settings, tried, seed, out), seeds))
     console.print(table(lines))
     mean = statistics.fmean(line["success"] for line in lines)
     print(json.dumps({"seeds": seeds, "success": [line["success"] for line in lines], "mean_success": mean}))
