@@ -127,8 +127,10 @@ class ServerProcess:
         assert self.process.stdout is not None
         assert self.process.stdout.readline().startswith(f"serving {name} ")
 
-    def send(self, number: int) -> None:
-        self.process.send_signal(number)
+    def stop(self) -> None:
+        """Until every thread of it stands still, which on a busy machine takes its time."""
+        self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
 
     def end(self, number: int = signal.SIGKILL) -> int:
         self.process.send_signal(number)
@@ -152,13 +154,13 @@ def test_a_server_may_be_stopped_killed_and_replaced(process: ServerProcess) -> 
         context = remote.encode([observation()])
         chunks = remote.decode(context, noise())
 
-        process.send(signal.SIGSTOP)
+        process.stop()
         remote.timeout_s = 0.3
         began = time.monotonic()
         with pytest.raises(DeadlineMissed, match="in time"):
             remote.decode(context, noise(seed=1))
         assert time.monotonic() - began < 1.0
-        process.send(signal.SIGCONT)
+        process.process.send_signal(signal.SIGCONT)
         remote.timeout_s = 5.0
         np.testing.assert_array_equal(remote.decode(context, noise()), chunks)  # not the late reply to seed 1
 
