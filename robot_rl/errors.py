@@ -73,6 +73,10 @@ class RobotFault(RobotRLError):
     """The robot or its driver reports an error; latched until an operator clears it."""
 
 
+class ArmStuck(RobotFault):
+    """The arm does not get where it is to go, though the robot itself says nothing; somebody must free it."""
+
+
 class ProcessEnded(RobotRLError):
     """A process that the run cannot do without has ended; carries its last words."""
 

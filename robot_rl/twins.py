@@ -94,5 +94,9 @@ class Cell:
         else:
             self.twin.reset_objects(start)
 
+    def free(self, episode: int) -> None:
+        """Everything anew as at the beginning of `episode`, an arm that is stuck included."""
+        self.twin.reset(self.twin.draw(self.split, self.seed, episode))
+
     def truth(self) -> Truth:
         return self.twin.truth()

@@ -92,6 +92,8 @@ def test_a_cell_can_leave_the_arm_alone_and_evaluate() -> None:
     subject.reset(3)
     assert twin.resets == [("objects", (Split.EVALUATE, 5, 3))]
     assert subject.truth() == twin.truth()
+    subject.free(3)
+    assert twin.resets[1:] == [("whole", (Split.EVALUATE, 5, 3))]
 
 
 def test_the_splits_are_four_different_numbers() -> None:

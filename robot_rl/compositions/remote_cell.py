@@ -25,10 +25,14 @@ class Judgement:
 
 
 def cell_handlers(cell: Cell) -> dict[str, Callable[[Header, list[Array]], Reply]]:
-    """`reset` {episode}, `truth` and `camera_process`."""
+    """`reset` and `free` {episode}, `truth` and `camera_process`."""
 
     def reset(header: Header, arrays: list[Array]) -> Reply:
         cell.reset(from_plain(int, header.get("episode"), ()))
+        return {}, ()
+
+    def free(header: Header, arrays: list[Array]) -> Reply:
+        cell.free(from_plain(int, header.get("episode"), ()))
         return {}, ()
 
     def truth(header: Header, arrays: list[Array]) -> Reply:
@@ -38,7 +42,7 @@ def cell_handlers(cell: Cell) -> dict[str, Callable[[Header, list[Array]], Reply
     def camera_process(header: Header, arrays: list[Array]) -> Reply:
         return {"module": cell.twin.camera_process}, ()
 
-    return {"reset": reset, "truth": truth, "camera_process": camera_process}
+    return {"reset": reset, "free": free, "truth": truth, "camera_process": camera_process}
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,10 @@ class RemoteCell:
     def reset(self, episode: int) -> None:
         """Put the objects where `episode` begins; the arm stays where it is."""
         self.guard.call("reset", {"episode": episode})
+
+    def free(self, episode: int) -> None:
+        """Everything anew as at the beginning of `episode`, the arm included."""
+        self.guard.call("free", {"episode": episode})
 
     def truth(self) -> Judgement:
         header, _ = self.guard.call("truth", {})

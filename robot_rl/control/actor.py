@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,12 +16,14 @@ from robot_rl.control.homing import retreat
 from robot_rl.control.motion import Motion
 from robot_rl.control.ports import AdapterSource, EpisodeSummary, GuardControls, LabelBook, Recorder, Twin
 from robot_rl.control.progress import State
-from robot_rl.errors import DiskError, RobotFault, SpecMismatch
+from robot_rl.errors import ArmStuck, DiskError, RobotFault, SpecMismatch
 from robot_rl.protocols import FrozenPolicy
 from robot_rl.types import LabelValue, SafetyState, Verdict, canonical_hash
 
 if TYPE_CHECKING:
     from robot_rl.config import TaskConfig
+
+log = logging.getLogger(__name__)
 
 AUTHOR = "actor"
 FAULTS_IN_A_ROW = 3
@@ -84,6 +87,8 @@ class Actor:
         self._running: EpisodeRun | None = None
         self._adapter_version = 0
         self._faults, self._patience = 0, faults_in_a_row
+        self._freed = 0
+        """The episode after which the twin's arm had to be freed, last."""
         self._lock = threading.Lock()
         self._revision = 0
         self._shown: dict[str, Any] = {}
@@ -144,10 +149,20 @@ class Actor:
             self.session.observe(self._guard.stop(AUTHOR, words))
 
     def _home(self) -> None:
-        """The arm retreats before anyone reaches in; when it cannot, an operator is asked by a STOP."""
+        """The arm retreats before anyone reaches in; when it cannot, an operator is asked by a STOP.
+
+        A twin frees its arm itself, as it puts its objects back itself; if that is no help, it asks too.
+        """
         try:
             if retreat(self._motion, np.array(self._task.home)):
                 self.session.homed()
+        except ArmStuck as fault:
+            if self._twin is not None and self._freed != self.session.episode:
+                self._freed = self.session.episode
+                log.warning("after episode %d %s; the twin has freed it", self._freed, fault)
+                self._twin.free(self._freed)
+            else:
+                self.session.observe(self._guard.stop(AUTHOR, str(fault)))
         except RobotFault as fault:
             self.session.observe(self._guard.stop(AUTHOR, str(fault)))
 

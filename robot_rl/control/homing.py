@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from robot_rl.control.motion import Motion
-from robot_rl.errors import RobotFault
+from robot_rl.errors import ArmStuck
 from robot_rl.types import Array, Verdict
 
 BACK_M = 0.06
@@ -28,7 +28,7 @@ def retreat(motion: Motion, home_xyz: Array) -> bool:
     """Take the TCP to `home_xyz` [3] m in `ee_delta` steps, the gripper as it is; False when stopped on the way.
 
     A leg on the way is given up for the next one when its steps are spent (an obstacle, the workspace's wall). Raises
-    `RobotFault` when that happens on the last one.
+    `ArmStuck` when that happens on the last one.
     """
     motion.begin()
     try:
@@ -44,7 +44,7 @@ def retreat(motion: Motion, home_xyz: Array) -> bool:
     if motion.stopped:
         return False
     if distance > HOME_M:
-        raise RobotFault(f"homing: expected the TCP within {HOME_M} m of home, it stays {distance:.4f} m away; free it")
+        raise ArmStuck(f"homing: expected the TCP within {HOME_M} m of home, it stays {distance:.4f} m away; free it")
     return True
 
 

@@ -101,11 +101,18 @@ class PointTwin:
         self.doomed, self.hopeless = doomed or set(), hopeless or set()
         self.episode = 0
         self.resets: list[int] = []
+        self.freed: list[int] = []
+        self.can_free = True
 
     def reset(self, episode: int) -> None:
         self.episode = episode
         self.resets.append(episode)
         self.robot.xyz = np.array(HOME) + np.random.default_rng(episode).uniform(-0.01, 0.01, 3)
+
+    def free(self, episode: int) -> None:
+        self.freed.append(episode)
+        if self.can_free:
+            self.robot.xyz = np.array(HOME)
 
     def truth(self) -> PointTruth:
         done = bool(self.robot.xyz[0] > HOME[0] + 0.10) and self.episode not in self.hopeless

@@ -33,7 +33,7 @@ from robot_rl.store.run import RunDirectory, RunInfo
 from robot_rl.store.store import Store
 from robot_rl.store.training import labelled_episodes
 from robot_rl.testing.point_robot import PointRobot
-from robot_rl.types import Array, Command, Context, LabelValue, Transition, Verdict
+from robot_rl.types import Array, Command, Context, LabelValue, SafetyLevel, Transition, Verdict
 from tests.control.cell import HOME, LIMITS, PointAdapter, PointPolicy, PointTwin
 
 TASK = load_task("lid_opening").model_copy(
@@ -279,8 +279,24 @@ def test_a_stopped_episode_is_kept_out_of_training_and_the_run_goes_on(tmp_path:
         assert rows[0].steps == 7
 
 
+def test_a_twin_frees_an_arm_that_cannot_get_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Run(tmp_path, planned=3) as run:
+        apply = run.robot.apply
+
+        def drag(target: Any) -> None:
+            caught = run.session.state is State.HOMING and run.session.episode == 2 and not run.point_twin.freed
+            apply(np.array([0, 0, 0, target[3]]) if caught else target)
+
+        monkeypatch.setattr(run.robot, "apply", drag)
+        run.actor.run()
+        assert run.point_twin.freed == [2]
+        assert len(run.labels()) == 3
+        assert run.port.safety.level is SafetyLevel.OK
+
+
 def test_an_arm_that_cannot_get_home_stops_and_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Run(tmp_path, planned=1) as run:
+        run.point_twin.can_free = False
         apply, caught = run.robot.apply, [True]
 
         def drag(target: Any) -> None:
@@ -383,6 +399,9 @@ class RemoteTwin:
 
     def reset(self, episode: int) -> None:
         self._client.call("reset", {"episode": episode})
+
+    def free(self, episode: int) -> None:
+        self._client.call("free", {"episode": episode})
 
     def truth(self) -> Truth:
         return self._twin.truth()
