@@ -65,9 +65,10 @@ def try_one(task: str, method: str, settings: Mapping[str, Any], tried: Path, se
         if {name: line[name] for name in what} == what:
             return line
     protocol = load_task(task).protocol
+    digest = cell_digest(str(tried), method)
     found = run_cell(Cell(str(tried), method, seed, protocol.episodes, protocol.trials), out)
     line = {**what, **{name: found[name] for name in FIGURES}, "trials": protocol.trials}
-    line |= {"episodes": protocol.episodes, "digest": cell_digest(str(tried), method)}
+    line |= {"episodes": protocol.episodes, "digest": digest}
     line["log"] = {name: float(f"{value:.4g}") for name, value in found["log"].items()}
     with RECORD.open("a", encoding="utf-8") as record:
         record.write(json.dumps(line, sort_keys=True) + "\n")
