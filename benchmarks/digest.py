@@ -1,13 +1,16 @@
 """Twelve digits that name everything a result depends on: code, settings, frozen policy.
 
-Only what computes a result counts, so that hours of cells outlive a change of the page or of the store. What wires,
-carries and keeps (compositions, sessions, store, wire, the learner's process) is left out: the tests of each hold that
-what goes in comes out as it was, and in its order.
+Only what computes a result counts, so that hours of cells outlive a change of the page, of the store, or of words:
+comments and docstrings are left out. So is what wires, carries and keeps (compositions, sessions, store, wire, the
+learner's process): the tests of each hold that what goes in comes out as it was, and in its order.
 """
 
 from __future__ import annotations
 
+import ast
 import hashlib
+import io
+import tokenize
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -71,5 +74,21 @@ def files(patterns: tuple[str, ...]) -> list[Path]:
 def _code(patterns: tuple[str, ...]) -> str:
     digest = hashlib.sha256()
     for path in files(patterns):
-        digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
+        digest.update(
+            f"{path.relative_to(ROOT).as_posix()}\n{without_words(path.read_text(encoding='utf-8'))}".encode()
+        )
     return digest.hexdigest()
+
+
+def without_words(source: str) -> str:
+    """Python `source` without its comments, bare strings (docstrings) and empty lines; the same in every version."""
+    lines = source.splitlines()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            last = node.end_lineno or node.lineno
+            lines[node.lineno - 1 : last] = [""] * (last - node.lineno + 1)
+    return "\n".join(line.rstrip() for line in lines if line.strip())

@@ -152,6 +152,15 @@ def test_a_digest_tells_methods_tasks_and_settings_apart(monkeypatch: pytest.Mon
     assert {method for method in before if before[method] != after[method]} == {"zprl"}
 
 
+def test_words_do_not_count_and_code_does() -> None:
+    code = (
+        'def f(x):\n    """Doubles."""\n    y = "# no comment"  # a comment\n    """Of y."""\n\n    return 2 * x, y\n'
+    )
+    bare = 'def f(x):\n    y = "# no comment"\n    return 2 * x, y'
+    assert digest.without_words(code) == bare == digest.without_words(bare)
+    assert digest.without_words(code.replace("2 *", "3 *")) != bare
+
+
 @pytest.mark.parametrize(
     ("name", "counts"),
     [("learn/sac.py", True), ("safety/filter.py", True), ("learn/process.py", False), ("console/app.py", False)],
