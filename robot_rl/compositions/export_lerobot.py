@@ -26,18 +26,14 @@ CAMERA = "/camera/"
 
 
 def export_and_show(path: Path, out: Path, fps: int | None, images: bool, console: Console) -> None:
-    """Table and one last line of JSON. Raises `ConfigError` when what it needs is not installed."""
+    """Table and one last line of JSON. Cameras become video, or with `images` keep their JPEG files.
+
+    Raises `ConfigError` when what it needs is not installed.
+    """
     try:
         from robot_rl.export.lerobot import Episode, write_dataset
     except ImportError as error:
         raise ConfigError(f"{error}: an export needs pyarrow and Pillow: pip install 'robot-rl[export]'") from error
-    try:
-        if not images:
-            import robot_rl.export.video  # noqa: F401    to know it before the work
-    except ImportError as error:
-        raise ConfigError(
-            f"{error}: cameras as video need PyAV: pip install 'robot-rl[export]', or export them with --images"
-        ) from error
     run, _, task, policy = open_run(path)
     space, control_hz = policy.spec.action_space, 1 / policy.spec.step_s
     rate = fps or round(control_hz)
@@ -50,6 +46,8 @@ def export_and_show(path: Path, out: Path, fps: int | None, images: bool, consol
         raise StoreError(f"{run.path}: no episode is labelled success or failure: label some, then export")
     left_out = Counter(chosen.left_out.values())
     cameras = _cameras([run.episode(number) for number, _ in chosen.labelled])
+    if cameras and not images:
+        _require_video()
     successes = 0
 
     def episodes() -> Iterator[Episode]:
@@ -87,6 +85,16 @@ def export_and_show(path: Path, out: Path, fps: int | None, images: bool, consol
         "cameras_as": "images" if images else "video",
     }
     console.file.write(json.dumps(results) + "\n")
+
+
+def _require_video() -> None:
+    """Raises `ConfigError` before the work if it cannot be done."""
+    try:
+        import robot_rl.export.video  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(
+            f"{error}: cameras as video need PyAV: pip install 'robot-rl[export]', or export them with --images"
+        ) from error
 
 
 def _cameras(folders: Sequence[Path]) -> tuple[str, ...]:
