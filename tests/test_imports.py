@@ -32,7 +32,8 @@ NEEDS: dict[str, frozenset[str]] = {
     "robot_rl.adapters.layout": CORE | {"safetensors"},
     "robot_rl.adapters.acting": CORE | {"safetensors"},
     "robot_rl.store": STORE,
-    "robot_rl.export": STORE | {"pyarrow", "PIL"},
+    "robot_rl.export": STORE | {"pyarrow", "PIL", "av"},
+    "robot_rl.export.lerobot": STORE | {"pyarrow", "PIL"},
 }
 """Part (a module, or a package with all that is in it) -> the packages outside the standard library it may import."""
 

@@ -6,42 +6,53 @@ OUT/meta/info.json                                    what the dataset is: rate,
     meta/episodes/chunk-000/file-000.parquet          a row per episode: where its frames are, its statistics
     data/chunk-000/file-000.parquet                   a row per frame; a file holds whole episodes, up to `FILE_MB`
 
-Cameras are stored as `image` features: JPEG files as they were recorded, within the rows of `data/`. The layout's other
-way, `video` features in `videos/`, would encode them a second time, with loss and with a video encoder to install.
+    videos/KEY/chunk-000/file-000.mp4                 of each camera; a file holds whole episodes, up to `VIDEO_MB`
+
+Cameras are `video` features, which is how the library records and what its users expect: about a third of the JPEG
+files' size, with some loss. The layout's other way, `image` features, keeps the JPEG files as they were recorded,
+within the rows of `data/`, and has no videos/.
 """
 
 from __future__ import annotations
 
-import io
+import contextlib
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-import PIL.Image
 import pyarrow as pa
 from pyarrow import parquet
 
 from robot_rl.errors import IntegrityError, SpecMismatch, StoreError
 from robot_rl.export.frames import Frames
+from robot_rl.export.pictures import decoded, decoded_all
+from robot_rl.export.statistics import Histogram, of_numbers, of_pictures
 from robot_rl.store.files import sync_directory, sync_file, write_json
 from robot_rl.types import Array
+
+if TYPE_CHECKING:  # imported when there is a video: images are exported without PyAV
+    from robot_rl.export.video import VideoFiles
 
 VERSION = "v3.0"
 CHUNK_FILES = 1000
 """Files of a folder chunk-NNN."""
-FILE_MB = 100
-"""Most that a data file holds, unless a single episode is larger."""
+FILE_MB, VIDEO_MB = 100, 200
+"""Most that a file of data/ or videos/ holds, unless a single episode is larger."""
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 EPISODES_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
-QUANTILES = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
-STATS_FRAMES, STATS_STRIDE = 8, 8
-"""Pictures of an episode that are decoded for statistics, and every how many pixels of them are looked at."""
+VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
+CAMERA = "observation.images."
+NAME = re.compile(r"[\w.-]+")
+"""Of a camera: it becomes a folder's, and the library allows no slash in it."""
+STATS_FRAMES = 8
+"""`image` features: pictures of an episode that are decoded for statistics."""
 _NUMBERS = {"float32": pa.float32(), "int64": pa.int64(), "bool": pa.bool_()}
 
 
@@ -60,26 +71,28 @@ class _Totals:
     rows: list[dict[str, Any]] = field(default_factory=list)
     """Of meta/episodes."""
     samples: dict[str, list[Array]] = field(default_factory=dict)
-    """Feature -> [n, D] per episode, for the statistics of all."""
-    pictures: dict[str, int] = field(default_factory=dict)
-    """Camera feature -> pictures that were looked at."""
+    """Feature of numbers -> [n, D] per episode, for the statistics of all."""
+    seen: dict[str, Histogram] = field(default_factory=dict)
+    """Feature of a camera -> its pictures, for the statistics of all."""
     frames: int = 0
 
 
 def write_dataset(
-    out: Path, episodes: Iterable[Episode], *, fps: int, task: str, action_names: Sequence[str]
+    out: Path, episodes: Iterable[Episode], *, fps: int, task: str, action_names: Sequence[str], images: bool = False
 ) -> dict[str, Any]:
     """Write `episodes` to `out`, which must not exist; returns what info.json says.
 
-    Raises `StoreError` when there is something at `out`, no episode has a frame, or the disk refuses, and
-    `SpecMismatch` for episodes with different features. Nothing is left at `out` then.
+    Cameras become video, or with `images` keep their JPEG files. One episode at a time is in memory.
+
+    Raises `StoreError` when there is something at `out`, no episode has a frame, or the disk refuses, `SpecMismatch`
+    for episodes with different features, and what `video.VideoFiles.write` raises. Nothing is left at `out` then.
     """
     if os.path.lexists(out):
         raise StoreError(f"{out} is there already: a dataset is written to a new place; choose another")
     temporary = out.parent / f".{out.name}.{secrets.token_hex(4)}.tmp"
     try:
         temporary.mkdir(parents=True)
-        info = _write(temporary, episodes, fps, task, action_names)
+        info = _write(temporary, episodes, fps, task, action_names, images)
         _sync(temporary)
         os.rename(temporary, out)
         sync_directory(out.parent)
@@ -90,21 +103,38 @@ def write_dataset(
     return info
 
 
-def _write(root: Path, episodes: Iterable[Episode], fps: int, task: str, action_names: Sequence[str]) -> dict[str, Any]:
+def _write(
+    root: Path, episodes: Iterable[Episode], fps: int, task: str, action_names: Sequence[str], images: bool
+) -> dict[str, Any]:
     features: dict[str, Any] = {}
     totals = _Totals()
-    with _DataFiles(root) as files:
+    videos: dict[str, VideoFiles] = {}
+    with contextlib.ExitStack() as stack:
+        files = stack.enter_context(_DataFiles(root))
         for index, episode in enumerate(episodes):
-            found = features_of(episode.frames, action_names)
-            features = features or found
+            found = features_of(episode.frames, action_names, images=images)
+            if not features:
+                features = found
+                for key in (key for key in features if features[key]["dtype"] == "video"):
+                    videos[key] = stack.enter_context(_video_files(root, key, fps))
             if found != features:
                 differs = sorted(k for k in {*found, *features} if found.get(k) != features.get(k))
                 raise SpecMismatch(f"episode {index}: {differs} are not what they were before; export them apart")
             columns = _columns(episode, index, totals.frames, fps)
-            place = files.write(pa.table([_arrow(columns[key], features[key]) for key in features], list(features)))
+            place: dict[str, Any] = {}
+            for key, video in videos.items():
+                jpegs, seen = columns.pop(key), Histogram()
+                at = video.write(seen.counted(decoded_all(jpegs, key, features[key]["shape"])))
+                place |= _place(f"videos/{key}", at.file)
+                place |= {f"videos/{key}/from_timestamp": at.from_s, f"videos/{key}/to_timestamp": at.to_s}
+                columns[key] = seen
+            rows = [key for key in features if key not in videos]
+            table = pa.table([_arrow(columns[key], features[key]) for key in rows], rows)
+            place |= _place("data", files.write(table))
             _count(totals, columns, features, index, task, place)
     if not totals.frames:
         raise StoreError("no episode has a frame to export; expected control steps in at least one")
+    features = {k: v | {"info": videos[k].info} if k in videos else v for k, v in features.items()}
     info = {
         "codebase_version": VERSION,
         "robot_type": None,
@@ -113,26 +143,29 @@ def _write(root: Path, episodes: Iterable[Episode], fps: int, task: str, action_
         "total_tasks": 1,
         "chunks_size": CHUNK_FILES,
         "data_files_size_in_mb": FILE_MB,
-        "video_files_size_in_mb": 200,
+        "video_files_size_in_mb": VIDEO_MB,
         "fps": fps,
         "splits": {"train": f"0:{len(totals.rows)}"},
         "data_path": DATA_PATH,
-        "video_path": None,
+        "video_path": VIDEO_PATH if videos else None,
         "features": features,
     }
     path = root / EPISODES_PATH.format(chunk_index=0, file_index=0)
     path.parent.mkdir(parents=True)
     parquet.write_table(pa.Table.from_pylist(totals.rows), path)
     parquet.write_table(_tasks([task]), root / "meta/tasks.parquet")
-    pooled = {key: np.concatenate(parts) for key, parts in totals.samples.items()}
-    stats = {key: _stats(values, features[key], totals.pictures.get(key)) for key, values in pooled.items()}
-    write_json(root / "meta/stats.json", stats)
+    stats = {key: of_numbers(np.concatenate(parts)) for key, parts in totals.samples.items()}
+    stats |= {key: of_pictures(seen) for key, seen in totals.seen.items()}
+    write_json(root / "meta/stats.json", {key: stats[key] for key in features})
     write_json(root / "meta/info.json", info)
     return info
 
 
-def features_of(frames: Frames, action_names: Sequence[str]) -> dict[str, Any]:
-    """The features of a dataset of such frames, in the order of its columns."""
+def features_of(frames: Frames, action_names: Sequence[str], *, images: bool) -> dict[str, Any]:
+    """The features of a dataset of such frames, in the order of its columns.
+
+    Raises `IntegrityError` for a camera whose name is no name of a folder, or whose first frame is no picture.
+    """
 
     def feature(dtype: str, names: Sequence[str] | None = None) -> dict[str, Any]:
         return {"dtype": dtype, "shape": [len(names) if names else 1], "names": list(names) if names else None}
@@ -141,10 +174,13 @@ def features_of(frames: Frames, action_names: Sequence[str]) -> dict[str, Any]:
     if frames.extra_names:
         features["observation.environment_state"] = feature("float32", frames.extra_names)
     for camera, pictures in sorted(frames.images.items()):
-        shape = list(_decoded(pictures[0], camera).shape)
-        features[f"observation.images.{camera}"] = {
-            "dtype": "image",
-            "shape": shape,
+        if not NAME.fullmatch(camera):
+            raise IntegrityError(
+                f"camera {camera!r}: expected a name of letters, digits, '_', '-' and '.'; not exported"
+            )
+        features[f"{CAMERA}{camera}"] = {
+            "dtype": "image" if images else "video",
+            "shape": list(decoded(pictures[0], camera).shape),
             "names": ["height", "width", "channels"],
         }
     return features | {
@@ -166,7 +202,7 @@ def _columns(episode: Episode, index: int, first: int, fps: int) -> dict[str, An
     return {
         "observation.state": frames.state,
         "observation.environment_state": frames.extra,
-        **{f"observation.images.{camera}": pictures for camera, pictures in frames.images.items()},
+        **{f"{CAMERA}{camera}": pictures for camera, pictures in frames.images.items()},
         "action": frames.action,
         "next.reward": won.astype(np.float32),
         "next.done": last,
@@ -204,8 +240,8 @@ class _DataFiles:
     def __exit__(self, *_: object) -> None:
         self._close()
 
-    def write(self, table: pa.Table) -> tuple[int, int]:
-        """Append an episode; returns its file's (chunk, number)."""
+    def write(self, table: pa.Table) -> int:
+        """Append an episode; returns its file's number, counted from 0."""
         if self._file is None or self._file.tell() + table.nbytes > FILE_MB * 2**20:
             self._close()
             self._number += 1
@@ -216,7 +252,7 @@ class _DataFiles:
             self._writer = parquet.ParquetWriter(self._file, table.schema)
         assert self._writer is not None  # opened with the file
         self._writer.write_table(table)
-        return divmod(self._number, CHUNK_FILES)
+        return self._number
 
     def _close(self) -> None:
         if self._writer is not None:
@@ -226,13 +262,29 @@ class _DataFiles:
         self._file = self._writer = None
 
 
+def _video_files(root: Path, key: str, fps: int) -> VideoFiles:
+    from robot_rl.export.video import VideoFiles
+
+    def path(number: int) -> Path:
+        chunk, file = divmod(number, CHUNK_FILES)
+        return root / VIDEO_PATH.format(video_key=key, chunk_index=chunk, file_index=file)
+
+    return VideoFiles(path, key, fps, file_bytes=int(VIDEO_MB * 2**20))
+
+
+def _place(what: str, number: int) -> dict[str, int]:
+    """The columns of meta/episodes that name a file."""
+    chunk, file = divmod(number, CHUNK_FILES)
+    return {f"{what}/chunk_index": chunk, f"{what}/file_index": file}
+
+
 def _count(
     totals: _Totals,
     columns: Mapping[str, Any],
     features: Mapping[str, Any],
     index: int,
     task: str,
-    place: tuple[int, int],
+    place: Mapping[str, Any],
 ) -> None:
     """Remember an episode that was written: its row, and what the statistics of all need of it."""
     n = len(columns["index"])
@@ -240,45 +292,27 @@ def _count(
         "episode_index": index,
         "tasks": [task],
         "length": n,
-        "data/chunk_index": place[0],
-        "data/file_index": place[1],
+        **place,
         "dataset_from_index": totals.frames,
         "dataset_to_index": totals.frames + n,
         "meta/episodes/chunk_index": 0,
         "meta/episodes/file_index": 0,
     }
     for key, feature in features.items():
-        values, pictures = columns[key], None
+        values = columns[key]
         if feature["dtype"] == "image":
-            looked_at = values[:: max(1, n // STATS_FRAMES)]
-            pixels = [_decoded(jpeg, key)[::STATS_STRIDE, ::STATS_STRIDE].reshape(-1, 3) for jpeg in looked_at]
-            values, pictures = np.concatenate(pixels), len(looked_at)
-            totals.pictures[key] = totals.pictures.get(key, 0) + pictures
-        totals.samples.setdefault(key, []).append(values)
-        row |= {f"stats/{key}/{name}": value for name, value in _stats(values, feature, pictures).items()}
+            values = Histogram()
+            for jpeg in columns[key][:: max(1, n // STATS_FRAMES)]:
+                values.add(decoded(jpeg, key))
+        if isinstance(values, Histogram):
+            totals.seen.setdefault(key, Histogram()).merge(values)
+            stats = of_pictures(values)
+        else:
+            totals.samples.setdefault(key, []).append(values)
+            stats = of_numbers(values)
+        row |= {f"stats/{key}/{name}": value for name, value in stats.items()}
     totals.rows.append(row)
     totals.frames += n
-
-
-def _stats(values: Array, feature: Mapping[str, Any], pictures: int | None) -> dict[str, Any]:
-    """Of each entry; for pictures ([pixels, 3] uint8) of each channel, within [0, 1] and shaped [3, 1, 1]."""
-    rows = values.reshape(len(values), -1).astype(np.float64)
-    if feature["dtype"] == "image":
-        rows /= 255.0
-    found = {"min": rows.min(0), "max": rows.max(0), "mean": rows.mean(0), "std": rows.std(0)}
-    found |= {name: np.quantile(rows, q, axis=0) for name, q in QUANTILES.items()}
-    shape = (-1, 1, 1) if feature["dtype"] == "image" else (-1,)
-    counted = len(values) if pictures is None else pictures
-    return {**{name: value.reshape(shape).tolist() for name, value in found.items()}, "count": [counted]}
-
-
-def _decoded(jpeg: bytes, where: str) -> Array:
-    """uint8 [H, W, 3]."""
-    try:
-        with PIL.Image.open(io.BytesIO(jpeg), formats=["JPEG"]) as picture:
-            return np.asarray(picture.convert("RGB"))
-    except (OSError, ValueError, PIL.Image.DecompressionBombError) as error:
-        raise IntegrityError(f"{where}: a frame is no JPEG picture: {error}; not exported") from error
 
 
 def _tasks(tasks: Sequence[str]) -> pa.Table:

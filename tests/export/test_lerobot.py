@@ -1,9 +1,11 @@
-"""The dataset on disk, read as its layout is published: by info.json alone, with pyarrow."""
+"""The dataset on disk, read as its layout is published: by info.json alone, with pyarrow and PyAV."""
 
 from __future__ import annotations
 
-import json
+import resource
+import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,10 @@ from robot_rl.errors import IntegrityError, SpecMismatch, StoreError
 from robot_rl.export import lerobot
 from robot_rl.export.frames import Frames
 from robot_rl.export.lerobot import Episode, write_dataset
+from robot_rl.export.pictures import decoded
 from robot_rl.types import Array
-from tests.pictures import jpeg
+from tests.export.reader import Reader
+from tests.pictures import jpeg, noise
 
 ACTION = ("dx", "dy", "dz", "gripper")
 LENGTHS = (7, 3, 12)
@@ -39,35 +43,23 @@ def episodes(**shape: Any) -> list[Episode]:
     return [Episode(frames(n, seed, **shape), success=seed != 1) for seed, n in enumerate(LENGTHS)]
 
 
-def write(out: Path, given: Iterator[Episode] | list[Episode]) -> dict[str, Any]:
-    return write_dataset(out, given, fps=20, task="Open the lid", action_names=ACTION)
-
-
-class Reader:
-    """A LeRobotDataset v3.0 by its published layout."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.info = json.loads((root / "meta/info.json").read_text())
-        self.stats = json.loads((root / "meta/stats.json").read_text())
-        self.tasks = parquet.read_table(root / "meta/tasks.parquet")
-        files = sorted((root / "meta/episodes").glob("chunk-*/file-*.parquet"))
-        self.episodes = [row for file in files for row in parquet.read_table(file).to_pylist()]
-
-    def episode(self, index: int) -> dict[str, Any]:
-        """Column -> values of an episode's rows, found by its row in meta/episodes."""
-        row = self.episodes[index]
-        place = {"chunk_index": row["data/chunk_index"], "file_index": row["data/file_index"]}
-        table = parquet.read_table(self.root / self.info["data_path"].format(**place))
-        rows = table.filter(parquet.filters_to_expression([("episode_index", "=", index)]))
-        columns: dict[str, Any] = rows.to_pydict()
-        return columns
+def write(out: Path, given: Iterator[Episode] | list[Episode], *, images: bool = True) -> dict[str, Any]:
+    return write_dataset(out, given, fps=20, task="Open the lid", action_names=ACTION, images=images)
 
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Reader:
+    """Cameras as images."""
     write(tmp_path / "out", episodes(cameras=("front", "wrist")))
     return Reader(tmp_path / "out")
+
+
+@pytest.fixture(scope="module")
+def filmed(tmp_path_factory: pytest.TempPathFactory) -> Reader:
+    """The same with cameras as video."""
+    out = tmp_path_factory.mktemp("filmed") / "out"
+    write(out, episodes(cameras=("front", "wrist")), images=False)
+    return Reader(out)
 
 
 def test_every_file_of_the_layout_is_where_it_belongs(dataset: Reader) -> None:
@@ -87,6 +79,7 @@ def test_info_counts_and_describes(dataset: Reader) -> None:
         "codebase_version", "robot_type", "total_episodes", "total_frames", "total_tasks", "chunks_size",
         "data_files_size_in_mb", "video_files_size_in_mb", "fps", "splits", "data_path", "video_path", "features",
     }  # fmt: skip
+    assert info["video_path"] is None
     features = info["features"]
     assert features["action"] == {"dtype": "float32", "shape": [4], "names": list(ACTION)}
     assert features["observation.images.wrist"]["shape"] == [24, 32, 3]
@@ -153,6 +146,52 @@ def test_pictures_have_statistics_of_their_channels(dataset: Reader) -> None:
     np.testing.assert_allclose(row["stats/observation.images.front/mean"], np.full((3, 1, 1), 11 / 255), atol=0.01)
 
 
+def test_a_camera_is_a_video_beside_the_rows(filmed: Reader) -> None:
+    found = {str(path.relative_to(filmed.root)) for path in filmed.root.rglob("*") if path.is_file()}
+    videos = {f"videos/observation.images.{camera}/chunk-000/file-000.mp4" for camera in ("front", "wrist")}
+    assert {name for name in found if name.startswith("videos/")} == videos
+    assert filmed.info["video_path"] == "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
+    assert filmed.info["features"]["observation.images.front"] == {
+        "dtype": "video", "shape": [24, 32, 3], "names": ["height", "width", "channels"],
+        "info": {
+            "video.height": 24, "video.width": 32, "video.codec": "av1", "video.pix_fmt": "yuv420p",
+            "video.is_depth_map": False, "video.fps": 20, "video.channels": 3, "has_audio": False,
+        },
+    }  # fmt: skip
+    assert set(filmed.episode(0)) == {name for name in filmed.info["features"] if "images" not in name}
+
+
+def test_frames_of_a_video_are_the_recorded_ones_at_their_times(filmed: Reader) -> None:
+    for index, given in enumerate(episodes(cameras=("front", "wrist"))):
+        for camera in ("front", "wrist"):
+            seen = filmed.video(index, f"observation.images.{camera}")
+            recorded = np.stack([decoded(picture, camera) for picture in given.frames.images[camera]])
+            assert seen.shape == recorded.shape == (LENGTHS[index], 24, 32, 3)
+            assert np.abs(seen.astype(int) - recorded).max() <= 4  # frames are 10 levels apart
+        np.testing.assert_array_equal(np.array(filmed.episode(index)["action"], np.float32), given.frames.action)
+
+
+def test_episodes_follow_one_another_in_a_video(filmed: Reader) -> None:
+    first = 0
+    for index, row in enumerate(filmed.episodes):
+        ends = [row[f"videos/observation.images.wrist/{name}"] for name in ("from_timestamp", "to_timestamp")]
+        np.testing.assert_allclose(ends, [first / 20, (first + LENGTHS[index]) / 20])
+        assert {row[f"videos/observation.images.wrist/{name}"] for name in ("chunk_index", "file_index")} == {0}
+        first += LENGTHS[index]
+
+
+def test_a_video_has_the_statistics_of_its_pictures(filmed: Reader) -> None:
+    stats = filmed.stats["observation.images.front"]
+    levels = np.concatenate([10 * np.arange(n) + seed for seed, n in enumerate(LENGTHS)]) / 255
+    assert stats["count"] == [sum(LENGTHS)]
+    for name, expected in (("mean", levels.mean()), ("std", levels.std()), ("min", 0), ("max", levels.max())):
+        np.testing.assert_allclose(stats[name], np.full((3, 1, 1), expected), atol=0.005)
+    assert set(stats) == set(filmed.stats["action"])
+    row = filmed.episodes[1]
+    assert row["stats/observation.images.front/count"] == [3]
+    np.testing.assert_allclose(row["stats/observation.images.front/mean"], np.full((3, 1, 1), 11 / 255), atol=0.005)
+
+
 def test_the_task_is_the_index_of_its_table(dataset: Reader) -> None:
     assert dataset.tasks["task_index"].to_pylist() == [0]
     (index,) = dataset.tasks.schema.pandas_metadata["index_columns"]
@@ -174,6 +213,17 @@ def test_a_file_that_is_full_is_followed_by_another(tmp_path: Path, monkeypatch:
     assert places == [(0, 0), (0, 1), (1, 0)]
     for index, given in enumerate(episodes()):
         np.testing.assert_array_equal(np.array(reader.episode(index)["action"], np.float32), given.frames.action)
+
+
+def test_a_video_that_is_full_is_followed_by_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lerobot, "VIDEO_MB", 0.0001)
+    monkeypatch.setattr(lerobot, "CHUNK_FILES", 2)
+    write(tmp_path / "out", episodes(cameras=("front",)), images=False)
+    reader, key = Reader(tmp_path / "out"), "observation.images.front"
+    places = [(row[f"videos/{key}/chunk_index"], row[f"videos/{key}/file_index"]) for row in reader.episodes]
+    assert places == [(0, 0), (0, 1), (1, 0)]
+    assert [row[f"videos/{key}/from_timestamp"] for row in reader.episodes] == [0, 0, 0]
+    assert [len(reader.video(index, key)) for index in range(3)] == list(LENGTHS)
 
 
 def left(folder: Path) -> list[str]:
@@ -210,6 +260,25 @@ def test_a_dataset_that_fails_on_the_way_leaves_nothing(tmp_path: Path, monkeypa
     assert left(tmp_path) == []
 
 
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_a_disk_that_is_full_within_a_video_leaves_nothing(tmp_path: Path, share: float) -> None:
+    """`share` of a file of video fits: it ends among the frames, or with the index at the end."""
+    given = [Episode(replace(frames(4, 0), images={"front": [noise(i) for i in range(4)]}), True)] * 3
+    write(tmp_path / "whole", given, images=False)
+    video, rows = (next((tmp_path / "whole").rglob(name)) for name in ("*.mp4", "data/*/*.parquet"))
+    assert video.stat().st_size > 2**16 > 2 * rows.stat().st_size  # it is the video that does not fit
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(share * video.stat().st_size), limits[1]))
+    try:
+        with pytest.raises(StoreError, match=r"cannot write the dataset .*File too large"):
+            write(tmp_path / "out", given, images=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert left(tmp_path) == ["whole"]
+
+
 def test_episodes_that_do_not_go_together_are_refused_by_name(tmp_path: Path) -> None:
     for other, words in (
         (frames(4, 5), r"episode 1: \['observation.images.front'\]"),
@@ -218,6 +287,12 @@ def test_episodes_that_do_not_go_together_are_refused_by_name(tmp_path: Path) ->
     ):
         with pytest.raises(SpecMismatch, match=words):
             write(tmp_path / "out", [Episode(frames(3, 1, cameras=("front",)), True), Episode(other, True)])
+    mixed = frames(2, 0, cameras=("front",))
+    sizes = {"front": [jpeg(0), jpeg(0, (64, 48))]}
+    with pytest.raises(SpecMismatch, match=r"expected pictures of \[24, 32, 3\], as the first, got \[48, 64, 3\]"):
+        write(tmp_path / "out", [Episode(replace(mixed, images=sizes), True)], images=False)
+    with pytest.raises(IntegrityError, match=r"camera '\.\./up': expected a name"):
+        write(tmp_path / "out", [Episode(frames(2, 0, cameras=("../up",)), True)])
     broken = frames(2, 0, cameras=("front",))
     pictures: Array = np.zeros(10, np.uint8)
     with pytest.raises(IntegrityError, match="no JPEG picture"):
