@@ -235,8 +235,18 @@ def rerun_command(
 def replay_command(
     episode: Annotated[Path, typer.Argument(help="an episode's directory, RUN/episodes/000012", show_default=False)],
     port: Annotated[int, typer.Option(help="TCP port of the page; 0 picks a free one", min=0, max=65535)] = 0,
+    to_ros: Annotated[
+        bool, typer.Option("--to-ros", help="publish it on the topics of the live ROS 2 graph instead")
+    ] = False,
+    rate: Annotated[float, typer.Option(help="with --to-ros: times as fast as it was recorded", min=0.01)] = 1.0,
+    namespace: Annotated[str, typer.Option(help="with --to-ros: what the topics are below, e.g. /cell_1")] = "/",
 ) -> None:
     """Show an episode in the browser: cameras, chunks, commands and verdicts on one time axis."""
+    if to_ros:
+        from robot_rl.compositions.replay_to_ros import replay_to_ros
+
+        replay_to_ros(episode, rate, namespace, console)
+        return
     from robot_rl.compositions.replay import replay
 
     replay(episode, port, console)

@@ -1,0 +1,16 @@
+"""For `colcon build` alone: pip installs the same files from the pyproject.toml of the repository (shared-data)."""
+
+from setuptools import setup
+
+PACKAGE = "robot_rl"
+
+setup(
+    name=PACKAGE,
+    version="0.1.0",
+    packages=["robot_rl_ros"],
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
+        (f"share/{PACKAGE}", ["package.xml"]),
+    ],
+    zip_safe=False,
+)
