@@ -89,6 +89,7 @@ def up(run: Path, env: Mapping[str, str], *options: str) -> Iterator[Up]:
 @pytest.mark.timeout(60)
 def test_a_run_is_a_graph_of_nodes_that_is_stopped_goes_on_later_learns_and_ends_clean(tmp_path: Path) -> None:
     env, begin = environment(tmp_path), [str(short_task(tmp_path, cameras=["side"])), "--out", str(tmp_path / "run")]
+    before = shared_memory()
     with listening({f"/cell_1{topic}": type_of(topic) for topic in TOPICS}, env, LATCHED) as listener:
         with up(tmp_path / "run", env, *begin) as graph:
             wait_for(lambda: graph.run.labels.exists() and labels(graph.run), "the first label", 40)
@@ -111,6 +112,7 @@ def test_a_run_is_a_graph_of_nodes_that_is_stopped_goes_on_later_learns_and_ends
             assert status == 0, output + logs(graph.run)
             assert not [name for name, pid in children.items() if alive(pid)]
         heard = listener.hear(10_000, timeout_s=0.5)
+    assert shared_memory() <= before
     assert stopped.keys() == children.keys()
     labelled = labels(graph.run)
     assert len(labelled) == done + 1
@@ -131,6 +133,11 @@ def test_a_run_is_a_graph_of_nodes_that_is_stopped_goes_on_later_learns_and_ends
     assert by_topic["/learner_status"]
     assert all("format='jpeg'" in text for text in by_topic["/camera/side"])
     assert by_topic["/camera/side"]
+
+
+def shared_memory() -> set[str]:
+    """Fast DDS's segments on this machine."""
+    return {path.name for path in Path("/dev/shm").glob("*fastrtps_*")}
 
 
 def call_stop(service: str, env: Mapping[str, str]) -> str:

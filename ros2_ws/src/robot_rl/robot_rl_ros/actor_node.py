@@ -10,6 +10,7 @@ from robot_rl.compositions.actor import recorder_of
 from robot_rl.compositions.plan import RunPlan, connect_policy, open_run
 from robot_rl.compositions.realtime_actor import GUARD_S, Others, act, answered
 from robot_rl.control.actor import Actor
+from robot_rl.errors import RobotRLError
 from robot_rl.services.guard import GuardClient
 from robot_rl.services.store import StoreClient
 from robot_rl.store.ros import STEPS
@@ -34,7 +35,7 @@ TOPICS = (COMMAND, STEPS, "/held", "/rejected", "/state")
 INTERRUPTED = 130
 
 
-class Interrupted(Exception):
+class Interrupted(RobotRLError):
     """It was told to end before the run is done."""
 
 
@@ -75,8 +76,10 @@ def work(live: Live) -> int:
             stack.callback(guard.close)
             recorder = Heard(recorder_of(plan, store), streams)
             act(plan, guard, store, values["actor"], Others(tend, learner_alive), watch, recorder)
-        except Interrupted:
-            return INTERRUPTED
+        except RobotRLError:  # of others that have been told to end too, and were faster
+            if live.stopping.is_set():
+                return INTERRUPTED
+            raise
     return 0
 
 

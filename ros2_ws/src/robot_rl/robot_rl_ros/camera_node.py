@@ -27,6 +27,7 @@ PARAMETERS = {
     "frames": (str, "endpoint to publish JPEG frames on"),
 }
 LOOK_MS = 100
+ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interrupted(BaseException):
@@ -48,12 +49,14 @@ def work(live: Live) -> None:
         source.close()
 
     def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        for name in ENDING:  # once is enough: a second one must not cut the end short
+            signal.signal(name, signal.SIG_IGN)
         raise Interrupted
 
     passing = threading.Thread(target=pass_on, name="frames")
     passing.start()
     try:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in ENDING:
             signal.signal(number, interrupt)
         renderer = importlib.import_module(load_object(task.twin).camera_process)
         renderer.main(["--task", str(run.task_yaml), "--states", live.parameters["states"], "--frames", frames])
