@@ -44,8 +44,9 @@ def work(live: Live) -> None:
         source = Subscriber(frames, backlog=FRAME_BACKLOG)
         while not ended.is_set():
             for camera, header, jpeg in source.take(LOOK_MS):
-                stamp_ns = streams.ros_time(int(header["stamp_ns"]))
-                streams.publish(CAMERA + camera, image_message(stamp_ns, camera, jpeg))
+                if type(stamp_ns := header.get("stamp_ns")) is int:
+                    message = image_message(streams.ros_time(stamp_ns), camera, jpeg)
+                    streams.publish(CAMERA + camera, message)
         source.close()
 
     def interrupt(number: int, frame: FrameType | None) -> NoReturn:

@@ -25,8 +25,9 @@ class Heard:
     def write(self, topic: str, stamp_ns: int, message: Mapping[str, Any]) -> None:
         self.recorder.write(topic, stamp_ns, message)
         self.streams.say(topic, message)
-        if topic == STEPS:
-            self.streams.publish(COMMAND, dict(streams_of(stamp_ns, message)).get(COMMAND, b""))
+        for stream, cdr in streams_of(stamp_ns, message) if topic == STEPS else ():
+            if stream == COMMAND:  # the others are published by whoever measures them
+                self.streams.publish(stream, cdr)
 
     def write_transition(self, transition: Transition) -> None:
         self.recorder.write_transition(transition)
