@@ -74,6 +74,7 @@ class Child:
 
     arguments: list[str]
     restart: bool
+    finishes: bool
     process: subprocess.Popen[bytes]
     log_begins: int
     """Bytes that an earlier run of this name had left in its log."""
@@ -93,12 +94,17 @@ class Children:
         self._logs.mkdir(parents=True, exist_ok=True)
         self._children: dict[str, Child] = {}
 
-    def start(self, name: str, module: str, arguments: Sequence[str], *, restart: bool = True) -> None:
-        """Run `python -m module arguments`; `restart` it when it ends by itself."""
+    def start(
+        self, name: str, module: str, arguments: Sequence[str], *, restart: bool = True, finishes: bool = False
+    ) -> None:
+        """Run `python -m module arguments`; `restart` it when it ends by itself.
+
+        One that `finishes` may end with status 0: its work is then done.
+        """
         command = [sys.executable, "-m", module, *arguments]
         log = self._logs / f"{name}.log"
         begins = log.stat().st_size if log.exists() else 0
-        self._children[name] = Child(command, restart, self._spawn(name, command), begins)
+        self._children[name] = Child(command, restart, finishes, self._spawn(name, command), begins)
 
     @property
     def pids(self) -> dict[str, int]:
@@ -109,11 +115,16 @@ class Children:
         """Whether `name` was started and runs."""
         return name in self._children and self._children[name].process.poll() is None
 
+    def finished(self, name: str) -> bool:
+        """Whether `name` has done its work."""
+        child = self._children.get(name)
+        return child is not None and child.finishes and child.process.poll() == 0
+
     def tend(self) -> None:
         """Restart what ended and may be restarted. Raises `ProcessEnded` for what may not, or ends again and again."""
         for name, child in self._children.items():
             words = self.last_words(name)
-            if words is None:
+            if words is None or self.finished(name):
                 continue
             if not child.restart or child.restarts == RESTARTS:
                 raise ProcessEnded(words)

@@ -42,16 +42,22 @@ T = TypeVar("T")
 
 def short_run(folder: Path, max_steps: int = 30, cameras: Sequence[str] = ()) -> RunDirectory:
     """A new run of the lid task with short episodes, a small learner and few `cameras` to draw."""
+    run, _ = new_run(folder / "run", str(short_task(folder, max_steps, cameras)), "usr", 0, {})
+    return run
+
+
+def short_task(folder: Path, max_steps: int = 30, cameras: Sequence[str] = ()) -> Path:
+    """The task file of such a run."""
     task = yaml.safe_load((TASKS_DIR / "lid_opening.yaml").read_text())
     small = {"warmup_episodes": 2, "hidden": 32, "layers": 2, "batch": 32, "utd": 2.0}
     task |= {"max_steps": max_steps, "methods": {"usr": task["methods"]["usr"] | small}}
+    task["protocol"]["baseline_trials"] = 3
     task["policy"]["checkpoint"] = str(TASKS_DIR / task["policy"]["checkpoint"])
     task["scene"]["cameras"] = {name: task["scene"]["cameras"][name] for name in cameras}
     task["limits"]["workspace_high"][0] = 0.8  # m: an untrained policy must not stretch the arm into a singularity
     path = folder / "short.yaml"
     path.write_text(yaml.safe_dump(task))
-    run, _ = new_run(folder / "run", str(path), "usr", 0, {})
-    return run
+    return path
 
 
 class RealtimeRun:
@@ -93,7 +99,7 @@ class RealtimeRun:
         """The guard and the actor, as the page reaches them; only with a page."""
         wait_for(lambda: "console" in self.pids(), "the page")
         actor = RpcClient(self.endpoint("actor"))
-        wait_for(lambda: _answers(actor), "the actor")
+        wait_for(lambda: answers(actor), "the actor")
         return GuardClient(self.endpoint("guard"), timeout_s=5.0), actor
 
     def begun(self) -> bool:
@@ -152,7 +158,7 @@ def tell(actor: RpcClient, name: str, **args: object) -> None:
     actor.call("command", {"name": name, "args": args, "author": "test"}, timeout_s=5.0)
 
 
-def _answers(actor: RpcClient) -> bool:
+def answers(actor: RpcClient) -> bool:
     try:
         return bool(actor.call("snapshot", timeout_s=0.5))
     except DeadlineMissed:

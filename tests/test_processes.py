@@ -110,6 +110,20 @@ def test_a_killed_child_is_started_again(children: Children) -> None:
     assert children.pids["one"] != before
 
 
+def test_a_child_that_finishes_has_done_its_work(children: Children) -> None:
+    """With status 0, and not before; another status ends the run."""
+    children.start("one", "surroundings", [], restart=False, finishes=True)
+    children.start("two", "sleeper", [], finishes=True)
+    wait_for(lambda: children.finished("one"), "its end")
+    children.tend()
+    assert not children.finished("two")
+    children.start("three", "failing", [], restart=False, finishes=True)
+    wait_for(lambda: not children.alive("three"), "its end")
+    assert not children.finished("three")
+    with pytest.raises(ProcessEnded, match="three ended with status"):
+        children.tend()
+
+
 def test_why_one_is_started_again_is_said(
     children: Children, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -85,6 +85,43 @@ def run(
     )  # fmt: skip
 
 
+@app.command()
+def up(
+    task: Annotated[
+        str | None, typer.Argument(help="a task's name, or the path of a .yaml file  [default: lid_opening]")
+    ] = None,
+    method: Annotated[str | None, typer.Option(help="as of `run`  [default: usr]")] = None,
+    episodes: Annotated[int | None, typer.Option(help="labelled episodes  [default: the task's]", min=1)] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="of starts, noise and learner  [default: 0]", min=0, max=MAX_SEED)
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="auto, or human: you do, on the page  [default: auto]")] = None,
+    namespace: Annotated[str, typer.Option(help="what the nodes and topics are below, e.g. /cell_1")] = "/",
+    out: Annotated[Path | None, typer.Option(help="the run's directory  [default: runs/TASK-METHOD-SEED-TIME]")] = None,
+    resume: Annotated[Path | None, typer.Option(help="go on with this run, which `up` began")] = None,
+    no_console: Annotated[bool, typer.Option("--no-console", help="neither operator's page nor cameras")] = False,
+    port: Annotated[
+        int, typer.Option(help="TCP port of the page; another one if it is taken", min=0, max=65535)
+    ] = 8000,
+    trials: Annotated[
+        int, typer.Option(help="evaluation trials of policy and adapter at the end, 0 for none", min=0)
+    ] = 100,
+) -> None:
+    """Run a task at real-time pace as a graph of ROS 2 nodes, a process each."""
+    from robot_rl.compositions.running import RunRequest
+    from robot_rl.compositions.up import up
+
+    choose("--label", label, ("auto", "human"))
+    up(
+        RunRequest(
+            task=task, method=method, episodes=episodes, seed=seed, label=label, pace="real-time", out=out,
+            resume=resume, console_port=None if no_console else port, trials=trials,
+        ),
+        namespace,
+        console,
+    )  # fmt: skip
+
+
 @app.command("eval")
 def evaluate_run(
     run: RunOption,
@@ -235,8 +272,18 @@ def rerun_command(
 def replay_command(
     episode: Annotated[Path, typer.Argument(help="an episode's directory, RUN/episodes/000012", show_default=False)],
     port: Annotated[int, typer.Option(help="TCP port of the page; 0 picks a free one", min=0, max=65535)] = 0,
+    to_ros: Annotated[
+        bool, typer.Option("--to-ros", help="publish it on the topics of the live ROS 2 graph instead")
+    ] = False,
+    rate: Annotated[float, typer.Option(help="with --to-ros: times as fast as it was recorded", min=0.01)] = 1.0,
+    namespace: Annotated[str, typer.Option(help="with --to-ros: what the topics are below, e.g. /cell_1")] = "/",
 ) -> None:
     """Show an episode in the browser: cameras, chunks, commands and verdicts on one time axis."""
+    if to_ros:
+        from robot_rl.compositions.replay_to_ros import replay_to_ros
+
+        replay_to_ros(episode, rate, namespace, console)
+        return
     from robot_rl.compositions.replay import replay
 
     replay(episode, port, console)

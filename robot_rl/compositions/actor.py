@@ -8,8 +8,7 @@ from robot_rl.compositions.plan import RunPlan, learner_status
 from robot_rl.compositions.recording import StoreRecorder
 from robot_rl.control.actor import Actor, RunView
 from robot_rl.control.motion import Motion
-from robot_rl.control.ports import AdapterSource, GuardControls, Twin
-from robot_rl.processes import Children
+from robot_rl.control.ports import AdapterSource, GuardControls, Recorder, Twin
 from robot_rl.store.store import StorePort
 
 
@@ -22,13 +21,15 @@ def make_actor(
     store: StorePort,
     guard: GuardControls,
     twin: Twin,
-    children: Children,
+    learner_alive: Callable[[], bool],
     alarms: Callable[[], Sequence[str]],
     labelled: Callable[[], int],
+    recorder: Recorder | None = None,
 ) -> Actor:
-    """`pace` is "lockstep" or "real time", as the page shows it; `children` know whether the learner lives.
+    """`pace` is "lockstep" or "real time", as the page shows it.
 
     `alarms` are shown on the page together with the learner's own; `labelled` rises with every label in the log.
+    `recorder` keeps the episodes; None: the store does.
     """
     view = RunView(
         run=plan.run.path.name,
@@ -37,11 +38,16 @@ def make_actor(
         base_success=plan.base_success,
         base_trials=plan.base_trials,
         cameras=list(plan.task.scene.get("cameras", {})),
-        learner=lambda: learner_status(plan.run, alive=children.alive("learner")),
+        learner=lambda: learner_status(plan.run, alive=learner_alive()),
         alarms=alarms,
         labelled=labelled,
     )
-    recorder = StoreRecorder(store, plan.info, plan.policy.spec.policy_id)
+    recorder = recorder or recorder_of(plan, store)
     return Actor(
         plan.task, plan.info.method, plan.info.seed, motion, plan.policy, adapters, recorder, store, guard, view, twin
     )
+
+
+def recorder_of(plan: RunPlan, store: StorePort) -> Recorder:
+    """What keeps the run's episodes."""
+    return StoreRecorder(store, plan.info, plan.policy.spec.policy_id)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from robot_rl.clock import RealClock
 from robot_rl.compositions.remote_cell import cell_handlers
@@ -23,13 +23,27 @@ from robot_rl.store.run import RunDirectory
 from robot_rl.twins import Cell, load_twin
 
 
-def serve(run: RunDirectory, endpoint: str, states_endpoint: str, stopping: threading.Event) -> None:
-    """Until `stopping` is set. What was latched in the run's guard.json is latched from the start."""
+def serve(
+    run: RunDirectory,
+    endpoint: str,
+    states_endpoint: str,
+    stopping: threading.Event,
+    begun: Callable[[Guard], Callable[[], None]] = lambda guard: lambda: None,
+) -> None:
+    """Until `stopping` is set. What was latched in the run's guard.json is latched from the start.
+
+    `begun` is given the guard, and returns what its control thread does after each control period.
+    """
     task, clock = load_task(run.task_yaml), RealClock()
     twin = load_twin(task, "twin", clock)
     cell = Cell(twin, run.read_info().seed, whole=False)
     guard = Guard(twin, Limits.of(task.limits, twin.spec.action_space), task.guard, clock, run.guard_json)
-    states = StatePublisher(states_endpoint)
+    states, show = StatePublisher(states_endpoint), begun(guard)
+
+    def after_period() -> None:
+        states.offer(twin.joint_positions)
+        show()
+
     try:
         serve_guard(
             guard,
@@ -37,7 +51,7 @@ def serve(run: RunDirectory, endpoint: str, states_endpoint: str, stopping: thre
             stopping,
             clock=clock,
             calls=cell_handlers(cell),
-            after_period=lambda: states.offer(twin.joint_positions),
+            after_period=after_period,
         )
     finally:
         states.close()

@@ -78,7 +78,7 @@ def run_lockstep(plan: RunPlan, watch: Watch, announce: Callable[[str], None]) -
             store=store,
             guard=guard,
             twin=cell,
-            children=children,
+            learner_alive=lambda: children.alive("learner"),
             alarms=lambda: [*versions.alarms, *children.troubles],
             labelled=label_watch.newest,
         )

@@ -49,13 +49,15 @@ class OperatorPage:
 
     def news(self) -> str | None:
         """The page's address, once."""
-        if self._told:
-            return None
-        for line in self._children.log_tail("console").splitlines():
-            if line.startswith(ANNOUNCEMENT):
-                self._told = True
-                return line.removeprefix(ANNOUNCEMENT)
-        return None
+        url = None if self._told else announced(self._children)
+        self._told = self._told or url is not None
+        return url
+
+
+def announced(children: Children) -> str | None:
+    """The address that the console among `children` has said."""
+    lines = children.log_tail("console").splitlines()
+    return next((line.removeprefix(ANNOUNCEMENT) for line in lines if line.startswith(ANNOUNCEMENT)), None)
 
 
 class LatchNotice:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,8 +52,38 @@ class RunRequest:
     trials: int = 0
 
 
-def run_task(request: RunRequest, console: Console) -> None:
-    """Raises `RobotRLError`s that say what was expected; nothing is made on the disk for a run that cannot begin."""
+Announce = Callable[[str], None]
+Compose = Callable[[RunPlan, Watch, Announce], None]
+"""Runs a plan to its end; calls the watch as it goes, and announces the address of the page."""
+
+
+def run_task(request: RunRequest, console: Console, compose: Compose | None = None) -> None:
+    """`compose` in place of this process's own composition of the request's pace.
+
+    Raises `RobotRLError`s that say what was expected; nothing is made on the disk for a run that cannot begin.
+    """
+    plan, pace = plan_run(request, console)
+    run, info = plan.run, plan.info
+    if compose is None:
+        compose = _composition(pace)
+    started, before = time.monotonic(), len(labelled_episodes(run))
+    with progress_bar(console) as bar:
+        watch = Watch(bar, plan)
+        compose(plan, watch, lambda url: console.print(f"the operator's page: [link]{url}[/link]"))
+    console.print(f"{len(labelled_episodes(run)) - before} episodes in {time.monotonic() - started:.0f} s")
+    status = learner_status(run, alive=False) or {}
+    console.print(
+        f"learner: {status.get('updates', 0)} updates, UTD {status.get('utd_reached', 0.0):.2f} of {plan.method.utd:g}"
+    )
+    console.print(f"results are left in {escape(str(run.results))}")
+    if request.trials:
+        evaluate_and_show(run.path, trials=request.trials, seed=info.seed, version=None, world="twin", console=console)
+    else:
+        draw_results(run, None, None)
+
+
+def plan_run(request: RunRequest, console: Console) -> tuple[RunPlan, str]:
+    """Begin a run, or take one up again, and say so; the plan, and the pace. Raises as `run_task` does."""
     path = _begin(request) if request.resume is None else request.resume
     run, info, task, local = open_run(path)
     begun = {"task": info.task, "method": info.method, "seed": info.seed, **info.arguments}
@@ -79,24 +110,17 @@ def run_task(request: RunRequest, console: Console) -> None:
         base_success=base.rate if base else None,
         base_trials=base.trials if base else None,
     )
+    return plan, pace
+
+
+def _composition(pace: str) -> Compose:
     if pace == "lockstep":
-        from robot_rl.compositions.lockstep import run_lockstep as compose
-    else:
-        from robot_rl.compositions.realtime import run_realtime as compose
-    started, before = time.monotonic(), len(labelled_episodes(run))
-    with progress_bar(console) as bar:
-        watch = Watch(bar, plan)
-        compose(plan, watch, lambda url: console.print(f"the operator's page: [link]{url}[/link]"))
-    console.print(f"{len(labelled_episodes(run)) - before} episodes in {time.monotonic() - started:.0f} s")
-    status = learner_status(run, alive=False) or {}
-    console.print(
-        f"learner: {status.get('updates', 0)} updates, UTD {status.get('utd_reached', 0.0):.2f} of {plan.method.utd:g}"
-    )
-    console.print(f"results are left in {escape(str(run.results))}")
-    if request.trials:
-        evaluate_and_show(run.path, trials=request.trials, seed=info.seed, version=None, world="twin", console=console)
-    else:
-        draw_results(run, None, None)
+        from robot_rl.compositions.lockstep import run_lockstep
+
+        return run_lockstep
+    from robot_rl.compositions.realtime import run_realtime
+
+    return run_realtime
 
 
 def _begin(request: RunRequest) -> Path:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -33,6 +34,19 @@ def open_store(run: RunDirectory, patience_s: float = GRACE_S) -> Store:
             time.sleep(RETRY_S)
 
 
+def serve(run: RunDirectory, endpoint: str, frames: str | None, stopping: threading.Event) -> None:
+    """Until `stopping` is set. Frames that cameras publish on `frames` are recorded too."""
+    with ExitStack() as stack:
+        store = open_store(run)
+        stack.callback(store.close)
+        if frames is None:
+            serve_store(store, endpoint, stopping)
+        else:
+            cameras = CameraRecorder(store, frames)
+            stack.callback(cameras.close)
+            serve_store(store, endpoint, stopping, cameras.take)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; 2 for a run that cannot be used."""
     parser = argparse.ArgumentParser(prog="python -m robot_rl.compositions.store_process", description=__doc__)
@@ -42,15 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     stopping = begin_service()
     try:
-        with ExitStack() as stack:
-            store = open_store(RunDirectory.open(arguments.run))
-            stack.callback(store.close)
-            if arguments.frames is None:
-                serve_store(store, arguments.endpoint, stopping)
-            else:
-                cameras = CameraRecorder(store, arguments.frames)
-                stack.callback(cameras.close)
-                serve_store(store, arguments.endpoint, stopping, cameras.take)
+        serve(RunDirectory.open(arguments.run), arguments.endpoint, arguments.frames, stopping)
     except RobotRLError as error:
         print(f"store: {error}", file=sys.stderr)
         return 2

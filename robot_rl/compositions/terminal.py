@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from robot_rl.compositions.plan import RunPlan
-from robot_rl.control.actor import Actor
 from robot_rl.store.training import labelled_episodes
 
 REFRESH_S = 0.2
@@ -23,6 +23,12 @@ def progress_bar(console: Console) -> Progress:
     )  # fmt: skip
 
 
+class Shown(Protocol):
+    """An actor, in this process or another one."""
+
+    def snapshot(self) -> dict[str, Any]: ...
+
+
 class Watch:
     """Shows a run's progress; called every control step, it looks a few times a second."""
 
@@ -34,7 +40,7 @@ class Watch:
         done = len(labelled_episodes(plan.run))
         self._task: TaskID = bar.add_task("episodes", total=plan.episodes, completed=done, note="")
 
-    def __call__(self, actor: Actor) -> None:
+    def __call__(self, actor: Shown) -> None:
         now = time.monotonic()
         if now < self._due:
             return

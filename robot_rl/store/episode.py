@@ -318,10 +318,10 @@ def read_manifest(folder: Path) -> Manifest:
 def verify(folder: Path) -> Manifest:
     """The manifest of a closed episode whose bytes are what it says. Raises `StoreError` or `IntegrityError`."""
     with open_inside(folder, MCAP_NAME) as file:
-        return _verified(folder, file)
+        return verified(folder, file)
 
 
-def _verified(folder: Path, file: BinaryIO) -> Manifest:
+def verified(folder: Path, file: BinaryIO) -> Manifest:
     """The manifest that says what is in `file`, the folder's open recording; it stays at its beginning."""
     manifest, size = read_manifest(folder), os.fstat(file.fileno()).st_size
     sha256 = sha256_of(file)
@@ -371,7 +371,7 @@ def read_transitions(folder: Path) -> list[Transition]:
 def _read(folder: Path, topic: str) -> tuple[Manifest, list[Message]]:
     path = folder / MCAP_NAME
     with open_inside(folder, MCAP_NAME) as file:
-        manifest = _verified(folder, file)
+        manifest = verified(folder, file)
         try:
             messages = list(read_topic(file, topic))
         except DAMAGE as error:

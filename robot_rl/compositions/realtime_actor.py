@@ -1,0 +1,123 @@
+"""The actor of a real-time run: control loop and session, in front of a guard and a store in other processes.
+
+The same whoever starts the processes: `robot-rl run`, whose own process this then is, or a ROS 2 launch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from robot_rl.clock import RealClock
+from robot_rl.compositions.actor import make_actor
+from robot_rl.compositions.adapter_source import NewestAdapters, Versions, await_version
+from robot_rl.compositions.disk import DiskWatch
+from robot_rl.compositions.golden import require_golden
+from robot_rl.compositions.label_watch import LabelWatch
+from robot_rl.compositions.operator_page import LatchNotice
+from robot_rl.compositions.plan import RunPlan
+from robot_rl.compositions.remote_cell import RemoteCell
+from robot_rl.control.actor import Actor
+from robot_rl.control.motion import Motion
+from robot_rl.control.operator import AutoOperator
+from robot_rl.control.ports import Recorder
+from robot_rl.control.session import Session
+from robot_rl.errors import DeadlineMissed
+from robot_rl.services.guard import GuardClient
+from robot_rl.services.session import Served, session_handlers
+from robot_rl.services.store import StoreClient
+from robot_rl.store.training import first_free_episode
+
+T = TypeVar("T")
+
+START_S = 30.0
+"""How long a process may take until it answers for the first time."""
+GUARD_S = 2.0
+"""How long the guard may take to answer; the robot has been holding long before."""
+
+
+@dataclass(frozen=True)
+class Others:
+    """What the actor is told of the run's other processes."""
+
+    tend: Callable[[], None]
+    """Looks after them between any two control steps; ends the run by raising."""
+    learner_alive: Callable[[], bool]
+    troubles: Callable[[], Sequence[str]] = lambda: ()
+    """What to tell the operator of them."""
+
+
+def act(
+    plan: RunPlan,
+    guard: GuardClient,
+    store: StoreClient,
+    endpoint: str,
+    others: Others,
+    watch: Callable[[Actor], None],
+    recorder: Recorder | None = None,
+) -> None:
+    """Run `plan` to its last episode, and serve the page's calls on `endpoint`; guard and store answer already.
+
+    `watch(actor)` is called every control step; `recorder` keeps the episodes in the store's place. Raises
+    `ConfigError` for a latched STOP or FAULT without a page on which a person could clear it, and `SpecMismatch` when
+    policy or adapter have changed.
+    """
+    run, clock = plan.run, RealClock()
+    require_golden(plan, guard.observe)
+    with ExitStack() as stack:
+        versions = Versions(run, plan.policy.spec, plan.method)
+        label_watch = LabelWatch(run)
+        stack.callback(label_watch.close)
+        session = Session(guard, store, guard.safety, first=first_free_episode(run), planned=plan.episodes)
+        cell = RemoteCell(guard)
+        operator = AutoOperator(session, guard, store, cell, clock) if plan.auto_label else None
+        disk = DiskWatch(session, store, clock)
+        latch = LatchNotice(session, clearable=plan.console_port is not None)
+
+        def pump() -> None:
+            others.tend()
+            if operator is not None:
+                disk.poll()
+                operator.poll()
+            latch.look()
+            watch(actor)
+
+        def command(name: str, args: Mapping[str, Any], author: str) -> Mapping[str, Any]:
+            return session.command(name, args, author, clock.now_ns())
+
+        actor = make_actor(
+            plan,
+            "real time",
+            motion=Motion(guard, session, clock, pump),
+            adapters=NewestAdapters(versions),
+            store=store,
+            guard=guard,
+            twin=cell,
+            learner_alive=others.learner_alive,
+            alarms=lambda: [*versions.alarms, *others.troubles()],
+            labelled=label_watch.newest,
+            recorder=recorder,
+        )
+        stack.enter_context(Served(endpoint, session_handlers(actor.snapshot, command)))
+        actor.run()
+
+        def wait() -> None:
+            others.tend()
+            watch(actor)
+
+        await_version(versions, pump=wait)
+
+
+def answered(ask: Callable[[], T], tend: Callable[[], None]) -> T:
+    """What `ask` returns as soon as the process that it asks is up. Raises what `tend` does, or `DeadlineMissed`."""
+    deadline = time.monotonic() + START_S
+    while True:
+        try:
+            return ask()
+        except DeadlineMissed:
+            tend()
+            if time.monotonic() > deadline:
+                raise

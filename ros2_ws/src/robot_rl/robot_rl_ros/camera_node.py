@@ -1,0 +1,77 @@
+"""The node `camera`: what the twin's cameras see, drawn by the twin's own renderer, as compressed images.
+
+The renderer hands its frames to the recorder and the page as well; what subscribers of ROS get are the same JPEGs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+import threading
+from types import FrameType
+from typing import NoReturn
+
+from robot_rl.config import load_task
+from robot_rl.services.frames import FRAME_BACKLOG
+from robot_rl.store.ros import CAMERA, image_message
+from robot_rl.store.run import RunDirectory
+from robot_rl.twins import load_object
+from robot_rl.wire.latest import Subscriber
+from robot_rl_ros.node import Live, serve_node
+from robot_rl_ros.topics import Streams
+
+PARAMETERS = {
+    "run": (str, "the run's directory"),
+    "states": (str, "endpoint on which the twin's joint positions are published"),
+    "frames": (str, "endpoint to publish JPEG frames on"),
+}
+LOOK_MS = 100
+ENDING = (signal.SIGTERM, signal.SIGINT)
+
+
+class Interrupted(BaseException):
+    """SIGTERM or SIGINT: the renderer knows no other end."""
+
+
+def work(live: Live) -> None:
+    """Until it is told to end."""
+    run, frames = RunDirectory.open(live.parameters["run"]), str(live.parameters["frames"])
+    task, ended = load_task(run.task_yaml), threading.Event()
+    streams = Streams(live.node, [CAMERA + name for name in task.scene.get("cameras", {})])
+
+    def pass_on() -> None:
+        source = Subscriber(frames, backlog=FRAME_BACKLOG)
+        while not ended.is_set():
+            for camera, header, jpeg in source.take(LOOK_MS):
+                if type(stamp_ns := header.get("stamp_ns")) is int:
+                    message = image_message(streams.ros_time(stamp_ns), camera, jpeg)
+                    streams.publish(CAMERA + camera, message)
+        source.close()
+
+    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        for name in ENDING:  # once is enough: a second one must not cut the end short
+            signal.signal(name, signal.SIG_IGN)
+        raise Interrupted
+
+    passing = threading.Thread(target=pass_on, name="frames")
+    passing.start()
+    try:
+        for number in ENDING:
+            signal.signal(number, interrupt)
+        renderer = importlib.import_module(load_object(task.twin).camera_process)
+        renderer.main(["--task", str(run.task_yaml), "--states", live.parameters["states"], "--frames", frames])
+    except Interrupted:
+        pass
+    finally:
+        ended.set()
+        passing.join()
+
+
+def main() -> int:
+    """Its exit status."""
+    return serve_node("camera", PARAMETERS, work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,29 @@
+"""The node `console`: the operator's page. It talks to actor and guard over their own sockets, STOP to the guard."""
+
+from __future__ import annotations
+
+import sys
+
+from robot_rl.console.__main__ import main as serve_page
+from robot_rl_ros.node import Live, serve_node
+
+PARAMETERS = {
+    "actor": (str, "endpoint of the actor's calls, e.g. ipc:///run/actor"),
+    "guard": (str, "endpoint of the guard, which STOP and the heartbeat go to"),
+    "frames": (str, "endpoint on which the cameras publish JPEG frames"),
+    "port": (8000, "TCP port of the page on this machine's loopback"),
+}
+
+
+def work(live: Live) -> int:
+    """Until it is told to end; its exit status."""
+    return serve_page([word for name in PARAMETERS for word in (f"--{name}", str(live.parameters[name]))])
+
+
+def main() -> int:
+    """Its exit status."""
+    return serve_node("console", PARAMETERS, work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

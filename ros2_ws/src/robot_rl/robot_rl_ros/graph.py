@@ -1,0 +1,68 @@
+"""The nodes of a run's graph: the one table that the launch file and `robot-rl up` start processes from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from robot_rl.compositions.plan import RunPlan
+
+PACKAGE = "robot_rl"
+ENDS = ("store", "guard", "actor", "states", "frames")
+"""What has a socket of its own between the processes of one run."""
+Value = str | int | float | bool
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One process, which is one node."""
+
+    name: str
+    """In the graph, below its namespace."""
+    parameters: Mapping[str, Value]
+    restart: bool = True
+    """It is started again when it ends by itself."""
+    finishes: bool = False
+    """It ends with status 0 when the run is done."""
+
+    @property
+    def executable(self) -> str:
+        """In lib/robot_rl, for ROS 2's tools; its module in `robot_rl_ros` has the same name."""
+        return f"{self.name}_node"
+
+
+def nodes_of(plan: RunPlan, ends: Mapping[str, str], port: int | None) -> list[NodeSpec]:
+    """In the order in which they are started; `ends` are the endpoints of `ENDS`, `port` is the page's TCP port."""
+    run = str(plan.run.path.absolute())
+    seen = [
+        NodeSpec("camera", {"run": run, "states": ends["states"], "frames": ends["frames"]}),
+        NodeSpec("console", {"port": port, **{name: ends[name] for name in ("actor", "guard", "frames")}}),
+    ] if port is not None else []  # fmt: skip
+    policy, keys = (str(plan.info.arguments.get(name) or "") for name in ("policy", "policy_keys"))
+    acting: dict[str, Value] = {
+        "run": run,
+        "store": ends["store"],
+        "guard": ends["guard"],
+        "actor": ends["actor"],
+        "episodes": plan.episodes,
+        "auto_label": plan.auto_label,
+        "page": port is not None,
+        "base_success": -1.0 if plan.base_success is None else plan.base_success,
+        "base_trials": plan.base_trials or 0,
+        "policy": policy,
+        "policy_keys": keys,
+    }
+    return [
+        NodeSpec("recorder", {"run": run, "store": ends["store"], "frames": ends["frames"]}, restart=False),
+        NodeSpec("robot", {"run": run, "guard": ends["guard"], "states": ends["states"]}, restart=False),
+        NodeSpec("learner", {"run": run}),
+        *seen,
+        NodeSpec("actor", acting, restart=False, finishes=True),
+    ]
+
+
+def ros_arguments(spec: NodeSpec, namespace: str, parameter_file: Path) -> Sequence[str]:
+    """What a node's process is started with."""
+    names = ["-r", f"__node:={spec.name}", "-r", f"__ns:={namespace}"]
+    return ["--ros-args", *names, "--params-file", str(parameter_file)]

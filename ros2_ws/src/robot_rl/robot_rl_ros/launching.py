@@ -1,0 +1,49 @@
+"""What the launch file's arguments mean; it holds the rest, which needs ROS 2's `launch`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from robot_rl.compositions.running import RunRequest
+from robot_rl.errors import ConfigError
+
+ARGUMENTS: Mapping[str, tuple[str, str]] = {
+    "hw": ("twin", "what moves: twin, the physics twin at real-time pace (others come with their drivers)"),
+    "task": ("lid_opening", "a task's name, or the path of a .yaml file"),
+    "method": ("", "the adapter's method, one that the task has settings for; empty: usr"),
+    "episodes": ("", "labelled episodes that the run is to have in the end; empty: the task's"),
+    "seed": ("", "of starts, noise and learner; empty: 0"),
+    "label": ("", "auto: the twin's truth labels; human: you do, on the page; empty: auto"),
+    "out": ("", "the run's directory; empty: runs/TASK-METHOD-SEED-TIME where the launch is started"),
+    "resume": ("", "the directory of a run to go on with"),
+    "console_port": ("8000", "TCP port of the operator's page, another one if it is taken; empty: no page, no cameras"),
+    "namespace": ("/", "what the nodes and topics are below, e.g. /cell_1"),
+}
+"""Name -> (default, what it is). An empty one is not said."""
+HARDWARE = ("twin",)
+
+
+def request_of(given: Mapping[str, str]) -> RunRequest:
+    """The run that the arguments ask for. Raises `ConfigError`."""
+    if given["hw"] not in HARDWARE:
+        raise ConfigError(f"hw: expected {', '.join(HARDWARE)}, got {given['hw']!r}: its driver is not there yet")
+    path = {name: Path(given[name]) if given[name] else None for name in ("out", "resume")}
+    number = {name: _number(name, given[name]) for name in ("episodes", "seed", "console_port")}
+    return RunRequest(
+        task=None if given["resume"] else given["task"],
+        method=given["method"] or None,
+        episodes=number["episodes"],
+        seed=number["seed"],
+        label=given["label"] or None,
+        pace="real-time",
+        out=path["out"],
+        resume=path["resume"],
+        console_port=number["console_port"],
+    )
+
+
+def _number(name: str, text: str) -> int | None:
+    if text and not text.isdigit():
+        raise ConfigError(f"{name}: expected a whole number, got {text!r}")
+    return int(text) if text else None

@@ -1,0 +1,129 @@
+"""A node's life: it begins without signal handlers of ROS's own, and ends in order whatever comes meanwhile."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import rclpy
+from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.exceptions import InvalidNamespaceException, InvalidParameterTypeException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from rclpy.validate_namespace import validate_namespace
+
+from robot_rl.errors import ConfigError, RobotRLError
+from robot_rl.processes import begin_service
+
+
+@contextmanager
+def ros_node(name: str, arguments: Sequence[str] = (), namespace: str = "") -> Iterator[Node]:
+    """A node for the length of the block; `arguments` are a command line's, with ROS's behind --ros-args.
+
+    Signals stay the caller's: a node that ROS shuts down under a robot's guard could not say that it holds.
+    """
+    rclpy.init(args=list(arguments), signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        node = rclpy.create_node(name, namespace=namespace)
+        try:
+            yield node
+        finally:
+            with undisturbed():
+                node.destroy_node()
+    finally:
+        with undisturbed():
+            rclpy.shutdown()
+
+
+@dataclass(frozen=True)
+class Live:
+    """What a node's work is given."""
+
+    node: Node
+    parameters: Mapping[str, Any]
+    stopping: threading.Event
+    """Set by SIGTERM and SIGINT, and when the process that started this one ends."""
+
+
+def serve_node(name: str, parameters: Mapping[str, tuple[Any, str]], work: Callable[[Live], int | None]) -> int:
+    """Be the node `name` while `work` lasts; its exit status (None: 0), or 2 for what cannot be.
+
+    `parameters`: name -> (its default, or its type if it must be given; what it is). They are read once, at the start.
+    What `work` gives the node to do, ROS's own services included, a thread of the node's does meanwhile.
+    """
+    stopping = begin_service()
+    try:
+        with ros_node(name, sys.argv) as node:
+            values = {key: _declared(node, key, *described) for key, described in parameters.items()}
+            with _spinning(node):
+                return work(Live(node, values, stopping)) or 0
+    except RobotRLError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 2
+
+
+def _declared(node: Node, key: str, default: Any, description: str) -> Any:
+    """Raises `ConfigError` for one that must be given and is not, or is of another type."""
+    required = isinstance(default, type)
+    empty = default() if required else default
+    try:
+        value = node.declare_parameter(key, empty, ParameterDescriptor(description=description, read_only=True)).value
+    except InvalidParameterTypeException as error:
+        raise ConfigError(f"parameter {key!r} ({description}): {error}") from error
+    if required and value == empty:
+        raise ConfigError(f"parameter {key!r} ({description}): expected a value, got none")
+    return value
+
+
+@contextmanager
+def _spinning(node: Node) -> Iterator[None]:
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+
+    def spin() -> None:
+        with suppress(ExternalShutdownException):  # ROS was shut down: the work ends by itself
+            executor.spin()
+
+    thread = threading.Thread(target=spin, name="ros")
+    thread.start()
+    try:
+        yield
+    finally:
+        with undisturbed():
+            executor.shutdown()
+            thread.join()
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """SIGINT and SIGTERM are ignored: impatience must not cut an orderly end short.
+
+    Elsewhere than in the main thread there is nothing to be ignored.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def valid_namespace(namespace: str) -> str:
+    """With a slash before it and none behind. Raises `ConfigError` for what ROS does not take."""
+    place = "/" + namespace.strip("/")
+    try:
+        validate_namespace(place)
+    except InvalidNamespaceException as error:
+        raise ConfigError(
+            f"namespace {namespace!r}: expected letters, digits, _ and /, no digit first: {error}"
+        ) from error
+    return place

@@ -1,0 +1,69 @@
+"""The node `robot`: the guard, and the robot behind it. Publishes what the robot reports; `~/stop` is the guard's STOP.
+
+A controlled stop, and not a safety function. Commands come over the guard's own socket, with their safety epochs.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from std_srvs.srv import Trigger
+
+from robot_rl.compositions.guard_process import serve
+from robot_rl.errors import RobotFault
+from robot_rl.safety.guard import Guard
+from robot_rl.store.ros import streams_of
+from robot_rl.store.run import RunDirectory
+from robot_rl_ros.node import Live, serve_node
+from robot_rl_ros.topics import Streams
+
+PARAMETERS = {
+    "run": (str, "the run's directory"),
+    "guard": (str, "endpoint of the guard's calls, e.g. ipc:///run/guard"),
+    "states": (str, "endpoint on which a twin's joint positions are published, for its cameras"),
+}
+TOPICS = ("/joint_states", "/tcp_pose", "/gripper_width", "/safety")
+
+
+def work(live: Live) -> None:
+    """Until it is told to end; the robot holds then."""
+    streams = Streams(live.node, TOPICS)
+
+    def begun(guard: Guard) -> Callable[[], None]:
+        def stop(request: Any, response: Any) -> Any:
+            safety = guard.stop("a ROS node", "STOP by the service ~/stop")
+            response.success, response.message = True, f"{safety.level.name}, epoch {safety.epoch}"
+            return response
+
+        live.node.create_service(Trigger, "~/stop", stop)
+        return lambda: show(guard)
+
+    told: list[tuple[str, ...]] = []
+
+    def show(guard: Guard) -> None:
+        with suppress(RobotFault):  # latched by the guard, and shown as such
+            seen = guard.observe()
+            reported = {"q": seen.q.tolist(), "tcp_pose": seen.tcp_pose.tolist(), "gripper_width": seen.gripper_width}
+            for topic, message in streams_of(streams.ros_time(seen.stamps_ns["robot"]), reported):
+                streams.publish(topic, message)
+        safety = guard.safety
+        causes = (safety.level.name, *(cause.id for cause in safety.causes))
+        if told != [causes]:
+            told[:] = [causes]
+            reasons = [{"id": c.id, "kind": c.kind, "detail": c.detail} for c in safety.causes]
+            streams.say("/safety", {"level": safety.level.name, "epoch": safety.epoch, "causes": reasons})
+
+    values = live.parameters
+    serve(RunDirectory.open(values["run"]), values["guard"], values["states"], live.stopping, begun)
+
+
+def main() -> int:
+    """Its exit status."""
+    return serve_node("robot", PARAMETERS, work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,151 @@
+"""The graph of nodes, on real rclpy, as real processes: a run from its beginning to its end, seen by another node."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+
+from robot_rl.compositions.adapter_source import published
+from robot_rl.store.episode import read_messages
+from robot_rl.store.records import encode
+from robot_rl.store.ros import type_of
+from robot_rl.store.run import RunDirectory
+from robot_rl.wire.rpc import RpcClient
+from tests.realtime_run import alive, answers, labels, short_task, state, tell, wait_for
+from tests.ros.graph import ROOT, environment, listening
+
+pytest.importorskip("rclpy", reason="ROS 2's Python is not installed: pip install 'robot-rl[ros]'")
+
+from std_msgs.msg import String
+
+NODES = ("recorder", "robot", "learner", "camera", "console", "actor")
+TOPICS = (
+    "/joint_states", "/tcp_pose", "/command", "/steps", "/state", "/safety", "/learner_status", "/camera/side",
+)  # fmt: skip
+LATCHED = ("/cell_1/state", "/cell_1/safety", "/cell_1/learner_status")
+
+
+class Up:
+    """`robot-rl up`, and what can be seen of it from outside."""
+
+    def __init__(self, process: subprocess.Popen[str], run: RunDirectory) -> None:
+        self.process, self.run = process, run
+
+    def pids(self) -> dict[str, int]:
+        """Node -> process id, of those whose process runs."""
+        found = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                words = (folder / "cmdline").read_bytes().decode().split("\0")
+                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            except (OSError, ValueError):
+                continue
+            modules = [word for word in words if word.startswith("robot_rl_ros.")]
+            if parent == self.process.pid and modules and alive(int(folder.name)):
+                found[modules[0].removeprefix("robot_rl_ros.").removesuffix("_node")] = int(folder.name)
+        return found
+
+    def actor(self) -> RpcClient:
+        """The actor as the page reaches it."""
+        words = Path(f"/proc/{self.pids()['actor']}/cmdline").read_bytes().decode().split("\0")
+        file = yaml.safe_load(Path(words[words.index("--params-file") + 1]).read_text())
+        client = RpcClient(file["/**"]["ros__parameters"]["actor"])
+        wait_for(lambda: answers(client), "the actor")
+        return client
+
+    def finish(self, timeout_s: float) -> tuple[int, str]:
+        output, _ = self.process.communicate(timeout=timeout_s)
+        return self.process.returncode, output
+
+
+@contextmanager
+def up(run: Path, env: Mapping[str, str], *options: str) -> Iterator[Up]:
+    """A run whose processes are gone at the end of the block."""
+    common = ["--port", "0", "--trials", "0", "--namespace", "cell_1"]
+    command = [sys.executable, "-m", "robot_rl.cli", "up", *options, *common]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=dict(env), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    seen = Up(process, RunDirectory(run))
+    try:
+        yield seen
+    finally:
+        children = seen.pids().values()
+        process.kill()
+        process.wait(10)
+        if process.stdout:
+            process.stdout.close()
+        wait_for(lambda: not any(alive(pid) for pid in children), "the nodes' end", 10)
+
+
+@pytest.mark.timeout(60)
+def test_a_run_is_a_graph_of_nodes_that_is_stopped_goes_on_later_learns_and_ends_clean(tmp_path: Path) -> None:
+    env, begin = environment(tmp_path), [str(short_task(tmp_path, cameras=["side"])), "--out", str(tmp_path / "run")]
+    before = shared_memory()
+    with listening({f"/cell_1{topic}": type_of(topic) for topic in TOPICS}, env, LATCHED) as listener:
+        with up(tmp_path / "run", env, *begin) as graph:
+            wait_for(lambda: graph.run.labels.exists() and labels(graph.run), "the first label", 40)
+            stopped = graph.pids()
+            assert call_stop("/cell_1/robot/stop", env).startswith("STOP, epoch")
+            os.kill(graph.process.pid, signal.SIGINT)
+            status, output = graph.finish(20)
+            assert status == 130
+            assert "operator's page: http://localhost:" in output
+            assert not [name for name, pid in stopped.items() if alive(pid)]
+        done = len(labels(graph.run))
+        with up(graph.run.path, env, "--resume", str(graph.run.path), "--episodes", str(done + 1)) as graph:
+            wait_for(lambda: graph.pids().keys() == set(NODES), "the nodes")
+            children, actor = graph.pids(), graph.actor()
+            wait_for(lambda: state(actor) == "STOPPED", "the STOP, which is latched")
+            tell(actor, "clear", cause_id=actor.call("snapshot", timeout_s=5.0)[0]["safety"]["causes"][0]["id"])
+            tell(actor, "run")
+            actor.close()
+            status, output = graph.finish(40)
+            assert status == 0, output + logs(graph.run)
+            assert not [name for name, pid in children.items() if alive(pid)]
+        heard = listener.hear(10_000, timeout_s=0.5)
+    assert shared_memory() <= before
+    assert stopped.keys() == children.keys()
+    labelled = labels(graph.run)
+    assert len(labelled) == done + 1
+    assert max(published(graph.run.adapters)) == max(labelled)  # the learner knows the last one too
+    by_topic = {topic: [m.text for m in heard if m.topic == f"/cell_1{topic}"] for topic in TOPICS}
+    print(f"{done + 1} episodes; messages heard: { {topic: len(texts) for topic, texts in by_topic.items()} }")
+    recorded = [
+        repr(String(data=encode(step.body, "").decode()))
+        for episode in graph.run.closed_episodes()
+        for step in read_messages(graph.run.episode(episode), "/steps")
+    ]
+    assert set(by_topic["/steps"]) & set(recorded)  # not all of them: the run does not wait until it is heard
+    assert len(by_topic["/command"]) == len(by_topic["/steps"])
+    assert len(by_topic["/joint_states"]) > len(by_topic["/steps"])
+    assert any("STOPPED" in text for text in by_topic["/state"])
+    assert "FINISHED" in by_topic["/state"][-1]
+    assert any("operator_stop" in text for text in by_topic["/safety"])
+    assert by_topic["/learner_status"]
+    assert all("format='jpeg'" in text for text in by_topic["/camera/side"])
+    assert by_topic["/camera/side"]
+
+
+def shared_memory() -> set[str]:
+    """Fast DDS's segments on this machine."""
+    return {path.name for path in Path("/dev/shm").glob("*fastrtps_*")}
+
+
+def call_stop(service: str, env: Mapping[str, str]) -> str:
+    """What the guard says to a STOP by a node of its own."""
+    command = [sys.executable, "-m", "tests.ros.stopper", service]
+    return subprocess.run(command, cwd=ROOT, env=dict(env), capture_output=True, text=True, check=True).stdout
+
+
+def logs(run: RunDirectory) -> str:
+    """The ends of the nodes' logs, for a failure's message."""
+    return "\n".join(f"--- {path.name}\n{path.read_text()[-1500:]}" for path in (run.path / "logs").glob("*.log"))

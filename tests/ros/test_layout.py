@@ -1,0 +1,59 @@
+"""The files that ROS 2's tools and pip look for: one for every node in the table, and the package's own."""
+
+from __future__ import annotations
+
+import ast
+import os
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+from robot_rl_ros.graph import ENDS, nodes_of
+
+from robot_rl import __version__
+from robot_rl.compositions.plan import RunPlan, new_run, open_run
+from tests.realtime_run import short_task
+from tests.ros.graph import ROOT
+
+PACKAGE = ROOT / "ros2_ws" / "src" / "robot_rl"
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory: pytest.TempPathFactory) -> RunPlan:
+    folder = tmp_path_factory.mktemp("layout")
+    new_run(folder / "run", str(short_task(folder)), "usr", 0, {})
+    run, info, task, policy = open_run(folder / "run")
+    return RunPlan(run, info, task, policy, 10, auto_label=True, console_port=None)
+
+
+def test_every_node_has_an_executable_and_a_module_and_there_is_no_other(plan: RunPlan) -> None:
+    names = {spec.executable for spec in nodes_of(plan, dict.fromkeys(ENDS, "ipc:///x"), 8000)}
+    executables = {path.name for path in (PACKAGE / "executables").iterdir() if os.access(path, os.X_OK)}
+    assert names == executables == {path.stem for path in (PACKAGE / "robot_rl_ros").glob("*_node.py")}
+
+
+def test_a_node_is_given_the_parameters_that_it_declares_and_no_other(plan: RunPlan) -> None:
+    for spec in nodes_of(plan, dict.fromkeys(ENDS, "ipc:///x"), 8000):
+        tree = ast.parse((PACKAGE / "robot_rl_ros" / f"{spec.executable}.py").read_text())
+        (declared,) = (
+            {key.value for key in statement.value.keys if isinstance(key, ast.Constant)}
+            for statement in tree.body
+            if isinstance(statement, ast.Assign)
+            and ast.unparse(statement.targets[0]) == "PARAMETERS"
+            and isinstance(statement.value, ast.Dict)
+        )
+        assert declared == spec.parameters.keys(), spec.name
+
+
+def test_without_a_page_there_is_neither_console_nor_camera(plan: RunPlan) -> None:
+    names = [spec.name for spec in nodes_of(plan, dict.fromkeys(ENDS, "ipc:///x"), None)]
+    assert names == ["recorder", "robot", "learner", "actor"]
+
+
+def test_a_node_stays_below_a_hundred_lines() -> None:
+    lengths = {path.name: len(path.read_text().splitlines()) for path in (PACKAGE / "robot_rl_ros").glob("*_node.py")}
+    assert max(lengths.values()) < 100, lengths
+
+
+def test_the_package_is_of_this_version() -> None:
+    assert ElementTree.parse(PACKAGE / "package.xml").findtext("version") == __version__
+    assert f'version="{__version__}"' in (PACKAGE / "setup.py").read_text()
