@@ -21,7 +21,7 @@ from robot_rl.errors import ContextMiss, DeadlineMissed, PolicyReplaced, RobotRL
 from robot_rl.types import Array, Context, Observation, PolicySpec
 from robot_rl.wire.asking import Answer, Asking
 from robot_rl.wire.codec import Header
-from robot_rl.wire.handshake import PROTOCOL, check_stamp, spec_from_plain, stamp
+from robot_rl.wire.handshake import HANDLE_BYTES, PROTOCOL, check_stamp, spec_from_plain, stamp
 from robot_rl.wire.keys import ClientKeys
 from robot_rl.wire.observations import check_observation, trim, values_to_plain
 from robot_rl.wire.schemas import from_plain, to_plain
@@ -153,8 +153,11 @@ class RemotePolicy:
         self, context: Context, noise: Array, latent: Array | None, samples: Array | None
     ) -> Steps[tuple[Array, Array]]:
         arrays: list[Array] = []
-        header: Header = {"handles": list(context.handle), **_noises(noise, samples, arrays)}
-        if not context.handle:
+        header: Header = _noises(noise, samples, arrays)
+        if context.handle:
+            header["handles"], at = len(arrays), len(arrays)
+            arrays.append(_handles(context.handle))
+        else:
             header["context"] = to_plain(Context(context.features, context.z), arrays)
         if latent is not None:
             header["latent"] = to_plain(np.asarray(latent, np.float32), arrays)
@@ -167,7 +170,7 @@ class RemotePolicy:
             if len(observations) < len(known):
                 raise
             again = yield from self._encoding(observations)
-            header["handles"] = list(again.handle)
+            arrays[at] = _handles(again.handle)
             reply, results = yield question
         chunks, sampled = self._chunks(reply, results, noise, samples)
         return chunks, np.empty((len(noise), 0, *chunks.shape[1:]), np.float32) if sampled is None else sampled
@@ -181,9 +184,11 @@ class RemotePolicy:
 
     def _context(self, observations: Sequence[Observation], reply: Header, results: list[Array]) -> Context:
         context = from_plain(Context, reply.get("context"), results)
+        handles: Array = from_plain(Array, reply.get("handles"), results)
         expected = (len(observations), self._spec.features)
-        if context.features.shape != expected or len(context.handle) != len(observations):
+        if context.features.shape != expected or handles.shape != (len(observations), HANDLE_BYTES):
             raise WireError(f"expected features {expected} and a handle each, got {context.features.shape}")
+        context = Context(context.features, context.z, tuple(bytes(row) for row in handles))
         for handle, observation in zip(context.handle, observations, strict=True):
             self._remembered[handle] = observation
             self._remembered.move_to_end(handle)
@@ -269,6 +274,13 @@ class Pending(Generic[T]):
     def _ask(self, question: Question) -> None:
         header = stamp(self._policy.spec_hash) | question.header
         self._number = self._asking.begin(question.name, header, question.arrays, self._end)
+
+
+def _handles(handles: Sequence[bytes]) -> Array:
+    """[B, 16] uint8. Raises `WireError` for what no server has given out."""
+    if any(len(handle) != HANDLE_BYTES for handle in handles):
+        raise WireError(f"handles: expected {HANDLE_BYTES} bytes each, as a policy server gives them")
+    return np.frombuffer(b"".join(handles), np.uint8).reshape(len(handles), -1)
 
 
 def _noises(noise: Array, samples: Array | None, arrays: list[Array]) -> Header:

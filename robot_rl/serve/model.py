@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -12,10 +12,10 @@ import numpy as np
 from robot_rl.errors import ContextMiss, SpecMismatch
 from robot_rl.protocols import FrozenPolicy
 from robot_rl.serve.batching import Answer, Job
-from robot_rl.serve.contexts import ContextCache, handle_of, join, split
+from robot_rl.serve.contexts import ContextCache, join, split
 from robot_rl.types import Array, Context
 from robot_rl.wire.codec import Header
-from robot_rl.wire.handshake import stamp
+from robot_rl.wire.handshake import HANDLE_BYTES, stamp
 from robot_rl.wire.observations import example_observation
 from robot_rl.wire.rpc import Reply
 from robot_rl.wire.schemas import to_plain
@@ -59,7 +59,7 @@ class Model:
         self.failed = 0
         """Calls in which the policy raised something."""
         self._answer = answer
-        self._spec, self._hash, self._keys = policy.spec, policy.spec.hash, tuple(policy.spec.observation)
+        self._spec, self._hash = policy.spec, policy.spec.hash
 
     def warm_up(self, rows: Sequence[int]) -> None:
         """Encode and decode made-up observations, so that compilers and allocators are done before anyone waits."""
@@ -104,7 +104,7 @@ class Model:
         context = self.policy.encode(observations)
         if context.features.shape != (len(observations), self._spec.features):
             raise SpecMismatch(f"the policy's features are {context.features.shape}, its spec says {self._spec}")
-        handles = tuple(handle_of(observation, self._keys) for observation in observations)
+        handles = tuple(self.contexts.new_handle() for _ in observations)
         singles = split(Context(context.features, context.z, handles, context.state))
         for handle, single in zip(handles, singles, strict=True):
             self.contexts.put(handle, single)
@@ -147,7 +147,11 @@ class Model:
         value: Header = stamp(self._hash)
         arrays: list[Array] = []
         if share.encoded:
-            value["context"] = to_plain(replace(share.context, state=()), arrays)
+            context = share.context
+            value["context"] = to_plain(Context(context.features, context.z), arrays)
+            value["handles"] = to_plain(
+                np.frombuffer(b"".join(context.handle), np.uint8).reshape(-1, HANDLE_BYTES), arrays
+            )
         if chunks is not None:
             value["noise_applied"] = bool(self._spec.noise_shape)
             value["chunks"] = to_plain(chunks[:, 0], arrays)

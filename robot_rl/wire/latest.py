@@ -63,7 +63,7 @@ class Subscriber:
         while self._socket.poll(round(wait)):
             wait = 0
             try:
-                topic, packed, payload = receive(self._socket, 3)
+                topic, packed, payload = map(bytes, receive(self._socket, 3))
                 header = unpack_value(packed, self._limits)
                 if not isinstance(header, dict):
                     raise WireError("expected a mapping")
