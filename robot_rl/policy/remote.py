@@ -23,8 +23,8 @@ from robot_rl.wire.asking import Answer, Asking
 from robot_rl.wire.codec import Header
 from robot_rl.wire.handshake import HANDLE_BYTES, PROTOCOL, check_stamp, spec_from_plain, stamp
 from robot_rl.wire.keys import ClientKeys
-from robot_rl.wire.observations import check_observation, trim, values_to_plain
-from robot_rl.wire.schemas import from_plain, to_plain
+from robot_rl.wire.observations import ValuesWriter, trim
+from robot_rl.wire.schemas import to_plain
 
 REMEMBERED = 64
 """Observations kept here for servers that forget."""
@@ -79,6 +79,7 @@ class RemotePolicy:
         except BaseException:
             self._asking.close()
             raise
+        self._write = ValuesWriter(self._spec)
         self.spec_hash = self._spec.hash
         """As it was at the handshake."""
 
@@ -176,19 +177,16 @@ class RemotePolicy:
         return chunks, np.empty((len(noise), 0, *chunks.shape[1:]), np.float32) if sampled is None else sampled
 
     def _observations(self, observations: Sequence[Observation]) -> tuple[list[Observation], Header, list[Array]]:
-        for observation in observations:
-            check_observation(observation, self._spec)
         arrays: list[Array] = []
-        plain = values_to_plain(observations, self._spec, arrays)
+        plain = self._write(observations, arrays)
         return [trim(observation, self._spec) for observation in observations], {"observations": plain}, arrays
 
     def _context(self, observations: Sequence[Observation], reply: Header, results: list[Array]) -> Context:
-        context = from_plain(Context, reply.get("context"), results)
-        handles: Array = from_plain(Array, reply.get("handles"), results)
-        expected = (len(observations), self._spec.features)
-        if context.features.shape != expected or handles.shape != (len(observations), HANDLE_BYTES):
-            raise WireError(f"expected features {expected} and a handle each, got {context.features.shape}")
-        context = Context(context.features, context.z, tuple(bytes(row) for row in handles))
+        batch, latent = len(observations), self._spec.latent
+        features = _result("features", reply, results, (batch, self._spec.features))
+        z = None if latent is None else _result("z", reply, results, (batch, latent))
+        handles = _result("handles", reply, results, (batch, HANDLE_BYTES), np.uint8)
+        context = Context(features, z, tuple([row.tobytes() for row in handles]))
         for handle, observation in zip(context.handle, observations, strict=True):
             self._remembered[handle] = observation
             self._remembered.move_to_end(handle)
@@ -204,10 +202,10 @@ class RemotePolicy:
                 "expected a server that applies the noise and says so, got none: steering would do nothing"
             )
         shape = (self._spec.horizon, self._spec.action_space.size)
-        chunks = _floats("chunks", reply, results, (len(noise), *shape))
+        chunks = _result("chunks", reply, results, (len(noise), *shape))
         if samples is None or samples.shape[1] == 0:
             return chunks, None
-        return chunks, _floats("samples", reply, results, (*samples.shape[:2], *shape))
+        return chunks, _result("samples", reply, results, (*samples.shape[:2], *shape))
 
 
 class Pending(Generic[T]):
@@ -290,8 +288,12 @@ def _noises(noise: Array, samples: Array | None, arrays: list[Array]) -> Header:
     return header
 
 
-def _floats(name: str, reply: Header, results: list[Array], shape: tuple[int, ...]) -> Array:
-    value: Array = from_plain(Array, reply.get(name), results)
-    if value.shape != shape or value.dtype != np.float32:
-        raise WireError(f"{name}: expected float32 {shape}, got {value.dtype} {value.shape}")
+def _result(name: str, reply: Header, results: list[Array], shape: tuple[int, ...], kind: type = np.float32) -> Array:
+    """An array of a reply. Raises `WireError` for another shape or dtype."""
+    index = reply.get(name)
+    if type(index) is not int or not 0 <= index < len(results):
+        raise WireError(f"{name}: expected the index of one of {len(results)} arrays, got {str(index)[:32]!r}")
+    value = results[index]
+    if value.shape != shape or value.dtype != kind:
+        raise WireError(f"{name}: expected {kind.__name__} {shape}, got {value.dtype} {value.shape}")
     return value

@@ -18,7 +18,6 @@ from robot_rl.wire.codec import Header
 from robot_rl.wire.handshake import HANDLE_BYTES, stamp
 from robot_rl.wire.observations import example_observation
 from robot_rl.wire.rpc import Reply
-from robot_rl.wire.schemas import to_plain
 
 log = logging.getLogger(__name__)
 
@@ -105,15 +104,18 @@ class Model:
         if context.features.shape != (len(observations), self._spec.features):
             raise SpecMismatch(f"the policy's features are {context.features.shape}, its spec says {self._spec}")
         handles = tuple(self.contexts.new_handle() for _ in observations)
-        singles = split(Context(context.features, context.z, handles, context.state))
+        whole = Context(context.features, context.z, handles, context.state)
+        singles = [whole] if len(handles) == 1 else split(whole)
         for handle, single in zip(handles, singles, strict=True):
             self.contexts.put(handle, single)
         rows = iter(singles)
         return [Share(job, join([next(rows) for _ in job.asked.observations]), True) for job in jobs]
 
     def _decode_shares(self, shares: Sequence[Share]) -> list[Share]:
-        context = join([share.context.repeated(share.repeats) for share in shares])
-        noise = np.concatenate([share.noise() for share in shares])
+        context = join(
+            [share.context.repeated(share.repeats) if share.repeats > 1 else share.context for share in shares]
+        )
+        noise = shares[0].noise() if len(shares) == 1 else np.concatenate([share.noise() for share in shares])
         latents = [
             np.repeat(latent, share.repeats, 0) for share in shares if (latent := share.job.asked.latent) is not None
         ]
@@ -146,17 +148,22 @@ class Model:
         """Answer with the context if it is new to the client, and with chunks [B, repeats, T, A] if there are any."""
         value: Header = stamp(self._hash)
         arrays: list[Array] = []
+
+        def put(name: str, array: Array) -> None:
+            value[name] = len(arrays)
+            arrays.append(array)
+
         if share.encoded:
             context = share.context
-            value["context"] = to_plain(Context(context.features, context.z), arrays)
-            value["handles"] = to_plain(
-                np.frombuffer(b"".join(context.handle), np.uint8).reshape(-1, HANDLE_BYTES), arrays
-            )
+            put("features", context.features)
+            if context.z is not None:
+                put("z", context.z)
+            put("handles", np.frombuffer(b"".join(context.handle), np.uint8).reshape(-1, HANDLE_BYTES))
         if chunks is not None:
             value["noise_applied"] = bool(self._spec.noise_shape)
-            value["chunks"] = to_plain(chunks[:, 0], arrays)
+            put("chunks", chunks[:, 0])
             if share.repeats > 1:
-                value["samples"] = to_plain(chunks[:, 1:], arrays)
+                put("samples", chunks[:, 1:])
         self._answer(share.job.later, lambda: (value, arrays))
 
     def _fail(self, job: Job, error: Exception) -> None:

@@ -87,12 +87,13 @@ class Asking:
         until = min(time.monotonic() + wait_s, self._end)
         while self._answer is None and self._open is not None:
             left_ms = max(0, round(1000 * (until - time.monotonic())))
-            if not (self._arriving if self._sent else self._either).poll(left_ms):
+            sent = self._sent
+            if not (self._arriving if sent else self._either).poll(left_ms):
                 if time.monotonic() < self._end:
                     return False
                 self._answer = self._missed()
                 self.give_up()
-            elif self._may(zmq.POLLIN):
+            elif sent or self._may(zmq.POLLIN):
                 self._receive()
             else:
                 self._send()

@@ -23,9 +23,9 @@ def value_of(observation: Observation, key: str) -> Array:
 
     Raises `BadObservation` with the keys that there are.
     """
-    group, _, name = key.partition(".")
-    if not name and key in PROPRIOCEPTION:
+    if key in PROPRIOCEPTION:
         return np.asarray(getattr(observation, key))
+    group, _, name = key.partition(".")
     named = {"images": observation.images, "extra": observation.extra}.get(group, {})
     if name not in named:
         images, extra = (f"images.{k}" for k in observation.images), (f"extra.{k}" for k in observation.extra)
@@ -62,18 +62,39 @@ def check_numbers(key: str, value: Array) -> None:
 
 
 def finite(value: Array) -> bool:
-    """Whether all numbers are; of a few, without numpy's detours."""
-    return all(map(math.isfinite, value.reshape(-1).tolist())) if value.size <= FEW else bool(np.isfinite(value).all())
+    """Whether all numbers are, without numpy's detours: this is done for every request."""
+    if value.size <= FEW:
+        return all(map(math.isfinite, value.reshape(-1).tolist()))
+    return b"\0" not in np.isfinite(value).tobytes()
 
 
 def values_to_plain(observations: Sequence[Observation], spec: PolicySpec, arrays: list[Array]) -> list[list[int]]:
     """What the policy reads and nothing else: of each observation an array for each key, in the keys' order.
 
-    Both sides have the same spec, so keys need not travel. Raises `BadObservation` for one that lacks a key.
+    Both sides have the same spec, so keys need not travel. Raises `BadObservation` as `check_observation` does.
     """
-    keys, first = sorted(spec.observation), len(arrays)
-    arrays += [value_of(observation, key) for observation in observations for key in keys]
-    return [list(range(first + i * len(keys), first + (i + 1) * len(keys))) for i in range(len(observations))]
+    return ValuesWriter(spec)(observations, arrays)
+
+
+class ValuesWriter:
+    """`values_to_plain` for many observations of one spec."""
+
+    def __init__(self, spec: PolicySpec) -> None:
+        self._spec = spec
+        self._keys = [
+            (key, tuple(spec.observation[key]), key.startswith("images.")) for key in sorted(spec.observation)
+        ]
+
+    def __call__(self, observations: Sequence[Observation], arrays: list[Array]) -> list[list[int]]:
+        """Appends to `arrays`; returns, of each observation, where its values are."""
+        first, size = len(arrays), len(self._keys)
+        for observation in observations:
+            for key, shape, picture in self._keys:
+                value = value_of(observation, key)
+                if value.shape != shape or (value.dtype.char != "B" if picture else not finite(value)):
+                    check_value(key, value, self._spec)  # says what is wrong
+                arrays.append(value)
+        return [list(range(first + i * size, first + (i + 1) * size)) for i in range(len(observations))]
 
 
 def values_from_plain(plain: Any, arrays: Sequence[Array], spec: PolicySpec) -> list[Observation]:
@@ -90,28 +111,38 @@ def values_reader(
         raise WireError(f"observations: expected a list of rows of {len(keys)} arrays: {', '.join(keys)}")
     if not all(type(index) is int and 0 <= index < len(arrays) for row in plain for index in row):
         raise WireError(f"observations: expected indices of {len(arrays)} arrays")
-    rows = [dict(zip(keys, row, strict=True)) for row in plain]
-    for row in rows:
-        for key, index in row.items():
+    rows = [_Row(dict(zip(keys, row, strict=True)), arrays, spec) for row in plain]
+    return lambda arrays: [row.read(arrays) for row in rows]
+
+
+class _Row:
+    """Where the values of one observation are. Raises `BadObservation` for shapes that are not the spec's."""
+
+    def __init__(self, places: Mapping[str, int], arrays: Sequence[Array], spec: PolicySpec) -> None:
+        for key, index in places.items():
             check_kind(key, arrays[index], spec)
-    return lambda arrays: [_observation({key: arrays[index] for key, index in row.items()}) for row in rows]
+        self._floats = [(key, index) for key, index in places.items() if arrays[index].dtype.kind == "f"]
+        self._proprioception = [(key, index) for key, index in places.items() if key in PROPRIOCEPTION]
+        self._images = [(key[7:], index) for key, index in places.items() if key.startswith("images.")]
+        self._extra = [(key[6:], index) for key, index in places.items() if key.startswith("extra.")]
 
-
-def _observation(values: Mapping[str, Array]) -> Observation:
-    for key, value in values.items():
-        check_numbers(key, value)
-    width = values.get("gripper_width")
-    return Observation(
-        seq=0,
-        stamps_ns={},
-        q=values.get("q", NOTHING),
-        dq=values.get("dq", NOTHING),
-        tcp_pose=values.get("tcp_pose", NOTHING),
-        gripper_width=0.0 if width is None else float(width),
-        wrench=values.get("wrench", NOTHING),
-        images={key[7:]: value for key, value in values.items() if key.startswith("images.")},
-        extra={key[6:]: value for key, value in values.items() if key.startswith("extra.")},
-    )
+    def read(self, arrays: Sequence[Array]) -> Observation:
+        """Raises `BadObservation` for numbers that are none."""
+        for key, index in self._floats:
+            if not finite(arrays[index]):
+                check_numbers(key, arrays[index])
+        known = {key: arrays[index] for key, index in self._proprioception}
+        return Observation(
+            seq=0,
+            stamps_ns={},
+            q=known.get("q", NOTHING),
+            dq=known.get("dq", NOTHING),
+            tcp_pose=known.get("tcp_pose", NOTHING),
+            gripper_width=float(known.get("gripper_width", 0.0)),
+            wrench=known.get("wrench", NOTHING),
+            images={name: arrays[index] for name, index in self._images},
+            extra={name: arrays[index] for name, index in self._extra},
+        )
 
 
 def trim(observation: Observation, spec: PolicySpec) -> Observation:

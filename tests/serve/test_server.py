@@ -17,7 +17,6 @@ from robot_rl.types import Array, Context, Observation
 from robot_rl.wire.handshake import PROTOCOL, spec_from_plain, stamp
 from robot_rl.wire.observations import values_to_plain
 from robot_rl.wire.rpc import RpcClient
-from robot_rl.wire.schemas import from_plain
 from tests.serve.doubles import SeeingPolicy, noise, observation, wait_ready
 
 
@@ -41,8 +40,8 @@ def encode(client: RpcClient, policy: SeeingPolicy, observations: list[Observati
     arrays: list[Array] = []
     plain = values_to_plain(observations, policy.spec, arrays)
     reply, results = client.call("encode", stamp(policy.spec.hash) | {"observations": plain}, arrays)
-    context = from_plain(Context, reply["context"], results)
-    return replace(context, handle=tuple(bytes(row) for row in results[reply["handles"]]))
+    handles = tuple(bytes(row) for row in results[reply["handles"]])
+    return Context(results[reply["features"]], results[reply["z"]], handles)
 
 
 def decode(client: RpcClient, policy: SeeingPolicy, handles: tuple[bytes, ...], given: Array, /, **more: Any) -> Array:
