@@ -1,8 +1,8 @@
 """What the server remembers of what it encoded, for a while: contexts by a handle of each one's own.
 
-A handle begins with a secret of this process: one that another server gave out, or that somebody made up, is unknown.
-It does not say what was seen. To hash three pictures takes as long as to bring them here, and nobody asks for a context
-by what it shows: who has only the observation sends it.
+A handle is drawn at random: one that another server gave out, or that somebody made up, is unknown, and nobody guesses
+another client's. It does not say what was seen: to hash three pictures takes as long as to bring them here, and nobody
+asks for a context by what it shows: who has only the observation sends it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from robot_rl.clock import SECOND, Clock
 from robot_rl.errors import ContextMiss
 from robot_rl.types import Context
+from robot_rl.wire.handshake import HANDLE_BYTES
 
 
 class ContextCache:
@@ -26,16 +27,13 @@ class ContextCache:
         self._keep_ns = int(keep_s * SECOND)
         self._size = size
         self._entries: OrderedDict[bytes, tuple[int, Context]] = OrderedDict()
-        self._secret = secrets.token_bytes(8)
-        self._number = 0
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def new_handle(self) -> bytes:
-        """[16 bytes] for a context that is to be kept."""
-        self._number += 1
-        return self._secret + self._number.to_bytes(8, "big")
+        """For a context that is to be kept."""
+        return secrets.token_bytes(HANDLE_BYTES)
 
     def put(self, handle: bytes, context: Context) -> None:
         """Keep `context`; what is too old or too much goes, the least recently used first."""

@@ -21,7 +21,8 @@ from robot_rl.errors import ConfigError, DeadlineMissed, RobotRLError, WireError
 from robot_rl.types import Array
 from robot_rl.wire.codec import FRAMES, LIMITS, Forms, Header, Limits, Room, pack, unpack
 from robot_rl.wire.keys import ClientKeys, secure_client
-from robot_rl.wire.rpc import open_socket, receive, value_of_reply
+from robot_rl.wire.rpc import value_of_reply
+from robot_rl.wire.sockets import open_socket, receive
 
 CANCEL = 0
 """The number of every cancellation; requests count from 1."""

@@ -12,7 +12,8 @@ import zmq
 
 from robot_rl.errors import ConfigError, WireError
 from robot_rl.wire.codec import LIMITS, Header, Limits, pack_value, unpack_value
-from robot_rl.wire.rpc import open_socket, receive, require_local
+from robot_rl.wire.rpc import require_local
+from robot_rl.wire.sockets import open_socket, receive
 
 BACKLOG = 32
 

@@ -28,14 +28,13 @@ from robot_rl.errors import ConfigError, DeadlineMissed, RobotRLError, WireError
 from robot_rl.types import Array
 from robot_rl.wire.codec import FRAMES, LIMITS, Form, Forms, Frame, Header, Limits, pack, unpack, unpack_form
 from robot_rl.wire.keys import Doorkeeper, ServerKeys, secure_server
+from robot_rl.wire.sockets import open_socket, receive, waits
 
 log = logging.getLogger(__name__)
 
 NO_FORM = b"\x92\x80\x90"
 OUTSTANDING = 256
 """Posts that may be unanswered."""
-COPIED = 2**15
-"""Bytes up to which a frame that came is copied."""
 
 Reply = tuple[Mapping[str, Any], Sequence[Array]]
 
@@ -341,39 +340,6 @@ def require_local(endpoint: str) -> None:
             f"expected an ipc:// or loopback endpoint (tcp://127.0.0.1:PORT), got {endpoint}: "
             "other machines are kept out where nobody is authenticated"
         )
-
-
-def open_socket(kind: int, limits: Limits, context: zmq.Context[zmq.Socket[bytes]] | None = None) -> zmq.Socket[bytes]:
-    """A socket that drops frames beyond the limits, notices a dead peer within 3 s and never delays an exit."""
-    opened: zmq.Socket[bytes] = (context or zmq.Context.instance()).socket(kind)
-    opened.setsockopt(zmq.LINGER, 0)
-    opened.setsockopt(zmq.MAXMSGSIZE, limits.total_bytes)
-    opened.setsockopt(zmq.HEARTBEAT_IVL, 1000)
-    opened.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3000)
-    opened.setsockopt(zmq.RECONNECT_IVL, 20)
-    opened.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
-    return opened
-
-
-def receive(source: zmq.Socket[bytes], most: int) -> list[Frame]:
-    """The frames of one message; those beyond `most` + 1 are read and thrown away. Large ones stay where zmq put them.
-
-    Little ones are copied: in zmq's hands they lie at odd addresses, and keep their neighbours from being freed.
-    """
-    frames: list[Frame] = []
-    more = True
-    while more:
-        frame = source.recv(copy=False)
-        more = frame.more
-        if len(frames) <= most:
-            frames.append(frame.bytes if len(frame) <= COPIED else frame.buffer.toreadonly())
-    return frames
-
-
-def waits(source: zmq.Socket[bytes]) -> bool:
-    """Whether `source` has a message; `poll(0)` says the same, at ten times the price."""
-    events = source.getsockopt(zmq.EVENTS)
-    return isinstance(events, int) and bool(events & zmq.POLLIN)
 
 
 def error_class(name: str) -> type[RobotRLError]:
