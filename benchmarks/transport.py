@@ -1,7 +1,7 @@
 """`python -m benchmarks.transport [--quick]`: the policy server's round trips, against openpi's own stack; batching.
 
 **Round trips.** In go three 224x224x3 uint8 cameras and a robot's state, out come 50x32 actions and 2048 features,
-float32. Ours is `RemotePolicy.infer` against `robot_rl.serve` (checks, deadlines, contexts by content, all as in a
+float32. Ours is `RemotePolicy.infer` against `robot_rl.serve` (checks, deadlines, contexts that are kept, all as in a
 run); theirs is `openpi_client.WebsocketClientPolicy` against a server loop as openpi's is (websockets, msgpack_numpy,
 no compression). Both policies answer at once with made-up numbers. Client and server are two processes, over loopback
 TCP, a request every 20 ms, in blocks that take turns, so that both see the same machine. CPU is that of client and
@@ -36,6 +36,7 @@ from typing import Any
 import numpy as np
 
 from robot_rl.errors import ConfigError
+from robot_rl.learn.memory import keep_memory
 from robot_rl.policy.remote import RemotePolicy
 from robot_rl.processes import stop_event
 from robot_rl.serve.server import PolicyServer
@@ -92,6 +93,7 @@ def observation(seq: int) -> Observation:
 def serve_ours(seconds: float) -> None:
     """Until it is told to end."""
     stopping = stop_event()
+    keep_memory()  # as `python -m robot_rl.serve` does
     server = PolicyServer(MadeUp(seconds), "tcp://127.0.0.1:*")
     server.run(stopping, lambda: print(server.endpoint, flush=True))
     server.close()

@@ -61,6 +61,8 @@ class PolicyConfig(Section):
 
     checkpoint: str
     """File name beside the task file, or a path: safetensors with its manifest."""
+    kind: Literal["flow", "mlp"] = "flow"
+    """flow: noise becomes a chunk, beside it a bottleneck; mlp: plain regression, without noise and bottleneck."""
     demonstrations: int = Field(default=600, ge=1)
     horizon: int = Field(default=8, ge=1)
     """T, steps per chunk."""

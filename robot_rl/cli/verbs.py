@@ -64,6 +64,9 @@ def run(
         Path | None, typer.Option(help="go on with this run, with the settings it was begun with")
     ] = None,
     no_console: Annotated[bool, typer.Option("--no-console", help="no operator's page")] = False,
+    no_learner: Annotated[
+        bool, typer.Option("--no-learner", help="learn elsewhere or not at all: this machine has no torch")
+    ] = False,
     port: Annotated[
         int, typer.Option(help="TCP port of the page; another one if it is taken", min=0, max=65535)
     ] = 8000,
@@ -80,6 +83,7 @@ def run(
         RunRequest(
             task=task, method=method, episodes=episodes, seed=seed, label=label, pace=pace, policy=policy,
             policy_keys=policy_keys, out=out, resume=resume, console_port=None if no_console else port, trials=trials,
+            learner=not no_learner,
         ),
         console,
     )  # fmt: skip

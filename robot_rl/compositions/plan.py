@@ -36,6 +36,8 @@ class RunPlan:
     auto_label: bool
     console_port: int | None
     """TCP port of the operator's page, 0 for a free one, None for no page."""
+    learner: bool = True
+    """Whether this machine learns; if not, the adapters act that come into the run's directory."""
     base_success: float | None = None
     base_trials: int | None = None
     """The frozen policy's rate in the twin, measured before the run."""

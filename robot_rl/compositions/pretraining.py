@@ -57,7 +57,7 @@ def clone_policy(task_name: str, demonstrations: Path | None, out: Path | None, 
             bar.update(rows[stage], completed=step, note=f"loss {loss:.4f}")
 
         report = clone(recorded, task.policy, robot.action_space, target, show, step_s=1 / robot.control_hz)
-    made = f"{report.policy_id}: {report.parameters} parameters, flow loss {report.flow_loss:.4f}"
+    made = f"{report.policy_id}: {report.parameters} parameters, loss {report.loss:.4f}"
     console.print(f"{made}, {report.seconds:.0f} s, in {target}")
 
 

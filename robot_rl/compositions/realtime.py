@@ -3,7 +3,8 @@
 This process is the actor: control loop and session. Its children are the guard with the twin behind it, the store, the
 learner, and if a page is wanted the console and the process that draws the cameras. All of them end with it, kill -9
 included. Learner, console and cameras are started again when they end; without guard or store the run ends, in order,
-and `--resume` goes on with it: what is labelled is on the disk, and a STOP stays latched.
+and `--resume` goes on with it: what is labelled is on the disk, and a STOP stays latched. A robot's PC without torch
+has no learner: what another machine publishes in the run's directory acts, or the frozen policy.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ def run_realtime(plan: RunPlan, watch: Callable[[Actor], None], announce: Callab
         answered(store.episodes, children.tend)  # a second actor of the same run ends here: nothing has moved yet
         guarding = [str(run.path), "--endpoint", ends["guard"], "--states", ends["states"]]
         children.start("guard", "robot_rl.compositions.guard_process", guarding, restart=False)
-        children.start("learner", "robot_rl.learn", [str(run.path)])
+        if plan.learner:
+            children.start("learner", "robot_rl.learn", [str(run.path)])
         guard = answered(lambda: GuardClient(ends["guard"], GUARD_S, connect_timeout_s=1.0), children.tend)
         stack.callback(guard.close)
         page = None

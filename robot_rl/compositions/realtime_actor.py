@@ -108,7 +108,8 @@ def act(
             others.tend()
             watch(actor)
 
-        await_version(versions, pump=wait)
+        if plan.learner:
+            await_version(versions, pump=wait)
 
 
 def answered(ask: Callable[[], T], tend: Callable[[], None]) -> T:

@@ -50,6 +50,8 @@ class RunRequest:
     resume: Path | None = None
     console_port: int | None = None
     trials: int = 0
+    learner: bool = True
+    """False: none on this machine, now; a resumed run may have one."""
 
 
 Announce = Callable[[str], None]
@@ -71,6 +73,10 @@ def run_task(request: RunRequest, console: Console, compose: Compose | None = No
         watch = Watch(bar, plan)
         compose(plan, watch, lambda url: console.print(f"the operator's page: [link]{url}[/link]"))
     console.print(f"{len(labelled_episodes(run)) - before} episodes in {time.monotonic() - started:.0f} s")
+    if not request.learner:
+        here = escape(str(run.path))
+        console.print(f"no learner ran here; where torch is: `python -m robot_rl.learn {here}`, `robot-rl eval {here}`")
+        return
     status = learner_status(run, alive=False) or {}
     console.print(
         f"learner: {status.get('updates', 0)} updates, UTD {status.get('utd_reached', 0.0):.2f} of {plan.method.utd:g}"
@@ -90,7 +96,7 @@ def plan_run(request: RunRequest, console: Console) -> tuple[RunPlan, str]:
     if request.resume is not None:
         _agrees(request, begun)
     label, pace = (str(begun.get(name) or DEFAULTS[name]) for name in ("label", "pace"))
-    pace = _pace(label, pace, request.console_port)
+    pace = _pace(label, pace, request)
     episodes = request.episodes or begun.get("episodes") or task.protocol.episodes
     if not isinstance(episodes, int):
         raise IntegrityError(f"{run.run_json}: expected a number of episodes, got {episodes!r}")
@@ -109,6 +115,7 @@ def plan_run(request: RunRequest, console: Console) -> tuple[RunPlan, str]:
         console_port=request.console_port,
         base_success=base.rate if base else None,
         base_trials=base.trials if base else None,
+        learner=request.learner,
     )
     return plan, pace
 
@@ -132,7 +139,7 @@ def _begin(request: RunRequest) -> Path:
     policy = load_policy(task, task_path(name))
     SteeringLayout(policy.spec, task.method(method))
     Limits.of(task.limits, load_twin(task, "twin", SteppedClock()).spec.action_space)
-    _pace(label, pace, request.console_port)
+    _pace(label, pace, request)
     if request.policy is not None:
         _close(connect_policy(request.policy, policy, request.policy_keys))
     stamp = time.strftime("%Y%m%d-%H%M%S")
@@ -144,13 +151,15 @@ def _begin(request: RunRequest) -> Path:
     return path
 
 
-def _pace(label: str, pace: str, console_port: int | None) -> str:
-    """The pace that `auto` stands for. Raises `ConfigError` where nobody could label."""
-    if label == "human" and console_port is None:
+def _pace(label: str, pace: str, request: RunRequest) -> str:
+    """The pace that `auto` stands for. Raises `ConfigError` where nobody could label, or lockstep has no learner."""
+    if label == "human" and request.console_port is None:
         raise ConfigError("--label human: a person arms and labels on the operator's page; leave out --no-console")
     if label == "human" and pace == "lockstep":
         raise ConfigError("--label human: in lockstep the twin outruns a person; leave out --pace, or give real-time")
-    return pace if pace != "auto" else "real-time" if label == "human" else "lockstep"
+    if not request.learner and pace == "lockstep":
+        raise ConfigError("--no-learner: lockstep waits for the learner; leave out --pace, or give real-time")
+    return pace if pace != "auto" else "real-time" if label == "human" or not request.learner else "lockstep"
 
 
 def _close(policy: FrozenPolicy) -> None:

@@ -1,4 +1,4 @@
-"""Behaviour cloning of a flow policy, and of the bottleneck beside it.
+"""Behaviour cloning: of a flow policy and the bottleneck beside it, or of a plain regression.
 
 First the flow: with chunk a, noise w ~ N(0, I), k ~ U[0, 1] and x = (1 - k) a + k w, a network estimates a from
 (x, k, c), together with the embedding c. This is the regression of v = (x - a^) / k on w - a (ZPRL equation 1) with
@@ -9,6 +9,8 @@ that no noise belongs to one way of doing the task before training.
 Then the variational bottleneck, on the finished flow: z ~ N(mu(c), sigma(c)), c^ = g(z), with the flow's own loss
 under c^ and KL(N(mu, sigma) || N(0, I)) (ZPRL equation 5). Embedding and flow are frozen by then, which is the
 paper's stopped gradient.
+
+A regression (`kind: mlp`) is the mean of the chunks that were seen, min E |a - f(c)|^2: it takes no noise.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ from robot_rl.types import ActionSpace, Array
 
 Net = TypeVar("Net", bound=nn.Module)
 Progress = Callable[[str, int, int, float], None]
-"""Stage ("flow", "bottleneck"), step, steps, loss."""
+"""Stage ("flow", "bottleneck", "regression"), step, steps, loss."""
 
 EMA = 0.999
 """Decay of the averaged weights, which are the ones that are kept."""
@@ -58,10 +60,11 @@ class CloneReport:
     demonstrations: int
     windows: int
     parameters: int
-    flow_loss: float
-    bottleneck_loss: float
-    """The flow's loss with c^ in place of c: near `flow_loss` if z says all that matters."""
-    kl: float
+    loss: float
+    """Of the flow, or of the regression."""
+    bottleneck_loss: float | None
+    """The flow's loss with c^ in place of c: near `loss` if z says all that matters; None for a regression."""
+    kl: float | None
     """nats, of the whole z."""
     seconds: float
 
@@ -90,13 +93,10 @@ def clone(
     chunk_mean, chunk_scale = normal.mean(axis=(0, 1)), np.maximum(normal.std(axis=(0, 1)), SMALLEST_CHUNK_SPREAD)
     targets = torch.from_numpy(((normal - chunk_mean) / chunk_scale).reshape(len(chunks), -1))
     with one_thread(config.seed):
-        flow, flow_loss = _train_flow(config, features, targets, progress)
-        bottleneck, bottleneck_loss, kl = _train_bottleneck(config, flow, features, targets, progress)
+        nets, losses = (_flow if config.kind == "flow" else _regression)(config, features, targets, progress)
     weights = {"features.mean": mean.astype(np.float32), "features.scale": scale.astype(np.float32)}
     weights |= {"chunk.mean": np.tile(chunk_mean, config.horizon), "chunk.scale": np.tile(chunk_scale, config.horizon)}
-    for name, net in (("embed", flow.embed), ("chunk", flow.chunk)):
-        weights |= _arrays(name, net)
-    for name, net in (("bottleneck", bottleneck.encode), ("reconstruct", bottleneck.reconstruct)):
+    for name, net in nets.items():
         weights |= _arrays(name, net)
     policy_id = _write(out, weights, config, action_space, step_s)
     return CloneReport(
@@ -105,9 +105,9 @@ def clone(
         demonstrations=demos.episodes,
         windows=len(chunks),
         parameters=sum(array.size for array in weights.values()),
-        flow_loss=flow_loss,
-        bottleneck_loss=bottleneck_loss,
-        kl=kl,
+        loss=losses[0],
+        bottleneck_loss=losses[1],
+        kl=losses[2],
         seconds=time.monotonic() - started,
     )
 
@@ -147,6 +147,40 @@ class Bottleneck(nn.Module):
         z = mean + log_std.exp() * torch.randn_like(mean)
         kl = 0.5 * (mean.square() + (2 * log_std).exp() - 1 - 2 * log_std).sum(dim=1).mean()
         return self.reconstruct(z), kl
+
+
+class Regression(nn.Module):
+    """The embedding of the features, and the chunk that it means."""
+
+    def __init__(self, config: PolicyConfig, action_size: int) -> None:
+        """`action_size`: T * A."""
+        super().__init__()
+        self.embed = _mlp(FEATURES, config, config.embedding)
+        self.chunk = _mlp(config.embedding, config, action_size)
+
+
+Nets = dict[str, nn.Sequential]
+Losses = tuple[float, float | None, float | None]
+
+
+def _flow(config: PolicyConfig, features: Tensor, targets: Tensor, progress: Progress | None) -> tuple[Nets, Losses]:
+    flow, loss = _train_flow(config, features, targets, progress)
+    bottleneck, bottleneck_loss, kl = _train_bottleneck(config, flow, features, targets, progress)
+    nets = {"embed": flow.embed, "chunk": flow.chunk}
+    nets |= {"bottleneck": bottleneck.encode, "reconstruct": bottleneck.reconstruct}
+    return nets, (loss, bottleneck_loss, kl)
+
+
+def _regression(
+    config: PolicyConfig, features: Tensor, targets: Tensor, progress: Progress | None
+) -> tuple[Nets, Losses]:
+    net = Regression(config, targets.shape[1])
+
+    def loss(rows: Tensor) -> tuple[Tensor, ...]:
+        return (nn.functional.mse_loss(net.chunk(net.embed(features[rows])), targets[rows]),)
+
+    averaged, (mean,) = _fit("regression", net, loss, len(features), config, config.train_steps, progress)
+    return {"embed": averaged.embed, "chunk": averaged.chunk}, (mean, None, None)
 
 
 def _train_flow(
@@ -237,12 +271,13 @@ def _write(out: Path, weights: dict[str, Array], config: PolicyConfig, space: Ac
     """Checkpoint, then manifest; the policy is named after its weights. Returns the policy's id."""
     data = save_safetensors(weights)
     digest = hashlib.sha256(data).hexdigest()
-    spec = make_spec(space, config.horizon, step_s, config.latent, f"flow-{digest[:12]}")
+    flow = config.kind == "flow"
+    spec = make_spec(space, config.horizon, step_s, config.latent if flow else None, f"{config.kind}-{digest[:12]}")
     manifest = {
         "sha256": digest,
         "spec": asdict(spec),
         "spec_hash": spec.hash,
-        "ode_steps": config.ode_steps,
+        "ode_steps": config.ode_steps if flow else 0,
         "config": config.model_dump(mode="json"),
     }
     out.parent.mkdir(parents=True, exist_ok=True)

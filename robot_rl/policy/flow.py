@@ -5,6 +5,9 @@ equation 2, after Lipman et al., "Flow matching for generative modeling"). The n
 from (x, k, c), and v = (x - a^) / k: it need not learn to pass the noise through. The condition c is an embedding
 of the features; or, when a latent z is given, its reconstruction c^ = g(z) from the variational bottleneck
 z ~ N(mu(c), sigma(c)) (ZPRL section IV-A). All networks are MLPs with GELU; `robot_rl.policy.cloning` makes them.
+
+A flow of no steps is plain regression: the network's estimate from c alone is the chunk, and there is no noise and no
+bottleneck. It averages over ways of doing the task, and only a residual can improve it.
 """
 
 from __future__ import annotations
@@ -42,7 +45,7 @@ class FlowPolicy:
     """
 
     def __init__(self, spec: PolicySpec, weights: Mapping[str, Array], ode_steps: int) -> None:
-        """`weights`: name -> float32 array; `ode_steps`: Euler steps from noise to chunk."""
+        """`weights`: name -> float32 array; `ode_steps`: Euler steps from noise to chunk, 0 for a regression."""
         self.spec = spec
         self.weights = weights
         self.ode_steps = ode_steps
@@ -50,6 +53,8 @@ class FlowPolicy:
         self._embed, self._chunk = layers_of(weights, "embed"), layers_of(weights, "chunk")
         self._bottleneck, self._reconstruct = layers_of(weights, "bottleneck"), layers_of(weights, "reconstruct")
         self._mid, self._half = action_scale(spec.action_space)
+        if ode_steps == 0:
+            return
         # The first layer is linear in (x, time, c): its share of the time is known now, that of c once per chunk.
         first, bias = self._chunk[0]
         size = spec.horizon * spec.action_space.size
@@ -66,14 +71,19 @@ class FlowPolicy:
         return cls(*read_checkpoint(path))
 
     def encode(self, observations: Sequence[Observation]) -> Context:
-        """B observations -> features [B, F] of about unit spread, and z [B, Z]. Raises `BadObservation`."""
+        """B observations -> features [B, F] of about unit spread, and z [B, Z] if the policy has a bottleneck.
+
+        Raises `BadObservation`.
+        """
         features = ((read_features(observations) - self._mean) / self._scale).astype(np.float32)
+        if self.spec.latent is None:
+            return Context(features=features)
         mean, log_std = np.split(mlp(self._bottleneck, mlp(self._embed, features)), 2, axis=1)
         z = mean + np.exp(np.clip(log_std, *LOG_STD)) * _noise_of(features, mean.shape[1])
         return Context(features=features, z=z)
 
     def decode(self, context: Context, noise: Array, latent: Array | None = None) -> Array:
-        """Noise [B, T, A] -> chunks [B, T, A] SI float32, within the action space.
+        """Noise [B, T, A], or [B] of a regression -> chunks [B, T, A] SI float32, within the action space.
 
         The condition is the embedding of the features (the base policy), or g(`latent`) with `latent` [B, Z].
         Raises `SpecMismatch` on a wrong shape and `BadAction` on a number that is not finite.
@@ -85,13 +95,19 @@ class FlowPolicy:
             c = mlp(self._embed, features)
         else:
             c = mlp(self._reconstruct, _expect("latent", latent, (batch, self.spec.latent or 0)))
+        x = self._flow(x, c) if self.ode_steps else mlp(self._chunk, c)
+        x = x * self.weights["chunk.scale"] + self.weights["chunk.mean"]
+        shape = (batch, self.spec.horizon, self.spec.action_space.size)
+        chunks: Array = self._mid + self._half * np.clip(x, -1.0, 1.0).reshape(shape)
+        return chunks
+
+    def _flow(self, x: Array, c: Array) -> Array:
+        """Noise [B, T * A] -> chunks of unit spread [B, T * A], in place."""
         condition = c @ self._from_c
         for left, time in zip(range(self.ode_steps, 0, -1), self._time, strict=True):
             hidden = gelu(x @ self._from_x + (condition + time))
             x += (mlp(self._chunk[1:], hidden) - x) / np.float32(left)  # an Euler step of 1 / ode_steps along -v
-        x = x * self.weights["chunk.scale"] + self.weights["chunk.mean"]
-        chunks: Array = self._mid + self._half * np.clip(x, -1.0, 1.0).reshape(batch, *self.spec.noise_shape)
-        return chunks
+        return x
 
 
 # --- networks -------------------------------------------------------------------------------------------------------
@@ -161,15 +177,15 @@ def _expect(name: str, value: Array, shape: tuple[int, ...]) -> Array:
 # --- checkpoint -----------------------------------------------------------------------------------------------------
 
 
-def make_spec(space: ActionSpace, horizon: int, step_s: float, latent: int, policy_id: str) -> PolicySpec:
-    """What a flow policy on state features needs and gives."""
+def make_spec(space: ActionSpace, horizon: int, step_s: float, latent: int | None, policy_id: str) -> PolicySpec:
+    """What a flow policy on state features needs and gives; a regression, without noise, if there is no `latent`."""
     return PolicySpec(
         policy_id=policy_id,
         observation=dict(OBSERVATION),
         action_space=space,
         horizon=horizon,
         step_s=step_s,
-        noise_shape=(horizon, space.size),
+        noise_shape=() if latent is None else (horizon, space.size),
         features=FEATURES,
         latent=latent,
         deterministic=True,

@@ -21,10 +21,10 @@ from robot_rl.errors import ContextMiss, DeadlineMissed, PolicyReplaced, RobotRL
 from robot_rl.types import Array, Context, Observation, PolicySpec
 from robot_rl.wire.asking import Answer, Asking
 from robot_rl.wire.codec import Header
-from robot_rl.wire.handshake import PROTOCOL, check_stamp, spec_from_plain, stamp
+from robot_rl.wire.handshake import HANDLE_BYTES, PROTOCOL, check_stamp, spec_from_plain, stamp
 from robot_rl.wire.keys import ClientKeys
-from robot_rl.wire.observations import check_observation, trim, values_to_plain
-from robot_rl.wire.schemas import from_plain, to_plain
+from robot_rl.wire.observations import ValuesWriter, trim
+from robot_rl.wire.schemas import to_plain
 
 REMEMBERED = 64
 """Observations kept here for servers that forget."""
@@ -79,6 +79,7 @@ class RemotePolicy:
         except BaseException:
             self._asking.close()
             raise
+        self._write = ValuesWriter(self._spec)
         self.spec_hash = self._spec.hash
         """As it was at the handshake."""
 
@@ -153,8 +154,11 @@ class RemotePolicy:
         self, context: Context, noise: Array, latent: Array | None, samples: Array | None
     ) -> Steps[tuple[Array, Array]]:
         arrays: list[Array] = []
-        header: Header = {"handles": list(context.handle), **_noises(noise, samples, arrays)}
-        if not context.handle:
+        header: Header = _noises(noise, samples, arrays)
+        if context.handle:
+            header["handles"], at = len(arrays), len(arrays)
+            arrays.append(_handles(context.handle))
+        else:
             header["context"] = to_plain(Context(context.features, context.z), arrays)
         if latent is not None:
             header["latent"] = to_plain(np.asarray(latent, np.float32), arrays)
@@ -167,23 +171,22 @@ class RemotePolicy:
             if len(observations) < len(known):
                 raise
             again = yield from self._encoding(observations)
-            header["handles"] = list(again.handle)
+            arrays[at] = _handles(again.handle)
             reply, results = yield question
         chunks, sampled = self._chunks(reply, results, noise, samples)
         return chunks, np.empty((len(noise), 0, *chunks.shape[1:]), np.float32) if sampled is None else sampled
 
     def _observations(self, observations: Sequence[Observation]) -> tuple[list[Observation], Header, list[Array]]:
-        for observation in observations:
-            check_observation(observation, self._spec)
         arrays: list[Array] = []
-        plain = values_to_plain(observations, self._spec, arrays)
+        plain = self._write(observations, arrays)
         return [trim(observation, self._spec) for observation in observations], {"observations": plain}, arrays
 
     def _context(self, observations: Sequence[Observation], reply: Header, results: list[Array]) -> Context:
-        context = from_plain(Context, reply.get("context"), results)
-        expected = (len(observations), self._spec.features)
-        if context.features.shape != expected or len(context.handle) != len(observations):
-            raise WireError(f"expected features {expected} and a handle each, got {context.features.shape}")
+        batch, latent = len(observations), self._spec.latent
+        features = _result("features", reply, results, (batch, self._spec.features))
+        z = None if latent is None else _result("z", reply, results, (batch, latent))
+        handles = _result("handles", reply, results, (batch, HANDLE_BYTES), np.uint8)
+        context = Context(features, z, tuple([row.tobytes() for row in handles]))
         for handle, observation in zip(context.handle, observations, strict=True):
             self._remembered[handle] = observation
             self._remembered.move_to_end(handle)
@@ -199,10 +202,10 @@ class RemotePolicy:
                 "expected a server that applies the noise and says so, got none: steering would do nothing"
             )
         shape = (self._spec.horizon, self._spec.action_space.size)
-        chunks = _floats("chunks", reply, results, (len(noise), *shape))
+        chunks = _result("chunks", reply, results, (len(noise), *shape))
         if samples is None or samples.shape[1] == 0:
             return chunks, None
-        return chunks, _floats("samples", reply, results, (*samples.shape[:2], *shape))
+        return chunks, _result("samples", reply, results, (*samples.shape[:2], *shape))
 
 
 class Pending(Generic[T]):
@@ -271,6 +274,13 @@ class Pending(Generic[T]):
         self._number = self._asking.begin(question.name, header, question.arrays, self._end)
 
 
+def _handles(handles: Sequence[bytes]) -> Array:
+    """[B, 16] uint8. Raises `WireError` for what no server has given out."""
+    if any(len(handle) != HANDLE_BYTES for handle in handles):
+        raise WireError(f"handles: expected {HANDLE_BYTES} bytes each, as a policy server gives them")
+    return np.frombuffer(b"".join(handles), np.uint8).reshape(len(handles), -1)
+
+
 def _noises(noise: Array, samples: Array | None, arrays: list[Array]) -> Header:
     header: Header = {"noise": to_plain(np.asarray(noise, np.float32), arrays)}
     if samples is not None:
@@ -278,8 +288,12 @@ def _noises(noise: Array, samples: Array | None, arrays: list[Array]) -> Header:
     return header
 
 
-def _floats(name: str, reply: Header, results: list[Array], shape: tuple[int, ...]) -> Array:
-    value: Array = from_plain(Array, reply.get(name), results)
-    if value.shape != shape or value.dtype != np.float32:
-        raise WireError(f"{name}: expected float32 {shape}, got {value.dtype} {value.shape}")
+def _result(name: str, reply: Header, results: list[Array], shape: tuple[int, ...], kind: type = np.float32) -> Array:
+    """An array of a reply. Raises `WireError` for another shape or dtype."""
+    index = reply.get(name)
+    if type(index) is not int or not 0 <= index < len(results):
+        raise WireError(f"{name}: expected the index of one of {len(results)} arrays, got {str(index)[:32]!r}")
+    value = results[index]
+    if value.shape != shape or value.dtype != kind:
+        raise WireError(f"{name}: expected {kind.__name__} {shape}, got {value.dtype} {value.shape}")
     return value

@@ -24,6 +24,8 @@ class TorchFlow:
         )
         self._mid, self._half = (torch.from_numpy(part) for part in action_scale(self.spec.action_space))
         self._mean, self._scale = (torch.from_numpy(policy.weights[f"chunk.{part}"]) for part in ("mean", "scale"))
+        if self._steps == 0:
+            return
         size = self.spec.horizon * self.spec.action_space.size
         first, bias = self._chunk[0]
         self._from_x, from_time, self._from_c = first.split([size, TIME_FEATURES, len(first) - size - TIME_FEATURES])
@@ -55,13 +57,16 @@ class TorchFlow:
     def trace(self, features: Tensor, noise: Tensor, latent: Tensor | None = None) -> Tensor:
         """As `decode`, differentiable in noise and latent."""
         c = _mlp(self._embed, features) if latent is None else _mlp(self._reconstruct, latent)
+        x = self._flow(noise.flatten(1), c) if self._steps else _mlp(self._chunk, c)
+        x = x * self._scale + self._mean
+        return self._mid + self._half * x.clamp(-1.0, 1.0).view(len(x), self.spec.horizon, -1)
+
+    def _flow(self, x: Tensor, c: Tensor) -> Tensor:
         condition = c @ self._from_c
-        x = noise.flatten(1)
         for left, time in zip(range(self._steps, 0, -1), self._time, strict=True):
             hidden = _gelu(torch.addmm(condition + time, x, self._from_x))
             x = x + (_mlp(self._chunk[1:], hidden) - x) / left
-        x = x * self._scale + self._mean
-        return self._mid + self._half * x.clamp(-1.0, 1.0).view_as(noise)
+        return x
 
 
 def _mlp(layers: Layers, x: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from robot_rl.errors import RobotRLError
+from robot_rl.learn.memory import keep_memory
 from robot_rl.processes import stop_event
 from robot_rl.serve.batching import Batching
 from robot_rl.serve.loading import load_policy
@@ -35,11 +36,12 @@ def main(arguments: list[str] | None = None, prog: str = "python -m robot_rl.ser
         type=float,
         default=Batching.wait_s,
         metavar="S",
-        help="a request waits for others, if that is longer than a quarter of a call (%(default)s)",
+        help="a call waits until nobody has come for so long, or for a fifth of a call (%(default)s)",
     )
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     stopping = stop_event()
+    keep_memory()  # every request of three cameras takes the same half megabyte
     try:
         policy = load_policy(options.policy)
         server = PolicyServer(

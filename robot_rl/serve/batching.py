@@ -1,8 +1,10 @@
 """The queue before the model: what several clients ask at about the same time is one call.
 
-While a call runs the next requests gather. A request that finds the model idle waits for company: at most `wait_s`, or
-a share of what a call takes, since who misses a call waits for the whole of it; and not at all if every client that has
-asked within the last second is in already: a lone robot never waits. A request whose deadline has passed when its turn
+While a call runs the next requests gather. Then they wait for company, since who misses a call waits for the whole of
+it: until nobody has come for `wait_s`, or a share of what a call takes, and twice as long at most. Those that the call
+has just answered are about to ask again, so the wait begins when it ends: else who missed one call would be alone in
+the next, and two groups would take turns for ever. Nobody waits once every client that has asked within the last second
+is in: a lone robot never does. A request whose deadline has passed when its turn
 comes is refused, not computed; one that was cancelled is dropped.
 """
 
@@ -30,9 +32,9 @@ class Batching:
     """How requests are gathered."""
 
     wait_s: float = 0.003
-    """A request waits for others no longer than this, or"""
-    wait_share: float = 0.25
-    """than this share of what the last call took, whichever is longer."""
+    """The next call begins when nobody has come for so long, or"""
+    wait_share: float = 0.2
+    """for this share of what the last call took, whichever is longer."""
     rows: int = 64
     """A call has no more than these, unless one request has."""
     queue: int = 256
@@ -70,6 +72,8 @@ class Batcher:
         self._answer, self._batching = answer, batching
         self._waiting: dict[tuple[bytes, int], Job] = {}
         self._rows = 0
+        self._ended = 0.0
+        """When the last call did."""
         self._seen: dict[bytes, float] = {}
 
     @property
@@ -104,9 +108,14 @@ class Batcher:
             return None
         if self._rows >= self._batching.rows or self._all_in():
             return 0.0
-        first = next(iter(self._waiting.values()))
+        first, newest = next(iter(self._waiting.values())), next(reversed(self._waiting.values()))
         wait_s = max(self._batching.wait_s, min(self._batching.wait_share * call_s, LONGEST_WAIT_S))
-        return max(0.0, first.came + wait_s - time.monotonic())
+        quiet, patience = max(newest.came, self._ended) + wait_s, max(first.came, self._ended) + 2 * wait_s
+        return max(0.0, min(quiet, patience) - time.monotonic())
+
+    def ended(self) -> None:
+        """The call of what was taken is over."""
+        self._ended = time.monotonic()
 
     def take(self) -> list[Job]:
         """The requests of the next call; those that are late are refused on the way."""

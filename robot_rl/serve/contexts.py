@@ -1,8 +1,13 @@
-"""What the server remembers of what it encoded: contexts by the content of their observations, for a while."""
+"""What the server remembers of what it encoded, for a while: contexts by a handle of each one's own.
+
+A handle is drawn at random: one that another server gave out, or that somebody made up, is unknown, and nobody guesses
+another client's. It does not say what was seen: to hash three pictures takes as long as to bring them here, and nobody
+asks for a context by what it shows: who has only the observation sends it.
+"""
 
 from __future__ import annotations
 
-import hashlib
+import secrets
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -10,12 +15,12 @@ import numpy as np
 
 from robot_rl.clock import SECOND, Clock
 from robot_rl.errors import ContextMiss
-from robot_rl.types import Array, Context, Observation
-from robot_rl.wire.observations import value_of
+from robot_rl.types import Context
+from robot_rl.wire.handshake import HANDLE_BYTES
 
 
 class ContextCache:
-    """Contexts of batch 1 by content, for `keep_s` seconds after their last use and at most `size` of them."""
+    """Contexts of batch 1 by handle, for `keep_s` seconds after their last use and at most `size` of them."""
 
     def __init__(self, clock: Clock, keep_s: float = 30.0, size: int = 4096) -> None:
         self._clock = clock
@@ -25,6 +30,10 @@ class ContextCache:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def new_handle(self) -> bytes:
+        """For a context that is to be kept."""
+        return secrets.token_bytes(HANDLE_BYTES)
 
     def put(self, handle: bytes, context: Context) -> None:
         """Keep `context`; what is too old or too much goes, the least recently used first."""
@@ -43,28 +52,6 @@ class ContextCache:
         self._entries[handle] = now, context
         self._entries.move_to_end(handle)
         return context
-
-
-def handle_of(observation: Observation, keys: Sequence[str]) -> bytes:
-    """[16 bytes] the same for observations in which `keys` show the same; in this process, for another's differ.
-
-    Pictures are hashed with Python's hash of bytes, SipHash with a secret of the process: nobody can make two pictures
-    meet, and it costs a third of SHA-256, which would be the dearest thing that a server does with a picture.
-    """
-    digest = hashlib.blake2b(digest_size=16)
-    for key in keys:
-        value = value_of(observation, key)
-        content = hash(_bytes_of(value))
-        digest.update(f"{value.dtype.str}{value.shape}{content}".encode())
-    return digest.digest()
-
-
-def _bytes_of(value: Array) -> bytes:
-    """The bytes of `value`; those that came by wire, where that is what it shows, without a copy."""
-    frame = value.base.base if isinstance(value.base, np.ndarray) else None
-    if isinstance(frame, bytes) and value.flags.c_contiguous and len(frame) == value.nbytes:
-        return frame
-    return value.tobytes()
 
 
 def split(context: Context) -> list[Context]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -12,13 +12,12 @@ import numpy as np
 from robot_rl.errors import ContextMiss, SpecMismatch
 from robot_rl.protocols import FrozenPolicy
 from robot_rl.serve.batching import Answer, Job
-from robot_rl.serve.contexts import ContextCache, handle_of, join, split
+from robot_rl.serve.contexts import ContextCache, join, split
 from robot_rl.types import Array, Context
 from robot_rl.wire.codec import Header
-from robot_rl.wire.handshake import stamp
+from robot_rl.wire.handshake import HANDLE_BYTES, stamp
 from robot_rl.wire.observations import example_observation
 from robot_rl.wire.rpc import Reply
-from robot_rl.wire.schemas import to_plain
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +58,7 @@ class Model:
         self.failed = 0
         """Calls in which the policy raised something."""
         self._answer = answer
-        self._spec, self._hash, self._keys = policy.spec, policy.spec.hash, tuple(policy.spec.observation)
+        self._spec, self._hash = policy.spec, policy.spec.hash
 
     def warm_up(self, rows: Sequence[int]) -> None:
         """Encode and decode made-up observations, so that compilers and allocators are done before anyone waits."""
@@ -104,16 +103,19 @@ class Model:
         context = self.policy.encode(observations)
         if context.features.shape != (len(observations), self._spec.features):
             raise SpecMismatch(f"the policy's features are {context.features.shape}, its spec says {self._spec}")
-        handles = tuple(handle_of(observation, self._keys) for observation in observations)
-        singles = split(Context(context.features, context.z, handles, context.state))
+        handles = tuple(self.contexts.new_handle() for _ in observations)
+        whole = Context(context.features, context.z, handles, context.state)
+        singles = [whole] if len(handles) == 1 else split(whole)
         for handle, single in zip(handles, singles, strict=True):
             self.contexts.put(handle, single)
         rows = iter(singles)
         return [Share(job, join([next(rows) for _ in job.asked.observations]), True) for job in jobs]
 
     def _decode_shares(self, shares: Sequence[Share]) -> list[Share]:
-        context = join([share.context.repeated(share.repeats) for share in shares])
-        noise = np.concatenate([share.noise() for share in shares])
+        context = join(
+            [share.context.repeated(share.repeats) if share.repeats > 1 else share.context for share in shares]
+        )
+        noise = shares[0].noise() if len(shares) == 1 else np.concatenate([share.noise() for share in shares])
         latents = [
             np.repeat(latent, share.repeats, 0) for share in shares if (latent := share.job.asked.latent) is not None
         ]
@@ -146,13 +148,22 @@ class Model:
         """Answer with the context if it is new to the client, and with chunks [B, repeats, T, A] if there are any."""
         value: Header = stamp(self._hash)
         arrays: list[Array] = []
+
+        def put(name: str, array: Array) -> None:
+            value[name] = len(arrays)
+            arrays.append(array)
+
         if share.encoded:
-            value["context"] = to_plain(replace(share.context, state=()), arrays)
+            context = share.context
+            put("features", context.features)
+            if context.z is not None:
+                put("z", context.z)
+            put("handles", np.frombuffer(b"".join(context.handle), np.uint8).reshape(-1, HANDLE_BYTES))
         if chunks is not None:
             value["noise_applied"] = bool(self._spec.noise_shape)
-            value["chunks"] = to_plain(chunks[:, 0], arrays)
+            put("chunks", chunks[:, 0])
             if share.repeats > 1:
-                value["samples"] = to_plain(chunks[:, 1:], arrays)
+                put("samples", chunks[:, 1:])
         self._answer(share.job.later, lambda: (value, arrays))
 
     def _fail(self, job: Job, error: Exception) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,8 @@ import numpy as np
 from robot_rl.errors import BadAction, WireError
 from robot_rl.types import Array, Context, Observation, PolicySpec
 from robot_rl.wire.codec import Header
-from robot_rl.wire.observations import values_from_plain
+from robot_rl.wire.handshake import HANDLE_BYTES
+from robot_rl.wire.observations import finite, values_reader
 from robot_rl.wire.schemas import from_plain
 
 BATCH = 1024
@@ -49,79 +50,118 @@ class Asked:
         return self.batch * (1 + (0 if self.samples is None else self.samples.shape[1]))
 
 
-def read_encode(header: Header, arrays: list[Array], spec: PolicySpec) -> Asked:
-    """`encode` {observations, noise?, samples?}. Raises `BadObservation`, `BadAction` or `WireError`."""
-    observations = values_from_plain(header.get("observations"), arrays, spec)
-    _check_batch(len(observations))
-    noise = None if header.get("noise") is None else _floats("noise", header, arrays, _noise(len(observations), spec))
-    samples = _samples(header, arrays, len(observations), spec)
-    if samples is not None and noise is None:
+Read = Callable[[list[Array], float], Asked]
+"""(arrays, remaining_s) -> what is asked. Raises for numbers that are none, and nothing else."""
+
+
+def encode_reader(header: Header, arrays: list[Array], spec: PolicySpec) -> Read:
+    """`encode` {observations, noise?, samples?}: how to read `arrays`, and others of the same dtypes and shapes.
+
+    Raises `BadObservation`, `BadAction` or `WireError`.
+    """
+    observe = values_reader(header.get("observations"), arrays, spec)
+    batch = len(header["observations"])
+    _check_batch(batch)
+    noise = _Floats("noise", header, arrays, _noise(batch, spec))
+    samples = _samples(header, arrays, batch, spec)
+    if samples.there and not noise.there:
         raise WireError("samples: expected them beside a noise, got them alone")
-    return Asked(_remaining(header), observations=observations, noise=noise, samples=samples)
+    return lambda arrays, remaining_s: Asked(
+        remaining_s, observe(arrays), noise=noise.of(arrays), samples=samples.of(arrays)
+    )
 
 
-def read_decode(header: Header, arrays: list[Array], spec: PolicySpec) -> Asked:
-    """`decode` {handles or context, noise, latent?, samples?}. Raises `BadAction` or `WireError`."""
-    handles, context = from_plain(list[bytes], header.get("handles"), arrays), None
-    if not handles:
+def decode_reader(header: Header, arrays: list[Array], spec: PolicySpec) -> Read:
+    """`decode` {handles or context, noise, latent?, samples?}, likewise. Raises `BadAction` or `WireError`."""
+    handles, context = _handles(header, arrays), None
+    if handles is None:
         if not spec.decodes_from_features:
             raise WireError("this policy decodes contexts that it encoded: expected handles, got features alone")
         context = from_plain(Context, header.get("context"), arrays)
-    batch = len(handles) or (len(context.features) if context is not None and context.features.ndim else 0)
+        batch = len(context.features) if context.features.ndim else 0
+    else:
+        batch = len(arrays[handles])
     _check_batch(batch)
+    features, z = _Floats("features", {}, arrays, ()), _Floats("z", {}, arrays, ())
     if context is not None:
-        _check_floats("features", context.features, (batch, spec.features))
-        if context.z is not None:
-            _check_floats("z", context.z, (batch, spec.latent or 0))
-        context = Context(context.features, context.z)  # and nothing that another made
-    noise = _floats("noise", header, arrays, _noise(batch, spec))
-    latent = _latent(header, arrays, batch, spec)
+        features = _Floats("features", header["context"], arrays, (batch, spec.features))
+        z = _Floats("z", header["context"], arrays, (batch, spec.latent or 0))
+    noise = _Floats("noise", header, arrays, _noise(batch, spec))
+    if not noise.there:
+        raise WireError("noise: expected one to decode, got None")
+    if header.get("latent") is not None and spec.latent is None:
+        raise BadAction("latent: this policy has none to decode with")
+    latent = _Floats("latent", header, arrays, (batch, spec.latent or 0))
     samples = _samples(header, arrays, batch, spec)
-    return Asked(_remaining(header), (), handles, context, noise, latent, samples)
+
+    def read(arrays: list[Array], remaining_s: float) -> Asked:
+        given = features.of(arrays)  # and nothing that another made
+        return Asked(
+            remaining_s,
+            handles=() if handles is None else [bytes(row) for row in arrays[handles]],
+            context=None if given is None else Context(given, z.of(arrays)),
+            noise=noise.of(arrays),
+            latent=latent.of(arrays),
+            samples=samples.of(arrays),
+        )
+
+    return read
 
 
-def _remaining(header: Header) -> float:
-    found = header.get("remaining_s", LONGEST_S)
+def remaining(found: Any) -> float:
+    """Seconds until the deadline, as a client said (None: it did not). Raises `WireError`."""
+    if found is None:
+        return LONGEST_S
     if not isinstance(found, int | float) or not math.isfinite(found):
         raise WireError(f"remaining_s: expected seconds until the deadline, got {type(found).__name__}")
     return min(float(found), LONGEST_S)
 
 
-def _latent(header: Header, arrays: list[Array], batch: int, spec: PolicySpec) -> Array | None:
-    if header.get("latent") is None:
+def _handles(header: Header, arrays: list[Array]) -> int | None:
+    """The index of the handles [B, 16] uint8."""
+    if header.get("handles") is None:
         return None
-    if spec.latent is None:
-        raise BadAction("latent: this policy has none to decode with")
-    return _floats("latent", header, arrays, (batch, spec.latent))
+    value: Array = from_plain(Array, header["handles"], arrays)
+    if value.ndim != 2 or value.shape[1] != HANDLE_BYTES or value.dtype != np.uint8:
+        raise WireError(f"handles: expected uint8 [B, {HANDLE_BYTES}], got {value.dtype} {value.shape}")
+    return int(header["handles"])
 
 
 def _noise(batch: int, spec: PolicySpec) -> tuple[int, ...]:
     return (batch, *spec.noise_shape)
 
 
-def _samples(header: Header, arrays: list[Array], batch: int, spec: PolicySpec) -> Array | None:
-    if header.get("samples") is None:
-        return None
-    value: Array = from_plain(Array, header.get("samples"), arrays)
-    each = value.shape[1] if value.ndim > 1 else 0
-    _check_floats("samples", value, (batch, each, *spec.noise_shape))
+def _samples(header: Header, arrays: list[Array], batch: int, spec: PolicySpec) -> _Floats:
+    each = 0
+    if header.get("samples") is not None:
+        value: Array = from_plain(Array, header["samples"], arrays)
+        each = value.shape[1] if value.ndim > 1 else 0
+    found = _Floats("samples", header, arrays, (batch, each, *spec.noise_shape))
     _check_batch(batch * (1 + each))
-    return value if each else None
+    return found if each else _Floats("samples", {}, arrays, ())
 
 
-def _floats(name: str, header: Header, arrays: list[Array], shape: tuple[int, ...]) -> Array:
-    value: Array = from_plain(Array, header.get(name), arrays)
-    _check_floats(name, value, shape)
-    return value
+class _Floats:
+    """One of a request's arrays, float32 and finite, or None. Raises `BadAction` for another shape or dtype."""
+
+    def __init__(self, name: str, header: Header, arrays: list[Array], shape: tuple[int, ...]) -> None:
+        self.there = header.get(name) is not None
+        self._name, self._index = name, header.get(name)
+        if self.there:
+            value: Array = from_plain(Array, self._index, arrays)
+            if value.shape != shape or value.dtype != np.float32:
+                raise BadAction(f"{name}: expected float32 {shape}, got {value.dtype} {value.shape}")
+
+    def of(self, arrays: list[Array]) -> Array | None:
+        """Raises `BadAction` for numbers that are none."""
+        if not self.there:
+            return None
+        value = arrays[self._index or 0]
+        if not finite(value):
+            raise BadAction(f"{self._name}: expected finite numbers")
+        return value
 
 
 def _check_batch(batch: int) -> None:
     if not 1 <= batch <= BATCH:
         raise WireError(f"expected a batch of 1 to {BATCH}, got {batch}")
-
-
-def _check_floats(name: str, value: Any, shape: tuple[int, ...]) -> None:
-    if value.shape != shape or value.dtype != np.float32:
-        raise BadAction(f"{name}: expected float32 {shape}, got {value.dtype} {value.shape}")
-    if not np.isfinite(value).all():
-        raise BadAction(f"{name}: expected finite numbers")

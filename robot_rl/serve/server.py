@@ -1,7 +1,7 @@
 """A frozen policy behind a socket: `hello`, `encode`, `decode`, `cancel`, `status`.
 
-Contexts stay here, kept under the content of the observation they were made from and dropped after a while; what
-travels is features, bottleneck and a handle. A handle that is no longer known is a `ContextMiss`: the client sends
+Contexts stay here, each under a handle of its own, and are dropped after a while; what travels is features,
+bottleneck and the handle. A handle that is no longer known is a `ContextMiss`: the client sends
 the observation again.
 
 The model has one thread, which also reads the socket between two calls: a lone robot's request meets no other thread on
@@ -23,7 +23,7 @@ from robot_rl.protocols import FrozenPolicy
 from robot_rl.serve.batching import Batcher, Batching, Job
 from robot_rl.serve.contexts import ContextCache
 from robot_rl.serve.model import Model
-from robot_rl.serve.requests import Asked, read_decode, read_encode
+from robot_rl.serve.requests import Read, decode_reader, encode_reader, remaining
 from robot_rl.types import Array, PolicySpec
 from robot_rl.wire.codec import Header
 from robot_rl.wire.handshake import check_protocol, check_stamp, spec_to_plain, stamp
@@ -37,7 +37,7 @@ LONG_S = 0.005
 IDLE_S = 0.1
 GRACE_S = 5.0
 """How long the call that runs may take to be answered when the server is to end."""
-Read = Callable[[Header, list[Array], PolicySpec], Asked]
+Reader = Callable[[Header, list[Array], PolicySpec], Read]
 
 
 class PolicyServer:
@@ -74,8 +74,8 @@ class PolicyServer:
         """How long the last call took."""
         handlers: dict[str, Handler] = {
             "hello": self._hello,
-            "encode": lambda header, arrays: self._ask(read_encode, header, arrays),
-            "decode": lambda header, arrays: self._ask(read_decode, header, arrays),
+            "encode": lambda header, arrays: self._ask(encode_reader, header, arrays),
+            "decode": lambda header, arrays: self._ask(decode_reader, header, arrays),
             "cancel": self._cancel,
             "status": self._status,
         }
@@ -166,6 +166,7 @@ class PolicyServer:
         finally:
             self._call_began = None
             self._long_call.clear()
+            self._batcher.ended()
             self._expected_s = time.monotonic() - began
 
     def _take_turn(self) -> None:
@@ -206,10 +207,16 @@ class PolicyServer:
         }
         return stamp(self._hash) | status, ()
 
-    def _ask(self, read: Read, header: Header, arrays: list[Array]) -> Later:
+    def _ask(self, reader: Reader, header: Header, arrays: list[Array]) -> Later:
+        """What a request of a form must hold is looked at once; further ones are `_put` at once."""
         check_stamp(header, self._hash)
+        read = reader(header, arrays, self._spec)
+        self._rpc.form.again = lambda arrays: self._put(read, arrays)
+        return self._put(read, arrays)
+
+    def _put(self, read: Read, arrays: list[Array]) -> Later:
         peer, request = self._rpc.caller
-        return self._batcher.put(Job(peer, request, read(header, arrays, self._spec), Later()))
+        return self._batcher.put(Job(peer, request, read(arrays, remaining(self._rpc.remaining_s)), Later()))
 
     def _cancel(self, header: Header, arrays: list[Array]) -> Reply:
         """`cancel` {request}: of the same client."""

@@ -19,9 +19,10 @@ import zmq
 
 from robot_rl.errors import ConfigError, DeadlineMissed, RobotRLError, WireError
 from robot_rl.types import Array
-from robot_rl.wire.codec import LIMITS, Header, Limits, pack, unpack
+from robot_rl.wire.codec import FRAMES, LIMITS, Forms, Header, Limits, Room, pack, unpack
 from robot_rl.wire.keys import ClientKeys, secure_client
-from robot_rl.wire.rpc import open_socket, receive, value_of_reply
+from robot_rl.wire.rpc import value_of_reply
+from robot_rl.wire.sockets import open_socket, receive
 
 CANCEL = 0
 """The number of every cancellation; requests count from 1."""
@@ -41,6 +42,8 @@ class Asking:
         self._limits = limits
         self._keyed = keys is not None
         self._number = CANCEL
+        self._room = Room()
+        self._forms = Forms(limits)
         self._open: tuple[str, Header, Sequence[Array]] | None = None
         self._sent = False
         self._began = self._end = 0.0
@@ -85,12 +88,13 @@ class Asking:
         until = min(time.monotonic() + wait_s, self._end)
         while self._answer is None and self._open is not None:
             left_ms = max(0, round(1000 * (until - time.monotonic())))
-            if not (self._arriving if self._sent else self._either).poll(left_ms):
+            sent = self._sent
+            if not (self._arriving if sent else self._either).poll(left_ms):
                 if time.monotonic() < self._end:
                     return False
                 self._answer = self._missed()
                 self.give_up()
-            elif self._may(zmq.POLLIN):
+            elif sent or self._may(zmq.POLLIN):
                 self._receive()
             else:
                 self._send()
@@ -123,15 +127,18 @@ class Asking:
         """If there is somebody to take it, the open request leaves with the time that is left."""
         if self._open is not None and not self._sent and self._may(zmq.POLLOUT):
             name, args, arrays = self._open
-            self._post(self._number, name, {**args, "remaining_s": self._end - time.monotonic()}, arrays)
+            self._post(self._number, name, args, arrays, remaining_s=self._end - time.monotonic())
             self._sent = True
 
-    def _post(self, number: int, name: str, args: Header, arrays: Sequence[Array]) -> None:
-        self._socket.send_multipart(pack({"id": number, "call": name, "args": args}, arrays))
+    def _post(self, number: int, name: str, args: Header, arrays: Sequence[Array], **more: float) -> None:
+        header, *body = pack({"id": number, "call": name, "args": args, **more}, arrays, self._room)
+        self._socket.send(header, zmq.SNDMORE if body else 0)
+        if body:
+            self._socket.send(body[0])  # copied: the room is free again
 
     def _receive(self) -> None:
         try:
-            message, arrays = unpack(receive(self._socket, self._limits.frames), self._limits)
+            message, arrays = unpack(receive(self._socket, FRAMES), self._limits, self._forms)
             if message.get("id") != self._number:
                 self.late += bool(message.get("value"))  # the answer to a cancellation has none
                 return

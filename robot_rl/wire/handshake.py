@@ -14,8 +14,12 @@ from robot_rl.types import PolicySpec
 from robot_rl.wire.codec import Header
 from robot_rl.wire.schemas import from_plain, to_plain
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Raised with every change of the wire that an older peer would misread."""
+
+
+HANDLE_BYTES = 16
+"""Of the name of a context that the server keeps."""
 
 
 def stamp(spec_hash: str) -> Header:

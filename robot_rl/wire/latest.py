@@ -12,7 +12,8 @@ import zmq
 
 from robot_rl.errors import ConfigError, WireError
 from robot_rl.wire.codec import LIMITS, Header, Limits, pack_value, unpack_value
-from robot_rl.wire.rpc import open_socket, receive, require_local
+from robot_rl.wire.rpc import require_local
+from robot_rl.wire.sockets import open_socket, receive
 
 BACKLOG = 32
 
@@ -63,7 +64,7 @@ class Subscriber:
         while self._socket.poll(round(wait)):
             wait = 0
             try:
-                topic, packed, payload = receive(self._socket, 3)
+                topic, packed, payload = map(bytes, receive(self._socket, 3))
                 header = unpack_value(packed, self._limits)
                 if not isinstance(header, dict):
                     raise WireError("expected a mapping")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from robot_rl.errors import BadObservation, WireError, nearest
 from robot_rl.types import Array, Observation, PolicySpec
 
 NOTHING = np.zeros(0)
+FEW = 32
 PROPRIOCEPTION = ("q", "dq", "tcp_pose", "gripper_width", "wrench")
 
 
@@ -21,9 +23,9 @@ def value_of(observation: Observation, key: str) -> Array:
 
     Raises `BadObservation` with the keys that there are.
     """
-    group, _, name = key.partition(".")
-    if not name and key in PROPRIOCEPTION:
+    if key in PROPRIOCEPTION:
         return np.asarray(getattr(observation, key))
+    group, _, name = key.partition(".")
     named = {"images": observation.images, "extra": observation.extra}.get(group, {})
     if name not in named:
         images, extra = (f"images.{k}" for k in observation.images), (f"extra.{k}" for k in observation.extra)
@@ -40,51 +42,107 @@ def check_observation(observation: Observation, spec: PolicySpec) -> None:
 
 def check_value(key: str, value: Array, spec: PolicySpec) -> None:
     """Raises `BadObservation` unless `value` may be what `spec` calls `key`."""
+    check_kind(key, value, spec)
+    check_numbers(key, value)
+
+
+def check_kind(key: str, value: Array, spec: PolicySpec) -> None:
+    """Raises `BadObservation` unless `value` is of the shape (a picture: and the dtype) that `spec` wants of `key`."""
     shape = tuple(spec.observation[key])
     if value.shape != shape:
         raise BadObservation(f"{key}: expected shape {shape}, got {value.shape}")
-    if key.startswith("images."):
-        if value.dtype != np.uint8:
-            raise BadObservation(f"{key}: expected uint8, got {value.dtype}")
-    elif not np.isfinite(value).all():
+    if key.startswith("images.") and value.dtype != np.uint8:
+        raise BadObservation(f"{key}: expected uint8, got {value.dtype}")
+
+
+def check_numbers(key: str, value: Array) -> None:
+    """Raises `BadObservation` for a number that is none; pictures have only numbers."""
+    if value.dtype != np.uint8 and not finite(value):
         raise BadObservation(f"{key}: expected finite numbers, got NaN or infinity")
+
+
+def finite(value: Array) -> bool:
+    """Whether all numbers are, without numpy's detours: this is done for every request."""
+    if value.size <= FEW:
+        return all(map(math.isfinite, value.reshape(-1).tolist()))
+    return b"\0" not in np.isfinite(value).tobytes()
 
 
 def values_to_plain(observations: Sequence[Observation], spec: PolicySpec, arrays: list[Array]) -> list[list[int]]:
     """What the policy reads and nothing else: of each observation an array for each key, in the keys' order.
 
-    Both sides have the same spec, so keys need not travel. Raises `BadObservation` for one that lacks a key.
+    Both sides have the same spec, so keys need not travel. Raises `BadObservation` as `check_observation` does.
     """
-    keys, first = sorted(spec.observation), len(arrays)
-    arrays += [value_of(observation, key) for observation in observations for key in keys]
-    return [list(range(first + i * len(keys), first + (i + 1) * len(keys))) for i in range(len(observations))]
+    return ValuesWriter(spec)(observations, arrays)
+
+
+class ValuesWriter:
+    """`values_to_plain` for many observations of one spec."""
+
+    def __init__(self, spec: PolicySpec) -> None:
+        self._spec = spec
+        self._keys = [
+            (key, tuple(spec.observation[key]), key.startswith("images.")) for key in sorted(spec.observation)
+        ]
+
+    def __call__(self, observations: Sequence[Observation], arrays: list[Array]) -> list[list[int]]:
+        """Appends to `arrays`; returns, of each observation, where its values are."""
+        first, size = len(arrays), len(self._keys)
+        for observation in observations:
+            for key, shape, picture in self._keys:
+                value = value_of(observation, key)
+                if value.shape != shape or (value.dtype.char != "B" if picture else not finite(value)):
+                    check_value(key, value, self._spec)  # says what is wrong
+                arrays.append(value)
+        return [list(range(first + i * size, first + (i + 1) * size)) for i in range(len(observations))]
 
 
 def values_from_plain(plain: Any, arrays: Sequence[Array], spec: PolicySpec) -> list[Observation]:
     """The observations again; what the policy does not read is nothing. Raises `BadObservation` or `WireError`."""
+    return values_reader(plain, arrays, spec)(arrays)
+
+
+def values_reader(
+    plain: Any, arrays: Sequence[Array], spec: PolicySpec
+) -> Callable[[Sequence[Array]], list[Observation]]:
+    """How to read `arrays`, and whatever others are of the same dtypes and shapes. Raises as `values_from_plain`."""
     keys = sorted(spec.observation)
     if not isinstance(plain, list) or not all(isinstance(row, list) and len(row) == len(keys) for row in plain):
         raise WireError(f"observations: expected a list of rows of {len(keys)} arrays: {', '.join(keys)}")
     if not all(type(index) is int and 0 <= index < len(arrays) for row in plain for index in row):
         raise WireError(f"observations: expected indices of {len(arrays)} arrays")
-    return [_observation(dict(zip(keys, (arrays[index] for index in row), strict=True)), spec) for row in plain]
+    rows = [_Row(dict(zip(keys, row, strict=True)), arrays, spec) for row in plain]
+    return lambda arrays: [row.read(arrays) for row in rows]
 
 
-def _observation(values: Mapping[str, Array], spec: PolicySpec) -> Observation:
-    for key, value in values.items():
-        check_value(key, value, spec)
-    width = values.get("gripper_width")
-    return Observation(
-        seq=0,
-        stamps_ns={},
-        q=values.get("q", NOTHING),
-        dq=values.get("dq", NOTHING),
-        tcp_pose=values.get("tcp_pose", NOTHING),
-        gripper_width=0.0 if width is None else float(width),
-        wrench=values.get("wrench", NOTHING),
-        images={key[7:]: value for key, value in values.items() if key.startswith("images.")},
-        extra={key[6:]: value for key, value in values.items() if key.startswith("extra.")},
-    )
+class _Row:
+    """Where the values of one observation are. Raises `BadObservation` for shapes that are not the spec's."""
+
+    def __init__(self, places: Mapping[str, int], arrays: Sequence[Array], spec: PolicySpec) -> None:
+        for key, index in places.items():
+            check_kind(key, arrays[index], spec)
+        self._floats = [(key, index) for key, index in places.items() if arrays[index].dtype.kind == "f"]
+        self._proprioception = [(key, index) for key, index in places.items() if key in PROPRIOCEPTION]
+        self._images = [(key[7:], index) for key, index in places.items() if key.startswith("images.")]
+        self._extra = [(key[6:], index) for key, index in places.items() if key.startswith("extra.")]
+
+    def read(self, arrays: Sequence[Array]) -> Observation:
+        """Raises `BadObservation` for numbers that are none."""
+        for key, index in self._floats:
+            if not finite(arrays[index]):
+                check_numbers(key, arrays[index])
+        known = {key: arrays[index] for key, index in self._proprioception}
+        return Observation(
+            seq=0,
+            stamps_ns={},
+            q=known.get("q", NOTHING),
+            dq=known.get("dq", NOTHING),
+            tcp_pose=known.get("tcp_pose", NOTHING),
+            gripper_width=float(known.get("gripper_width", 0.0)),
+            wrench=known.get("wrench", NOTHING),
+            images={name: arrays[index] for name, index in self._images},
+            extra={name: arrays[index] for name, index in self._extra},
+        )
 
 
 def trim(observation: Observation, spec: PolicySpec) -> Observation:

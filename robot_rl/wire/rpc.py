@@ -1,6 +1,6 @@
 """Requests and replies over ZMQ: a ROUTER that serves named calls, and a DEALER with deadlines.
 
-    request   {id, call, args} + arrays         reply   {id, value} + arrays   or   {id, error, message}
+    request   {id, remaining_s, call, args} + arrays     reply   {id, value} + arrays   or   {id, error, message}
 
 The server never dies of a request: what is malformed is dropped and counted, what a handler raises becomes a typed
 error at the caller, and only the text of this project's own errors leaves the process. The client never waits longer
@@ -26,11 +26,13 @@ import zmq
 from robot_rl import errors
 from robot_rl.errors import ConfigError, DeadlineMissed, RobotRLError, WireError, nearest
 from robot_rl.types import Array
-from robot_rl.wire.codec import LIMITS, Frame, Header, Limits, pack, unpack
+from robot_rl.wire.codec import FRAMES, LIMITS, Form, Forms, Frame, Header, Limits, pack, unpack, unpack_form
 from robot_rl.wire.keys import Doorkeeper, ServerKeys, secure_server
+from robot_rl.wire.sockets import open_socket, receive, waits
 
 log = logging.getLogger(__name__)
 
+NO_FORM = b"\x92\x80\x90"
 OUTSTANDING = 256
 """Posts that may be unanswered."""
 
@@ -73,6 +75,11 @@ class RpcServer:
         """Messages that were no well-formed request."""
         self.caller = (b"", -1)
         """Peer and request id of the request whose handler runs; of use in a handler."""
+        self.remaining_s: Any = None
+        """Until its deadline, as it left the client; None if it did not say. Whatever the peer sent: to be checked."""
+        self.form = Form(NO_FORM, limits)
+        """Of that request. A handler may set `form.again`: it gets the arrays of further requests of the same form."""
+        self._forms = Forms(limits)
         self._limits = limits
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._door: Doorkeeper | None = None
@@ -124,7 +131,7 @@ class RpcServer:
         self._send_answers()
         done = 0
         while done < most and waits(self._socket):
-            self._serve(receive(self._socket, self._limits.frames + 1))
+            self._serve(receive(self._socket, FRAMES + 1))
             done += 1
         self._send_answers()
         return done
@@ -153,26 +160,21 @@ class RpcServer:
         self._wake_send.close()
         self._wake_receive.close()
 
-    def _serve(self, frames: Sequence[bytes]) -> None:
-        peer = frames[0]
+    def _serve(self, frames: Sequence[Frame]) -> None:
+        peer = bytes(frames[0])
         try:
-            message, arrays = unpack(frames[1:], self._limits)
-            request, name, args = message.get("id"), message.get("call"), message.get("args")
-            if type(request) is not int or not isinstance(name, str) or not isinstance(args, dict):
-                raise WireError("expected a request {id, call, args}")
+            numbers, form, body = unpack_form(frames[1:], self._forms, self._limits)
+            request, handle = numbers.get("id"), form.again or self._handler(form)
+            if type(request) is not int:
+                raise WireError("expected a request's id, a whole number")
         except WireError as error:
             self.dropped += 1
             log.debug("dropped a message: %s", error)
             return
         self.served += 1
-        handler = self.handlers.get(name)
-        if handler is None:
-            unknown = WireError(f"no call {name[:64]!r}{nearest(name[:64], self.handlers)}")
-            self._send(peer, _error(request, unknown))
-            return
-        self.caller = peer, request
+        self.caller, self.remaining_s, self.form = (peer, request), numbers.get("remaining_s"), form
         try:
-            outcome = handler(args, arrays)
+            outcome = handle(form.arrays(body))
         except Exception as error:  # a peer's request must never end this process
             self._send(peer, _error(request, error))
             return
@@ -180,6 +182,21 @@ class RpcServer:
             outcome.peer, outcome.request = peer, request
         else:
             self._send_reply(peer, request, lambda: outcome)
+
+    def _handler(self, form: Form) -> Callable[[list[Array]], Reply | Later]:
+        """Who answers requests of this form. Raises `WireError` if it is none of a request."""
+        message = form.header
+        name, args = message.get("call"), message.get("args")
+        if not isinstance(name, str) or not isinstance(args, dict):
+            raise WireError("expected a request {id, call, args}")
+        handler = self.handlers.get(name)
+        if handler is None:
+            unknown = f"no call {name[:64]!r}{nearest(name[:64], self.handlers)}"
+
+            def handler(args: Header, arrays: list[Array]) -> Reply:
+                raise WireError(unknown)
+
+        return lambda arrays: handler(args, arrays)
 
     def _send_answers(self) -> None:
         while self._answers:
@@ -211,6 +228,7 @@ class RpcClient:
         self._next = 0
         self._posted: set[int] = set()
         self._posted_error: RobotRLError | None = None
+        self._forms = Forms(limits)
         self._socket = open_socket(zmq.DEALER, limits)
         self._socket.setsockopt(zmq.IMMEDIATE, 1)  # nothing is queued for a server that is not there
         try:
@@ -281,7 +299,8 @@ class RpcClient:
         self, name: str, header: Mapping[str, Any] | None, arrays: Sequence[Array], end: float, timeout_s: float
     ) -> int:
         self._next += 1
-        frames = pack({"id": self._next, "call": name, "args": dict(header or {})}, arrays)
+        request = {"id": self._next, "remaining_s": end - time.monotonic(), "call": name, "args": dict(header or {})}
+        frames = pack(request, arrays)
         if not self._wait(zmq.POLLOUT, end):
             raise DeadlineMissed(f"{name}: nobody listens on {self.endpoint} (waited {timeout_s} s)")
         self._socket.send_multipart(frames)
@@ -289,7 +308,7 @@ class RpcClient:
 
     def _receive(self) -> tuple[Header, list[Array]]:
         """The next reply; what a post came to is noted."""
-        message, results = unpack(receive(self._socket, self._limits.frames), self._limits)
+        message, results = unpack(receive(self._socket, FRAMES), self._limits, self._forms)
         request = message.get("id")
         if isinstance(request, int) and request in self._posted:
             self._posted.discard(request)
@@ -321,34 +340,6 @@ def require_local(endpoint: str) -> None:
             f"expected an ipc:// or loopback endpoint (tcp://127.0.0.1:PORT), got {endpoint}: "
             "other machines are kept out where nobody is authenticated"
         )
-
-
-def open_socket(kind: int, limits: Limits, context: zmq.Context[zmq.Socket[bytes]] | None = None) -> zmq.Socket[bytes]:
-    """A socket that drops frames beyond the limits, notices a dead peer within 3 s and never delays an exit."""
-    opened: zmq.Socket[bytes] = (context or zmq.Context.instance()).socket(kind)
-    opened.setsockopt(zmq.LINGER, 0)
-    opened.setsockopt(zmq.MAXMSGSIZE, limits.total_bytes)
-    opened.setsockopt(zmq.HEARTBEAT_IVL, 1000)
-    opened.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3000)
-    opened.setsockopt(zmq.RECONNECT_IVL, 20)
-    opened.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
-    return opened
-
-
-def receive(source: zmq.Socket[bytes], most: int) -> list[bytes]:
-    """The frames of one message; those beyond `most` + 1 are read and thrown away."""
-    frames = [source.recv()]
-    while source.getsockopt(zmq.RCVMORE):
-        frame = source.recv()
-        if len(frames) <= most:
-            frames.append(frame)
-    return frames
-
-
-def waits(source: zmq.Socket[bytes]) -> bool:
-    """Whether `source` has a message; `poll(0)` says the same, at ten times the price."""
-    events = source.getsockopt(zmq.EVENTS)
-    return isinstance(events, int) and bool(events & zmq.POLLIN)
 
 
 def error_class(name: str) -> type[RobotRLError]:

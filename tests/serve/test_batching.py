@@ -12,14 +12,15 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from robot_rl.errors import BadAction, BadObservation, DeadlineMissed, RobotRLError, WireError
+from robot_rl.errors import BadAction, BadObservation, DeadlineMissed, WireError
 from robot_rl.policy.remote import RemotePolicy
-from robot_rl.serve.batching import Batching
+from robot_rl.serve.batching import Batcher, Batching, Job
+from robot_rl.serve.requests import Asked
 from robot_rl.serve.server import PolicyServer
 from robot_rl.types import Array, Context, Observation
 from robot_rl.wire.handshake import stamp
 from robot_rl.wire.observations import values_to_plain
-from robot_rl.wire.rpc import RpcClient
+from robot_rl.wire.rpc import Later, RpcClient
 from tests.serve.doubles import SeeingPolicy, noise, observation, wait_ready
 
 
@@ -54,7 +55,7 @@ class GatedPolicy(SeeingPolicy):
 
 @contextmanager
 def serving(policy: GatedPolicy, **batching: float) -> Iterator[PolicyServer]:
-    options = Batching(**{"wait_s": 0.2, "rows": 64, **batching})  # type: ignore[arg-type]
+    options = Batching(**{"wait_s": 0.05, "rows": 64, **batching})  # type: ignore[arg-type]
     server, stopping = PolicyServer(policy, "tcp://127.0.0.1:*", batching=options), threading.Event()
     thread = threading.Thread(target=server.run, args=(stopping,))
     thread.start()
@@ -148,6 +149,35 @@ def test_a_lone_client_does_not_wait_for_company() -> None:
         assert time.monotonic() - began < 2.0
 
 
+def test_who_missed_a_call_waits_for_those_that_it_answered() -> None:
+    """Else the one that missed it is alone in the next call, they in the one after it, and so on for ever."""
+    batcher, call_s = Batcher(lambda later, reply: None, Batching(wait_s=0.01, wait_share=0.25)), 0.1
+    for peer in (b"a", b"b"):
+        batcher.put(job(peer))
+    assert [each.peer for each in batcher.take()] == [b"a", b"b"]
+    batcher.put(job(b"c", ago_s=call_s))  # during the call
+    batcher.ended()
+    assert 0.015 < (batcher.due_s(call_s) or 0.0) <= 0.025
+    batcher.put(job(b"a"))
+    assert batcher.due_s(call_s) != 0.0, "b is missing"
+    batcher.put(job(b"b"))
+    assert batcher.due_s(call_s) == 0.0
+    assert len(batcher.take()) == 3
+
+
+def test_company_that_keeps_coming_is_not_waited_for_without_end() -> None:
+    batcher = Batcher(lambda later, reply: None, Batching(wait_s=0.1))
+    batcher.put(job(b"gone"))
+    batcher.take()
+    batcher.put(job(b"first", ago_s=0.25))
+    batcher.put(job(b"newest"))
+    assert batcher.due_s(0.0) == 0.0
+
+
+def job(peer: bytes, ago_s: float = 0.0) -> Job:
+    return Job(peer, 1, Asked(1.0, observations=[observation()]), Later(), time.monotonic() - ago_s)
+
+
 def test_a_call_has_no_more_rows_than_it_may() -> None:
     policy = GatedPolicy()
     with serving(policy, rows=4) as server, clients(server, 5) as remotes:
@@ -180,24 +210,13 @@ def test_a_request_that_is_late_already_is_refused_and_not_computed() -> None:
         raw = RpcClient(server.endpoint)
         arrays: list[Array] = []
         header = stamp(policy.spec.hash) | {"observations": values_to_plain([observation(1)], policy.spec, arrays)}
-        header["remaining_s"] = 0.05
         shut(policy, remote)
-        answers: list[RobotRLError] = []
-
-        def ask() -> None:
-            with pytest.raises(DeadlineMissed, match="refused, not computed") as caught:
-                raw.call("encode", header, arrays, timeout_s=5.0)
-            answers.append(caught.value)
-
-        thread = threading.Thread(target=ask)
-        thread.start()
+        with pytest.raises(DeadlineMissed):
+            raw.call("encode", header, arrays, timeout_s=0.05)
         wait_for(lambda: server.waiting == 1)
-        time.sleep(0.06)
         policy.gate.set()
-        thread.join(5)
-        assert answers
+        wait_for(lambda: remote_counts(server)["late"] == 1)
         assert policy.calls == [("encode", 1)]
-        assert remote.status()["late"] == 1
         raw.close()
 
 

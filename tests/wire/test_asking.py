@@ -30,9 +30,11 @@ class Handlers:
         self.gate = threading.Event()
         self.gate.set()
         self.seen: list[tuple[str, dict[str, Any]]] = []
+        self.server: RpcServer | None = None
 
     def echo(self, header: dict[str, Any], arrays: list[Array]) -> Reply:
-        self.seen.append(("echo", header))
+        assert self.server is not None
+        self.seen.append(("echo", header | {"remaining_s": self.server.remaining_s}))
         assert self.gate.wait(5)
         return {"value": header["value"]}, arrays
 
@@ -49,6 +51,7 @@ def served(endpoint: str) -> Iterator[Handlers]:
     handlers = Handlers()
     calls = {"echo": handlers.echo, "conflict": handlers.conflict, "cancel": handlers.cancel}
     server, stopping = RpcServer(endpoint, calls), threading.Event()
+    handlers.server = server
     thread = threading.Thread(target=lambda: [server.poll(10) for _ in iter(stopping.is_set, True)])
     thread.start()
     try:

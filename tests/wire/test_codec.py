@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from robot_rl.errors import WireError
-from robot_rl.wire.codec import DTYPES, Limits, pack, pack_value, unpack, unpack_value
+from robot_rl.wire.codec import DTYPES, Forms, Limits, Room, pack, pack_value, unpack, unpack_value
 
 LEAVES = (
     st.none()
@@ -80,14 +80,59 @@ def test_views_are_read_only_and_big_endian_is_turned() -> None:
         array[0] = 1
 
 
-def test_small_arrays_ride_in_the_header_and_never_make_it_too_large() -> None:
-    small, large = np.arange(7.0), np.zeros(1000, np.uint8)
-    assert len(pack({}, [small, large, small])) == 2
+def test_little_arrays_ride_in_the_header_and_never_make_it_too_large() -> None:
+    assert len(pack({}, [np.arange(7.0), np.zeros(1000, np.uint8)])) == 1
     many = [np.full(32, i, np.float64) for i in range(4000)]
     frames = [bytes(frame) for frame in pack({}, many)]
-    assert len(frames) > 3000
+    assert len(frames) == 2
     _, back = unpack(frames)
     assert all(np.array_equal(a, b) for a, b in zip(many, back, strict=True))
+
+
+def test_arrays_lie_where_their_dtype_wants_them() -> None:
+    mixed = [np.zeros(size, np.uint8) for size in (1, 3, 40_001)] + [
+        np.arange(3.0),
+        np.zeros(0),
+        np.ones(2, np.float32),
+    ]
+    for arrays in (mixed[:2] + mixed[3:], mixed):
+        _, back = unpack([bytes(frame) for frame in pack({}, arrays)])
+        assert all(np.array_equal(a, b) and b.flags.aligned for a, b in zip(arrays, back, strict=True))
+
+
+def test_a_form_that_is_known_is_still_held_against_the_bytes() -> None:
+    forms = Forms()
+    for number in (1, 2.5):
+        header, body = pack({"id": number, "call": "x"}, [np.full(40_000, number, np.uint8)])
+        found, (array,) = unpack([header, body], forms=forms)
+        assert (found, array[0]) == ({"id": number, "call": "x"}, int(number))
+        for wrong in (body[:-8], bytes(body) + bytes(8), b""):
+            with pytest.raises(WireError, match="have 40000 bytes, got"):
+                unpack([header, wrong], forms=forms)
+
+
+def test_whoever_gets_a_header_may_change_it() -> None:
+    forms, frames = Forms(), pack({"args": {"a": [1]}})
+    unpack(frames, forms=forms)[0]["args"]["a"].append(2)
+    assert unpack(frames, forms=forms)[0] == {"args": {"a": [1]}}
+
+
+def test_the_forms_that_are_remembered_are_bounded() -> None:
+    forms = Forms()
+    tracemalloc.start()
+    for i in range(2000):
+        unpack(pack({"call": f"{i:900d}"}), forms=forms)
+    grown, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert grown < 1_000_000
+
+
+def test_a_room_is_used_again_and_keeps_nothing_of_what_was_there() -> None:
+    room = Room()
+    first = pack({}, [np.full(50_000, 255, np.uint8)], room)[1]
+    _, body = pack({}, [np.zeros(40_001, np.uint8), np.ones(3)], room)
+    assert np.shares_memory(np.frombuffer(first, np.uint8), np.frombuffer(body, np.uint8))
+    assert bytes(body[40_001:40_008]) == bytes(7)
 
 
 def test_arrays_that_are_not_contiguous_travel() -> None:
@@ -111,7 +156,18 @@ def test_values_that_are_not_plain_are_not_sent(value: Any) -> None:
 
 
 def described(*arrays: Any) -> bytes:
-    return pack_value([{}, list(arrays)])
+    """A header whose arrays' bytes are in another frame."""
+    return pack_value([{}, pack_value([{}, list(arrays)])])
+
+
+def within(body: Any, *arrays: Any) -> bytes:
+    """A header with the arrays' bytes inside."""
+    return pack_value([{}, pack_value([{}, list(arrays)]), body])
+
+
+def formed(form: bytes) -> list[bytes]:
+    """A message of a form that may be anything."""
+    return [pack_value([{}, form, b""])]
 
 
 HOSTILE = {
@@ -134,31 +190,44 @@ HOSTILE = {
     "bytes as key": [b"\x92\x81\xc4\x01a\x02\x90"],
     "bad text": [b"\x92\x81\xa1\xff\x02\x90"],
     "reserved": [b"\xc1"],
-    "trailing": [pack_value([{}, []]) + b"\x00"],
-    "cut": [pack_value([{"a": "long enough"}, []])[:-4]],
+    "trailing": [within(b"") + b"\x00"],
+    "cut": [pack_value([{"a": "long enough"}, pack_value([{}, []]), b""])[:-4]],
     "frames missing": [described(["uint8", [3]])],
-    "frames too many": [described(), b"abc"],
+    "frames too many": [within(b""), b""],
+    "bytes too many": [described(), b"abc"],
     "too many frames": [described()] + [b""] * 5000,
-    "object dtype": [described(["object", [1]]), b"12345678"],
+    "form no bytes": [pack_value([{}, [{}, []], b""])],
+    "form no list": formed(pack_value({})),
+    "form of one": formed(pack_value([{}])),
+    "form without a mapping": formed(pack_value([[], []])),
+    "form without a list": formed(pack_value([{}, {}])),
+    "form cut": formed(pack_value([{"a": 1}, []])[:-1]),
+    "form deep": formed(b"\x91" * 400 + b"\x90"),
+    "form deep within": formed(b"\x92\x81\xa1a" + b"\x91" * 400 + b"\x90\x90"),
+    "numbers no mapping": [pack_value([[], pack_value([{}, []]), b""])],
+    "four values": [pack_value([{}, pack_value([{}, []]), b"", b""])],
+    "object dtype": [described(["object", [1]]), bytes(8)],
     "dtype code": [described(["|O", [1]]), b"12345678"],
     "structured dtype": [described(["f4,f4", [1]]), b"12345678"],
-    "dtype no text": [described([["uint8"], [1]]), b"1"],
-    "too short": [described(["float32", [4]]), b"123"],
-    "too long": [described(["float32", [1]]), b"12345678"],
-    "bytes too short": [described(["float32", [4], b"123"])],
-    "bytes too long": [described(["float32", [1], b"12345678"])],
-    "bytes no bytes": [described(["uint8", [4], "text"])],
-    "bytes nil": [described(["uint8", [4], None])],
-    "bytes and a frame": [described(["uint8", [1], b"1"]), b"1"],
-    "four entries": [described(["uint8", [1], b"1", b"1"])],
-    "many arrays": [described(*[["uint8", [0], b""]] * 4096)],
-    "negative": [described(["uint8", [-1]]), b"1"],
-    "negative twice": [described(["uint8", [-1, -4]]), b"1234"],
-    "shape no numbers": [described(["uint8", ["3"]]), b"123"],
-    "boolean size": [described(["uint8", [True]]), b"1"],
+    "dtype no text": [described([["uint8"], [1]]), bytes(8)],
+    "too short": [described(["float32", [4]]), bytes(8)],
+    "too long": [described(["float32", [1]]), bytes(16)],
+    "inside too short": [within(b"123", ["float32", [4]])],
+    "inside too long": [within(bytes(16), ["float32", [1]])],
+    "inside no bytes": [within("12345678", ["uint8", [4]])],
+    "inside nil": [within(None, ["uint8", [4]])],
+    "inside and a frame": [within(bytes(8), ["uint8", [1]]), bytes(8)],
+    "not padded": [described(["uint8", [1]]), b"1"],
+    "three entries": [described(["uint8", [1], b"1"]), bytes(8)],
+    "many arrays": [within(b"", *[["uint8", [0]]] * 4097)],
+    "negative": [described(["uint8", [-1]]), bytes(8)],
+    "negative twice": [described(["uint8", [-2, -4]]), bytes(8)],
+    "shape no numbers": [described(["uint8", ["8"]]), bytes(8)],
+    "boolean size": [described(["uint8", [True]]), bytes(8)],
     "empty but huge": [described(["uint8", [0, 2**26, 2**26, 2**26]]), b""],
-    "many dimensions": [described(["uint8", [1] * 9]), b"1"],
+    "many dimensions": [described(["uint8", [1] * 9]), bytes(8)],
     "too heavy": [described(["uint8", [2**26]]), bytes(2**26)],
+    "too heavy together": [described(*[["uint8", [2**25]]] * 3), bytes(8)],
 }
 
 
