@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -21,11 +20,11 @@ from robot_rl.policy.demonstrations import Demonstrations
 from robot_rl.policy.flow import FlowPolicy
 from robot_rl.policy.remote import RemotePolicy
 from robot_rl.policy.torch_flow import TorchFlow
-from robot_rl.serve.server import PolicyServer
 from robot_rl.store.training import labelled_episodes
 from robot_rl.testing.policy import FrozenPolicyConformance
 from robot_rl.types import Context, Observation
 from tests.policy.conftest import CONFIG, SPACE, observe
+from tests.serve.served import served
 from tests.small_task import write_small_task
 
 REGRESSION = CONFIG.model_copy(update={"kind": "mlp", "train_steps": 400})
@@ -56,17 +55,7 @@ class TestRegression(FrozenPolicyConformance):
 class TestServedRegression(TestRegression):
     @pytest.fixture
     def policy(self, regression: FlowPolicy) -> Iterator[RemotePolicy]:  # type: ignore[override]
-        server, stopping = PolicyServer(regression, "tcp://127.0.0.1:*"), threading.Event()
-        thread = threading.Thread(target=server.run, args=(stopping,))
-        thread.start()
-        remote = RemotePolicy(server.endpoint, timeout_s=5.0)
-        try:
-            yield remote
-        finally:
-            remote.close()
-            stopping.set()
-            thread.join(5)
-            server.close()
+        yield from served(regression)
 
 
 def test_it_has_neither_noise_nor_bottleneck_and_says_so(report: CloneReport, regression: FlowPolicy) -> None:

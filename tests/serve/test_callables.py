@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,10 +14,10 @@ from robot_rl.policy.remote import RemotePolicy
 from robot_rl.protocols import FrozenPolicy
 from robot_rl.serve.callables import CallablePolicy, Values
 from robot_rl.serve.openpi import wrap
-from robot_rl.serve.server import PolicyServer
 from robot_rl.testing.policy import FrozenPolicyConformance
 from robot_rl.types import Array, Context, Observation
 from tests.serve.doubles import SPACE, SeeingPolicy, noise, observation
+from tests.serve.served import served
 
 SPEC = replace(SeeingPolicy().spec, policy_id="callable", features=11, latent=None)
 NOISELESS = replace(SPEC, noise_shape=())
@@ -53,20 +52,6 @@ class OpenPiDouble:
             "actions": 0.01 * np.tanh(x[0, :, :4]),  # the output transform cuts to the robot's dimensions
             "policy_timing": {"infer_ms": 1.0},
         }
-
-
-def served(policy: FrozenPolicy) -> Iterator[RemotePolicy]:
-    server, stopping = PolicyServer(policy, "tcp://127.0.0.1:*"), threading.Event()
-    thread = threading.Thread(target=server.run, args=(stopping,))
-    thread.start()
-    remote = RemotePolicy(server.endpoint, timeout_s=10.0)
-    try:
-        yield remote
-    finally:
-        remote.close()
-        stopping.set()
-        thread.join(5)
-        server.close()
 
 
 class Conformance(FrozenPolicyConformance):
