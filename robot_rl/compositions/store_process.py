@@ -6,6 +6,7 @@ It ends with the run's process, however that ends; an episode that is open then 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import threading
 import time
@@ -20,6 +21,8 @@ from robot_rl.store.run import RunDirectory
 from robot_rl.store.store import Store
 
 RETRY_S = 0.1
+NICE = 5
+"""Behind the robot's loop, which recording must not make late, and before the learner (10)."""
 
 
 def open_store(run: RunDirectory, patience_s: float = GRACE_S) -> Store:
@@ -55,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--frames", help="where cameras publish frames to be recorded (default: none are)")
     arguments = parser.parse_args(argv)
     stopping = begin_service()
+    os.nice(NICE)
     try:
         serve(RunDirectory.open(arguments.run), arguments.endpoint, arguments.frames, stopping)
     except RobotRLError as error:
