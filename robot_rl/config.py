@@ -105,6 +105,8 @@ class MethodConfig(Section):
     """H: executed chunks over which the chance of applying the residual rises from 0 to 1."""
     latent_scale: float = Field(default=0.0, ge=0)
     """lambda: bound of the shift of each entry of the bottleneck latent z, in z's own units (`latent.scale_by_rms`)."""
+    latent_rank: int = Field(default=0, ge=0)
+    """r: shifted are the first r entries of z, which move the chunk most (`policy.latent_axes`); 0: all, as in ZPRL."""
     trust_region: float = Field(default=0.35, gt=0)
     """delta: what E ||Delta||^2 may be, summed over the steered dimensions of the noise, in units of its variance."""
     dual_rate: float = Field(default=1e-4, gt=0)

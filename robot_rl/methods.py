@@ -69,7 +69,7 @@ METHODS: Mapping[str, MethodEntry] = {
     ),
     "zprl": MethodEntry(
         frozenset(),
-        ENTROPY | {"latent_scale"},
+        ENTROPY | {"latent_scale", "latent_rank"},
         {
             **UNALIASED,
             "noise_layout": "none",

@@ -2,11 +2,12 @@
 
 An actor puts out `steer = [w / b_W, a_res, dz]`, every entry in [-1, 1] (USR eq. 2, ZPRL eq. 7); most methods have one
 or two of the three. The first N entries span the decoder's noise within [-b_W, b_W]; the next R entries span the
-residual within +-alpha, per control step and in SI units; the last L entries shift the bottleneck latent by +-lambda.
+residual within +-alpha, per control step and in SI units; the last L entries shift as many entries of the bottleneck
+latent by +-lambda.
 
     noise    = steer[:N] @ noise_map        noise_map [N, W], W = entries of one decoder noise
     residual = steer[N:N+R] @ residual_map  residual_map [R, T*A], SI units
-    shift    = lambda * steer[N+R:]         [L], L = Z or 0
+    shift    = steer[N+R:] @ latent_map     latent_map [L, Z], in z's units; L = Z, or r first entries of it
 
 `full` gives every noise entry its own dimension; `repeat` ties one vector over the steps of the chunk, which some
 backbones like and others do not survive; `low_rank` spans r random directions, scaled so that w ~ N(0, I_r) has the
@@ -36,12 +37,8 @@ class SteeringLayout:
         """[N, W] float32."""
         self.residual_map = _residual_map(spec, config)
         """[R, T*A] float32, SI units."""
-        self.latent_scale = config.latent_scale
-        """lambda."""
-        if config.latent_scale and spec.latent is None:
-            raise SpecMismatch(
-                "this policy has no bottleneck latent to steer; expected a policy with one, see `pretrain`"
-            )
+        self.latent_map = _latent_map(spec, config)
+        """[L, Z] float32."""
         low, high = (np.asarray(bound, np.float32) for bound in (spec.action_space.low, spec.action_space.high))
         self.action_mid = np.tile((high + low) / 2, spec.horizon)
         """[T*A] SI units: the chunk whose normalised form is 0."""
@@ -65,8 +62,8 @@ class SteeringLayout:
 
     @property
     def latent_size(self) -> int:
-        """L, steer entries that shift the latent: Z or 0."""
-        return (self.spec.latent or 0) if self.latent_scale else 0
+        """L, steer entries that shift the latent."""
+        return int(self.latent_map.shape[0])
 
     @property
     def size(self) -> int:
@@ -105,8 +102,8 @@ class SteeringLayout:
         return steer
 
     def latent_shift(self, steer: Array) -> Array:
-        """Steer [B, S] -> lambda dz [B, L] float32."""
-        shift: Array = np.float32(self.latent_scale) * steer[:, self.size - self.latent_size :].astype(np.float32)
+        """Steer [B, S] -> lambda dz [B, Z] float32."""
+        shift: Array = steer[:, self.size - self.latent_size :].astype(np.float32) @ self.latent_map
         return shift
 
     def normalise(self, chunks: Array) -> Array:
@@ -158,3 +155,16 @@ def _residual_map(spec: PolicySpec, config: MethodConfig) -> Array:
     if config.residual_layout == "constant":
         return np.tile(per_step, (1, steps))
     return np.kron(np.eye(steps, dtype=np.float32), per_step)
+
+
+def _latent_map(spec: PolicySpec, config: MethodConfig) -> Array:
+    """[L, Z] float32: lambda on the diagonal."""
+    if not config.latent_scale:
+        return np.zeros((0, spec.latent or 0), np.float32)
+    if spec.latent is None:
+        raise SpecMismatch("this policy has no bottleneck latent to steer; expected a policy with one, see `pretrain`")
+    if config.latent_rank > spec.latent:
+        raise SpecMismatch(f"latent_rank: expected at most {spec.latent}, the entries of z, got {config.latent_rank}")
+    entries = np.eye(config.latent_rank or spec.latent, spec.latent, dtype=np.float32)
+    scaled: Array = np.float32(config.latent_scale) * entries
+    return scaled

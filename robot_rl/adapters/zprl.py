@@ -10,6 +10,8 @@ with the base's own noise. Values belong to z~ and not to dz, for the same dz on
     critic   min E (Q(c, z~) - y)^2                                                                             (10)
              y = r + gamma (1 - d) Qbar(c', z~'),   z~' = z' + lambda dz',   dz' ~ pi(. | c', z')               (11)
 
+With `latent_rank` r (which is ours) dz has r dimensions, for the first entries of z, and is 0 in the others.
+
 z and z' are those that were sampled when the robot acted; the features stand for c. There is no entropy in the target
 (`entropy_in_target` false). The warm-up decodes g(z), which is dz = 0, so that replay says what was done. Paper: actor
 lr 1e-4, critic 3e-4, tau 0.005, initial temperature 0.01, target entropy -Z/2, 5 critics, 4 x 256, lambda by
@@ -35,7 +37,7 @@ class ZPRL(ActorCritic):
     def __init__(self, steering: Steering, config: MethodConfig, generator: torch.Generator) -> None:
         layout = steering.layout
         require_steering("zprl", layout, noise=False, residual=False, latent=True)
-        width = layout.latent_size
+        width = layout.spec.latent or 0
         nothing = torch.zeros(1, width)
         steering.feature_shift(nothing, nothing)  # a decoder that cannot show the feature is refused now, not later
         super().__init__(steering, config, generator, sees=layout.spec.features + width, judges=width)
@@ -48,11 +50,11 @@ class ZPRL(ActorCritic):
 
     def taken(self, batch: Batch) -> Tensor:
         """The latent that was decoded [B, Z]."""
-        return batch.extra["z"] + self._config.latent_scale * batch.steer
+        return batch.extra["z"] + self._steering.latent_shift(batch.steer)
 
     def would(self, batch: Batch, steer: Tensor, *, following: bool) -> Tensor:
         """z~ [B, Z] of the actor's dz."""
-        return batch.extra["next_z" if following else "z"] + self._config.latent_scale * steer
+        return batch.extra["next_z" if following else "z"] + self._steering.latent_shift(steer)
 
     def diagnose(self, batch: Batch) -> dict[str, float]:
         """Whether lambda is right (appendix, "What is ZPRL doing?"), for the present actor at the batch's states.

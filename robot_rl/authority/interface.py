@@ -120,7 +120,8 @@ def interface_of(spec: PolicySpec, config: MethodConfig, kind: str = "squashed")
             metres = [a for a, unit in zip(config.residual_scale, spec.action_space.units, strict=True) if unit == "m"]
             parts.append(f"residual {shape} ±{1000 * spec.horizon * max(metres):g} mm")
     if layout.latent_size:
-        parts.append(f"latent λ {config.latent_scale:g}")
+        rank = f" of {config.latent_rank} entries" if config.latent_rank else ""
+        parts.append(f"latent{rank} λ {config.latent_scale:g}")
     name = " + ".join(parts) or "nothing"
     return Interface(name, layout, kind, radius, config.residual_std)
 

@@ -85,7 +85,9 @@ class _Movement:
         latents = [context.z for context in contexts if context.z is not None]
         self._z = torch.from_numpy(np.concatenate(latents)) if layout.latent_size else None
         self._base = torch.from_numpy(interface.draw_base(rng, len(contexts)))
-        self._noise_map, self._residual_map = torch.from_numpy(layout.noise_map), torch.from_numpy(layout.residual_map)
+        self._noise_map, self._residual_map, self._latent_map = (
+            torch.from_numpy(part) for part in (layout.noise_map, layout.residual_map, layout.latent_map)
+        )
         space, horizon = layout.spec.action_space, layout.spec.horizon
         self._displacement = torch.from_numpy(displacement_map(space, horizon).astype(np.float32))
         with torch.no_grad():
@@ -108,7 +110,7 @@ class _Movement:
         noise_part, _, latent_part = self._interface.parts
         base = self._base[states]
         noise = base + (steer[:, noise_part] @ self._noise_map).view_as(base)
-        latent = None if self._z is None else self._z[states] + layout.latent_scale * steer[:, latent_part]
+        latent = None if self._z is None else self._z[states] + steer[:, latent_part] @ self._latent_map
         return self._decoder.trace(self._features[states], noise, latent).flatten(1)
 
 

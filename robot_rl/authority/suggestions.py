@@ -160,8 +160,11 @@ def _latent_scale(
     rows = range(0, len(demonstrations.episode), policy.spec.horizon)
     z = policy.encode([demonstrations.observation(row) for row in rows]).z
     assert z is not None  # the layout has seen to it that the policy has one
-    value = scale_by_rms(z)
-    share = config.latent_scale * FRESH_RMS / rms(z)
+    moved = math.sqrt(
+        (config.latent_rank or z.shape[1]) / z.shape[1]
+    )  # an entry that is left alone counts in RMS(z) alone
+    value = scale_by_rms(z) / moved
+    share = config.latent_scale * FRESH_RMS * moved / rms(z)
     return Suggestion(
         (method,),
         "latent_scale",

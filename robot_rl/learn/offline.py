@@ -94,7 +94,7 @@ def _steer(
     _, residual = theirs.split(t.steer[None])
     chose_chunk = source.entry.kind == "chunk"  # its steer says nothing while the base policy acts in its warm-up
     added = t.executed_chunk - t.base_chunk if chose_chunk else residual[0]  # [T, A]
-    shift = theirs.latent_shift(t.steer[None])[0]  # [L]
+    shift = theirs.latent_shift(t.steer[None])[0]  # [Z]
     if not ours.noise_size and theirs.noise_size and target.judges_steers:
         return None, "the decoder's noise was chosen, where this method leaves it to chance"
     try:
@@ -103,7 +103,9 @@ def _steer(
         return None, str(error)
     if shift.any() and not ours.latent_size:
         return None, "the latent was shifted, which this method cannot do"
-    latent = shift / np.float32(ours.latent_scale) if shift.size and ours.latent_size else np.zeros(ours.latent_size)
+    latent = shift @ np.linalg.pinv(ours.latent_map)  # [L]
+    if not np.allclose(latent @ ours.latent_map, shift, atol=1e-5):
+        return None, "the latent was shifted in entries that latent_rank leaves alone"
     if target.entry.kind == "chunk":
         added = t.base_chunk + added - ours.action_mid.reshape(t.base_chunk.shape)
     wanted = added.reshape(-1).astype(np.float64)
@@ -117,8 +119,10 @@ def _steer(
 
 def _same(ours: SteeringLayout, theirs: SteeringLayout) -> bool:
     """Whether equal steers decide alike."""
-    maps = ((ours.noise_map, theirs.noise_map), (ours.residual_map, theirs.residual_map))
-    return ours.latent_scale == theirs.latent_scale and all(np.array_equal(a, b) for a, b in maps)
+    return all(
+        np.array_equal(getattr(ours, part), getattr(theirs, part))
+        for part in ("noise_map", "residual_map", "latent_map")
+    )
 
 
 def _refusal(target: Interface, t: Transition, why: str) -> SpecMismatch:

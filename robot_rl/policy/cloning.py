@@ -8,7 +8,7 @@ that no noise belongs to one way of doing the task before training.
 
 Then the variational bottleneck, on the finished flow: z ~ N(mu(c), sigma(c)), c^ = g(z), with the flow's own loss
 under c^ and KL(N(mu, sigma) || N(0, I)) (ZPRL equation 5). Embedding and flow are frozen by then, which is the
-paper's stopped gradient.
+paper's stopped gradient. At last z is turned into axes of its own (`policy.latent_axes`), which is ours.
 
 A regression (`kind: mlp`) is the mean of the chunks that were seen, min E |a - f(c)|^2: it takes no noise.
 """
@@ -36,6 +36,7 @@ from robot_rl.errors import ConfigError
 from robot_rl.policy.demonstrations import Demonstrations
 from robot_rl.policy.features import FEATURES
 from robot_rl.policy.flow import LOG_STD, TIME_FEATURES, TIME_FREQUENCIES, action_scale, make_spec
+from robot_rl.policy.latent_axes import turned
 from robot_rl.store.files import atomic_write
 from robot_rl.types import ActionSpace, Array
 
@@ -98,6 +99,10 @@ def clone(
     weights |= {"chunk.mean": np.tile(chunk_mean, config.horizon), "chunk.scale": np.tile(chunk_scale, config.horizon)}
     for name, net in nets.items():
         weights |= _arrays(name, net)
+    if config.kind == "flow":
+        unnamed = make_spec(action_space, config.horizon, step_s, config.latent, "")
+        with one_thread(config.seed):
+            weights = turned(unnamed, weights, config.ode_steps)
     policy_id = _write(out, weights, config, action_space, step_s)
     return CloneReport(
         path=str(out),

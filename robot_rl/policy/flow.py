@@ -33,6 +33,8 @@ Layers = Sequence[tuple[Array, Array]]
 TIME_FREQUENCIES = 0.5 * np.pi * 2.0 ** np.arange(6)
 """rad per unit of flow time k; the network sees sine and cosine of each."""
 TIME_FEATURES = 2 * len(TIME_FREQUENCIES)
+TURN = "bottleneck.turn"
+"""[Z, Z] what a sampled z is multiplied by (`policy.latent_axes`); a checkpoint without it samples as it is."""
 LOG_STD = (-6.0, 2.0)
 """Range of the bottleneck's log sigma."""
 
@@ -61,6 +63,12 @@ class FlowPolicy:
         self._from_x, from_time, self._from_c = np.split(first, [size, size + TIME_FEATURES])
         self._time = time_features(flow_times(ode_steps)) @ from_time + bias
 
+    @property
+    def turn(self) -> Array:
+        """[Z, Z]: see `TURN`."""
+        found: Array = self.weights.get(TURN, np.eye(self.spec.latent or 0, dtype=np.float32))
+        return found
+
     @classmethod
     def load(cls, path: Path) -> FlowPolicy:
         """Read a checkpoint (.safetensors) with the manifest beside it (.json).
@@ -80,7 +88,7 @@ class FlowPolicy:
             return Context(features=features)
         mean, log_std = np.split(mlp(self._bottleneck, mlp(self._embed, features)), 2, axis=1)
         z = mean + np.exp(np.clip(log_std, *LOG_STD)) * _noise_of(features, mean.shape[1])
-        return Context(features=features, z=z)
+        return Context(features=features, z=z @ self.turn)
 
     def decode(self, context: Context, noise: Array, latent: Array | None = None) -> Array:
         """Noise [B, T, A], or [B] of a regression -> chunks [B, T, A] SI float32, within the action space.

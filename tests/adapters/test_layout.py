@@ -157,6 +157,15 @@ def test_a_latent_is_shifted_by_lambda() -> None:
     assert np.allclose(steering.latent_shift(np.array([[1.0, -1.0, 0.5]])), [[0.25, -0.25, 0.125]])
 
 
+def test_a_latent_of_some_rank_is_shifted_in_its_first_entries() -> None:
+    spec = replace(SPEC, latent=3)
+    steering = SteeringLayout(spec, MethodConfig(noise_layout="none", latent_scale=0.25, latent_rank=2))
+    assert steering.size == steering.latent_size == 2
+    assert np.allclose(steering.latent_shift(np.array([[1.0, -1.0]])), [[0.25, -0.25, 0.0]])
+    with pytest.raises(SpecMismatch, match="latent_rank: expected at most 3"):
+        SteeringLayout(spec, MethodConfig(noise_layout="none", latent_scale=0.25, latent_rank=4))
+
+
 def test_a_policy_without_a_bottleneck_has_no_latent_to_steer() -> None:
     with pytest.raises(SpecMismatch, match="bottleneck"):
         layout(latent_scale=0.2)

@@ -76,11 +76,12 @@ def test_h_is_a_share_of_the_chunks_that_the_protocol_brings(task: TaskConfig, p
 
 
 def test_lambda_is_chosen_by_the_rms_rule(task: TaskConfig, policy: FlowPolicy) -> None:
-    one = advice("zprl", task, policy)["latent_scale"]
+    some, whole = (advice("zprl", task, policy, latent_rank=rank)["latent_scale"].value for rank in (4, 0))
     rows = range(0, 60, policy.spec.horizon)
     z = policy.encode([demonstrations(np.tile([0.0, 0, 0, 0.03], (60, 1))).observation(row) for row in rows]).z
     assert z is not None
-    assert one.value == pytest.approx(0.15 * np.sqrt(np.square(z).mean()) / 0.628, rel=1e-5)
+    assert whole == pytest.approx(0.15 * np.sqrt(np.square(z).mean()) / 0.628, rel=1e-5)
+    assert some == pytest.approx(whole * np.sqrt(z.shape[1] / 4), rel=1e-5)  # the same RMS of the whole shift
 
 
 def test_a_utd_that_the_machine_cannot_reach_is_lowered(task: TaskConfig, policy: FlowPolicy) -> None:

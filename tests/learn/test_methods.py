@@ -325,7 +325,16 @@ def test_a_checkpoint_from_before_a_setting_existed_is_gone_on_from() -> None:
     subject.set_labels({1: SUCCESS})
     subject.learn(3)
     arrays, manifest = subject.state()
-    new = ("noise_rank", "noise_seed", "latent_scale", "trust_region", "dual_rate", "critic", "prior_share")
+    new = (
+        "noise_rank",
+        "noise_seed",
+        "latent_scale",
+        "latent_rank",
+        "trust_region",
+        "dual_rate",
+        "critic",
+        "prior_share",
+    )
     old = {name: value for name, value in manifest["config"].items() if name not in new}
     resumed.restore(arrays, {**manifest, "config": old})
     assert resumed.updates == 3
