@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,12 @@ def test_every_kind_is_found_by_its_checkpoint(checkpoint: Path, tmp_path: Path)
         load_checkpoint(tmp_path / "nothing.safetensors")
     with pytest.raises(ConfigError, match="of this project"):
         decoder_of(object())  # type: ignore[arg-type]
+
+
+def test_where_there_is_no_torch_that_is_said(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "robot_rl.policy.backbones.policy", None)  # as if its imports were missing
+    with pytest.raises(ConfigError, match=r"runs in torch.*serve-policy"):
+        load_checkpoint(checkpoint)
 
 
 @pytest.mark.parametrize(
