@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,17 @@ from robot_rl.policy.backbones.model import Backbone
 from robot_rl.policy.backbones.seeing import read
 from robot_rl.types import Array, Context, Observation, PolicySpec
 from robot_rl.wire.observations import content_name
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Sums in one order, and no threads that spin beside a control loop."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class BackbonePolicy:
@@ -35,6 +47,7 @@ class BackbonePolicy:
         return cls(*read_backbone(path))
 
     @torch.no_grad()
+    @one_torch_thread()
     def encode(self, observations: Sequence[Observation]) -> Context:
         """B observations -> features [B, F] of about unit spread, and z [B, Z] if there is a bottleneck.
 
@@ -49,6 +62,7 @@ class BackbonePolicy:
         z = mean + std * torch.from_numpy(self._noise_of(observations))
         return Context(features=features.numpy(), z=z.numpy())
 
+    @one_torch_thread()
     def decode(self, context: Context, noise: Array, latent: Array | None = None) -> Array:
         """Noise [B, *noise_shape] -> chunks [B, T, A] SI float32, within the action space.
 

@@ -28,9 +28,12 @@ def test_the_noise_of_a_diffusion_rises_from_nothing_to_all() -> None:
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "sample"])
-@pytest.mark.parametrize(("steps", "error"), [(5, 0.15), (20, 0.05)])
+@pytest.mark.parametrize(("steps", "error"), [(5, 0.15), (20, 0.06)])
 def test_ddim_carries_noise_to_the_distribution_that_its_head_knows(prediction: str, steps: int, error: float) -> None:
-    """For chunks from N(m, s^2) the best estimates are known, and the noise must come out stretched by s about m."""
+    """For chunks from N(m, s^2) the best estimates are known, and the noise must come out stretched by s about m.
+
+    Not exactly: it begins where a tenth of the signal is left as if there was none, and its steps are finite.
+    """
     mean, std = 1.0, 0.5
     kept = schedule(100)
 

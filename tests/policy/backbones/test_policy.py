@@ -135,6 +135,25 @@ def test_a_wrong_shape_and_a_number_that_is_none_are_refused(backbone: BackboneP
         backbone.decode(context, np.full_like(noise, np.nan))
 
 
+def test_it_computes_on_one_thread_and_leaves_torchs_own_as_they_were(
+    visual: BackbonePolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[int] = []
+    encoder = type(visual.backbone).features
+    monkeypatch.setattr(
+        type(visual.backbone),
+        "features",
+        lambda self, *seen: counted.append(torch.get_num_threads()) or encoder(self, *seen),
+    )
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        visual.encode(look(1))
+        assert (counted, torch.get_num_threads()) == ([1], 2)
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_without_the_frames_it_cannot_be_trained(seen: SeenDemonstrations, tmp_path: Path) -> None:
     blind = replace(seen, frames={"front": seen.frames["front"]})
     with pytest.raises(ConfigError, match="looks at 'wrist'"):
