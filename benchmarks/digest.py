@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from robot_rl.compositions.plan import checkpoint_path
-from robot_rl.config import load_task, task_path
+from robot_rl.config import TaskConfig, load_task, task_path
 from robot_rl.store.files import sha256_file
 from robot_rl.types import canonical_hash
 
@@ -42,6 +42,8 @@ CARRYING = frozenset(
     }
 )
 JUDGING = ("robot_rl/authority/*.py",)
+SEEING = ("robot_rl/policy/backbones/*.py", "sim_twin/vision/*.py")
+"""For tasks whose policy is a backbone; what others' results depend on is above."""
 
 
 def cell_digest(task: str, method: str) -> str:
@@ -49,14 +51,19 @@ def cell_digest(task: str, method: str) -> str:
     config = load_task(task)
     settings = config.model_dump(mode="json", exclude={"protocol", "methods", "oracle"})
     settings["method"] = config.method(method).model_dump(mode="json")
-    return _digest(DECIDING, settings, checkpoint_path(config, task_path(task)))
+    return _digest(deciding(config), settings, checkpoint_path(config, task_path(task)))
 
 
 def ceilings_digest(task: str) -> str:
     """Of a task's ceilings: every method's settings say what its interface is."""
     config = load_task(task)
     settings = config.model_dump(mode="json", exclude={"protocol"})
-    return _digest((*DECIDING, *JUDGING), settings, checkpoint_path(config, task_path(task)))
+    return _digest((*deciding(config), *JUDGING), settings, checkpoint_path(config, task_path(task)))
+
+
+def deciding(task: TaskConfig) -> tuple[str, ...]:
+    """Patterns of the files that compute the results of `task`."""
+    return DECIDING if task.policy.backbone is None else (*DECIDING, *SEEING)
 
 
 def _digest(patterns: tuple[str, ...], settings: Mapping[str, Any], frozen_policy: Path) -> str:

@@ -80,6 +80,8 @@ class PolicyConfig(Section):
     batch: int = Field(default=512, ge=1)
     learning_rate: float = Field(default=2e-3, gt=0)
     seed: int = Field(default=0, ge=0)
+    backbone: dict[str, Any] | None = None
+    """Another one of `policy.backbones`, which checks it (`settings.BackboneConfig`); None: what `kind` says."""
 
 
 class MethodConfig(Section):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,13 +17,25 @@ from sim_twin.lid_opening import LidOpeningTwin
 AFTER_SUCCESS = 8
 """Control steps still recorded once the lid is open, so that a clone does not learn to stop short of it."""
 
+Recorded = tuple[list[Observation], list[Array]]
+"""What the expert saw at each step, and did."""
+
 
 def demonstrate(task: TaskConfig, count: int, seed: int, progress: Callable[[int], None]) -> Demonstrations:
     """`count` successful demonstrations on a whole bin; failed ones are recorded anew from the next start."""
-    twin = LidOpeningTwin(task, whole=True)
-    kept: list[tuple[list[Observation], list[Array]]] = []
+    kept: list[Recorded] = []
+    for recorded in successes(LidOpeningTwin(task, whole=True), task, seed):
+        kept.append(recorded)
+        progress(len(kept))
+        if len(kept) == count:
+            break
+    return gathered(kept)
+
+
+def successes(twin: LidOpeningTwin, task: TaskConfig, seed: int) -> Iterator[Recorded]:
+    """One successful demonstration after the other, without end."""
     attempt = 0
-    while len(kept) < count:
+    while True:
         start = replace(twin.draw(Split.DEMONSTRATIONS, seed, attempt), height_error=0.0)
         twin.reset(start)
         expert = Expert(twin.scene, twin.scene.expert, np.random.default_rng(start.seed))
@@ -38,13 +50,16 @@ def demonstrate(task: TaskConfig, count: int, seed: int, progress: Callable[[int
             if after == 0 or truth.failed:
                 break
         if truth.success:
-            kept.append((observations, actions))
-            progress(len(kept))
+            yield observations, actions
+
+
+def gathered(kept: Sequence[Recorded]) -> Demonstrations:
+    """The demonstrations, one after the other."""
     seen = [observation for observations, _ in kept for observation in observations]
     return Demonstrations(
         tcp_pose=np.array([o.tcp_pose for o in seen]),
         gripper_width=np.array([o.gripper_width for o in seen]),
         bin_pose=np.array([o.extra["bin_pose"] for o in seen]),
         action=np.array([action for _, actions in kept for action in actions]),
-        episode=np.repeat(np.arange(count), [len(actions) for _, actions in kept]),
+        episode=np.repeat(np.arange(len(kept)), [len(actions) for _, actions in kept]),
     )

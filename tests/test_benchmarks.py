@@ -161,6 +161,12 @@ def test_words_do_not_count_and_code_does() -> None:
     assert digest.without_words(code.replace("2 *", "3 *")) != bare
 
 
+def test_a_backbone_counts_for_the_tasks_that_have_one() -> None:
+    unet = ROOT / "robot_rl" / "policy" / "backbones" / "unet.py"
+    for name, counts in (("lid_opening", False), ("lid_opening_visual", True)):
+        assert (unet in digest.files(digest.deciding(load_task(name)))) is counts
+
+
 @pytest.mark.parametrize(
     ("name", "counts"),
     [("learn/sac.py", True), ("safety/filter.py", True), ("learn/process.py", False), ("console/app.py", False)],

@@ -29,6 +29,7 @@ NEEDS: dict[str, frozenset[str]] = {
     "robot_rl.services": STORE,
     "robot_rl.policy.remote": SERVE,
     "robot_rl.policy.flow": SERVE | {"safetensors"},
+    "robot_rl.policy.backbones.loading": CORE | {"safetensors"},
     "robot_rl.adapters.layout": CORE | {"safetensors"},
     "robot_rl.adapters.acting": CORE | {"safetensors"},
     "robot_rl.store": STORE,

@@ -185,11 +185,17 @@ def pretrain(
     task: Annotated[str, typer.Argument(help="a task's name, or the path of a .yaml file")] = "lid_opening",
     demonstrations: Annotated[Path | None, typer.Option(help="what `demos` wrote  [default: recorded now]")] = None,
     out: Annotated[Path | None, typer.Option(help="checkpoint to write  [default: the task's own]")] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="training steps, for a first look  [default: the task's]", min=1)
+    ] = None,
 ) -> None:
-    """Clone the frozen flow policy, with its bottleneck, from demonstrations (minutes, on the CPU)."""
+    """Clone the frozen policy from demonstrations: minutes on the CPU, with pictures up to two hours.
+
+    A backbone (`policy.backbone` of the task) that was interrupted goes on where it was, by the same command.
+    """
     from robot_rl.compositions.pretraining import clone_policy
 
-    clone_policy(task, demonstrations, out, console)
+    clone_policy(task, demonstrations, out, steps, console)
 
 
 @app.command()

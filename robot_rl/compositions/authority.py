@@ -25,9 +25,9 @@ from robot_rl.compositions.results import Rate, write_json_results
 from robot_rl.compositions.terminal import progress_bar
 from robot_rl.config import TaskConfig, load_task, task_path
 from robot_rl.errors import ConfigError
+from robot_rl.policy.backbones.loading import decoder_of
 from robot_rl.policy.cloning import one_thread
-from robot_rl.policy.flow import FlowPolicy
-from robot_rl.policy.torch_flow import TorchFlow
+from robot_rl.protocols import FrozenPolicy
 from robot_rl.types import Context
 
 
@@ -62,7 +62,7 @@ def report_authority(task_name: str, effort: Effort, seed: int, out: Path | None
         raise ConfigError(f"--out {folder}: {error.strerror or error}; choose a place that can be written") from error
     demonstrations = record_demonstrations(task, effort.demonstrations, seed, console)
     interfaces = interfaces_of(task, policy.spec)
-    decoder = TorchFlow.from_policy(policy)
+    decoder = decoder_of(policy)
     with one_thread(seed), progress_bar(console) as bar:
         trials = _Trials(task, policy, effort, seed, bar)
         base, contexts, chunks = _base(trials, guide, faultless)
@@ -93,7 +93,7 @@ class _Trials:
     """Episodes of any controller on the same starts, with a row of progress each."""
 
     task: TaskConfig
-    policy: FlowPolicy
+    policy: FrozenPolicy
     effort: Effort
     seed: int
     bar: Progress

@@ -18,7 +18,7 @@ from robot_rl.errors import SpecMismatch, StoreError
 from robot_rl.learn.checkpoint import resume
 from robot_rl.learn.learner import Learner
 from robot_rl.learn.prior import load_prior
-from robot_rl.policy.torch_flow import TorchFlow
+from robot_rl.policy.backbones.loading import decoder_of
 from robot_rl.store.episode import read_transitions
 from robot_rl.store.training import labelled_episodes
 
@@ -27,7 +27,7 @@ def check_run(path: Path, episodes: int, console: Console) -> None:
     """At the chunks of the newest `episodes` labelled ones. Nothing of the run is changed but its results."""
     run, info, task, policy = open_run(path)
     config = task.method(info.method)
-    learner = Learner(policy.spec, info.method, config, TorchFlow.from_policy(policy), info.seed)
+    learner = Learner(policy.spec, info.method, config, decoder_of(policy), info.seed)
     critics_of(learner)
     guide = load_guide(task)
     if config.demonstrations is not None:

@@ -11,7 +11,7 @@ from typing import Any
 from robot_rl import __version__
 from robot_rl.config import TASKS_DIR, MethodConfig, TaskConfig, load_task, task_path
 from robot_rl.errors import ConfigError, IntegrityError, SpecMismatch, StoreError
-from robot_rl.policy.flow import FlowPolicy
+from robot_rl.policy.backbones.loading import load_checkpoint
 from robot_rl.policy.remote import RemotePolicy
 from robot_rl.protocols import FrozenPolicy
 from robot_rl.store.files import read_json, sha256_file
@@ -54,13 +54,13 @@ def checkpoint_path(task: TaskConfig, task_file: Path) -> Path:
     return path if path.is_absolute() else task_file.parent / path
 
 
-def load_policy(task: TaskConfig, task_file: Path) -> FlowPolicy:
+def load_policy(task: TaskConfig, task_file: Path) -> FrozenPolicy:
     """The task's own frozen policy. Raises `IntegrityError`, saying how to make it."""
     path = checkpoint_path(task, task_file)
     if not path.exists():
         name = task.name if task_file.parent == TASKS_DIR else task_file
         raise IntegrityError(f"no frozen policy at {path}: make it with `robot-rl pretrain {name}`")
-    return FlowPolicy.load(path)
+    return load_checkpoint(path)
 
 
 def new_run(
@@ -102,7 +102,7 @@ def make_directory(path: Path, info: RunInfo, task_yaml: bytes, policy: Path) ->
     return RunDirectory.create(path, info), info
 
 
-def open_run(path: Path) -> tuple[RunDirectory, RunInfo, TaskConfig, FlowPolicy]:
+def open_run(path: Path) -> tuple[RunDirectory, RunInfo, TaskConfig, FrozenPolicy]:
     """A run as it was begun. Raises `StoreError`, or `SpecMismatch` if its policy is not the one it began with."""
     run = RunDirectory.open(path)
     info = run.read_info()
@@ -125,9 +125,9 @@ def task_of(run: RunDirectory, info: RunInfo) -> TaskConfig:
     return load_task(run.task_yaml)
 
 
-def policy_of(run: RunDirectory, info: RunInfo) -> FlowPolicy:
+def policy_of(run: RunDirectory, info: RunInfo) -> FrozenPolicy:
     """The run's own copy of its policy. Raises `IntegrityError`, or `SpecMismatch` if it did not begin with that."""
-    policy = FlowPolicy.load(run.policy)
+    policy = load_checkpoint(run.policy)
     if policy.spec.hash != info.spec_hash:
         raise SpecMismatch(
             f"{run.path}: the run began with the policy of spec {info.spec_hash[:12]}, {run.policy.name} is "
@@ -136,7 +136,7 @@ def policy_of(run: RunDirectory, info: RunInfo) -> FlowPolicy:
     return policy
 
 
-def connect_policy(endpoint: str | None, local: FlowPolicy, keys: Path | None = None) -> FrozenPolicy:
+def connect_policy(endpoint: str | None, local: FrozenPolicy, keys: Path | None = None) -> FrozenPolicy:
     """The policy that acts: the run's own ("local"), or a server's; the learner decodes with the run's: they agree.
 
     `keys` is a client's file, for a server that lets nobody else in.

@@ -11,8 +11,10 @@ from rich.progress import TaskID
 from robot_rl.clock import SteppedClock
 from robot_rl.compositions.plan import checkpoint_path
 from robot_rl.compositions.terminal import progress_bar
-from robot_rl.config import TaskConfig, load_task, task_path
+from robot_rl.config import PolicyConfig, TaskConfig, load_task, task_path
 from robot_rl.errors import ConfigError
+from robot_rl.policy.backbones.demonstrations import SeenDemonstrations
+from robot_rl.policy.backbones.settings import parse_backbone
 from robot_rl.policy.demonstrations import Demonstrations
 from robot_rl.twins import load_object, load_twin
 
@@ -36,17 +38,21 @@ def save_demonstrations(task: TaskConfig, out: Path, count: int | None, seed: in
     console.print(f"{recorded.episodes} demonstrations, {len(recorded.action)} control steps, in {out}")
 
 
-def clone_policy(task_name: str, demonstrations: Path | None, out: Path | None, console: Console) -> None:
-    """`robot-rl pretrain`."""
+def clone_policy(
+    task_name: str, demonstrations: Path | None, out: Path | None, steps: int | None, console: Console
+) -> None:
+    """`robot-rl pretrain`; `steps` in place of the task's, for a first look."""
+    from robot_rl.policy.backbones.training import train
     from robot_rl.policy.cloning import clone
 
     task = load_task(task_name)
+    policy = task.policy if steps is None else shortened(task.policy, steps)
     target = out or checkpoint_path(task, task_path(task_name))
     check_target(target, ".safetensors")
     if demonstrations is None:
         recorded = record_demonstrations(task, None, task.policy.seed, console)
     else:
-        recorded = Demonstrations.load(demonstrations)
+        recorded = load_demonstrations(demonstrations, policy)
     robot = load_twin(task, "twin", SteppedClock()).spec
     with progress_bar(console) as bar:
         rows: dict[str, TaskID] = {}
@@ -56,9 +62,22 @@ def clone_policy(task_name: str, demonstrations: Path | None, out: Path | None, 
                 rows[stage] = bar.add_task(stage, total=steps, note="")
             bar.update(rows[stage], completed=step, note=f"loss {loss:.4f}")
 
-        report = clone(recorded, task.policy, robot.action_space, target, show, step_s=1 / robot.control_hz)
+        make = clone if policy.backbone is None else train
+        report = make(recorded, policy, robot.action_space, target, show, step_s=1 / robot.control_hz)
     made = f"{report.policy_id}: {report.parameters} parameters, loss {report.loss:.4f}"
     console.print(f"{made}, {report.seconds:.0f} s, in {target}")
+
+
+def shortened(policy: PolicyConfig, steps: int) -> PolicyConfig:
+    """The same policy trained for `steps`, and its bottleneck for no more: quick, and not good."""
+    return policy.model_copy(update={"train_steps": steps, "bottleneck_steps": min(steps, policy.bottleneck_steps)})
+
+
+def load_demonstrations(path: Path, policy: PolicyConfig) -> Demonstrations:
+    """With frames, where the policy looks at them. Raises `IntegrityError`."""
+    if policy.backbone is None or parse_backbone(policy.backbone, policy).vision is None:
+        return Demonstrations.load(path)
+    return SeenDemonstrations.load(path)
 
 
 def check_target(path: Path, suffix: str) -> None:

@@ -21,7 +21,6 @@ from robot_rl.compositions.results import Rate, write_json_results
 from robot_rl.compositions.terminal import Watch, progress_bar
 from robot_rl.config import TaskConfig, load_task, task_path
 from robot_rl.errors import ConfigError, IntegrityError, StoreError
-from robot_rl.policy.flow import FlowPolicy
 from robot_rl.protocols import FrozenPolicy
 from robot_rl.safety.limits import Limits
 from robot_rl.store.files import read_json
@@ -180,7 +179,7 @@ def _agrees(request: RunRequest, begun: dict[str, Any]) -> None:
             )
 
 
-def baseline(run: RunDirectory, info: RunInfo, task: TaskConfig, policy: FlowPolicy, console: Console) -> Rate:
+def baseline(run: RunDirectory, info: RunInfo, task: TaskConfig, policy: FrozenPolicy, console: Console) -> Rate:
     """The frozen policy's success in the twin; measured once for a run."""
     path, trials = run.results / "base.json", task.protocol.baseline_trials
     measured = {"policy": policy.spec.hash, "split": "select", "seed": 0, "trials": trials}

@@ -34,7 +34,7 @@ from robot_rl.learn.device import use_one_thread
 from robot_rl.learn.offline import Interface, as_learnt_by
 from robot_rl.learn.prior import load_prior
 from robot_rl.learn.process import LearnerService
-from robot_rl.policy.flow import FlowPolicy
+from robot_rl.protocols import FrozenPolicy
 from robot_rl.store.episode import EpisodeHeader, EpisodeOutcome, read_manifest, read_messages
 from robot_rl.store.labels import LabelLog
 from robot_rl.store.packed import stored_transitions
@@ -140,7 +140,7 @@ def _distinct(runs: Sequence[Path]) -> Sequence[Path]:
     return runs
 
 
-def _demonstrated(request: OfflineRequest, target: Interface, policy: FlowPolicy, task: TaskConfig) -> list[Taken]:
+def _demonstrated(request: OfflineRequest, target: Interface, policy: FrozenPolicy, task: TaskConfig) -> list[Taken]:
     """The demonstrations as episodes that succeeded."""
     path = request.demonstrations
     if path is None:

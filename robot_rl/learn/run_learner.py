@@ -14,8 +14,7 @@ from robot_rl.errors import DiskError, IntegrityError
 from robot_rl.learn.learner import Learner
 from robot_rl.learn.matmul import MatmulPath, choose, probe
 from robot_rl.learn.prior import load_prior
-from robot_rl.policy.flow import FlowPolicy
-from robot_rl.policy.torch_flow import TorchFlow
+from robot_rl.policy.backbones.loading import decoder_of, load_checkpoint
 from robot_rl.store.files import read_json, sha256_file, write_json
 from robot_rl.store.pools import PoolMemory
 from robot_rl.store.run import RunDirectory
@@ -31,13 +30,13 @@ def learner_of(run: RunDirectory, task: TaskConfig) -> Learner:
     compute with and this machine has not.
     """
     info = run.read_info()
-    policy = FlowPolicy.load(run.policy)
+    policy = load_checkpoint(run.policy)
     config = task.method(info.method)
     learner = RememberingLearner(
         policy.spec,
         info.method,
         config,
-        TorchFlow.from_policy(policy),
+        decoder_of(policy),
         info.seed,
         matmul=matmul_of(run, config, task.compute),
         precision=task.compute.precision,

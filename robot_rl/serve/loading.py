@@ -24,6 +24,6 @@ def load_policy(name: str) -> FrozenPolicy:
         return policy
     if not Path(name).is_file():
         raise ConfigError(f"no checkpoint {name!r}: expected the path of a .safetensors file, or module:factory")
-    from robot_rl.policy.flow import FlowPolicy  # needs safetensors, which a policy of another kind does not
+    from robot_rl.policy.backbones.loading import load_checkpoint  # needs safetensors, which others' policies do not
 
-    return FlowPolicy.load(Path(name))
+    return load_checkpoint(Path(name))
