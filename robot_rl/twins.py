@@ -18,7 +18,6 @@ from robot_rl.errors import ConfigError, SpecMismatch, nearest
 from robot_rl.protocols import Robot
 from robot_rl.types import Array
 
-
 TWIN = "twin"
 """The fast twin of the task's own file, where nothing else is said."""
 

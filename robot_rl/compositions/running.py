@@ -31,7 +31,14 @@ from robot_rl.twins import TWIN, Split, hardware, load_twin
 
 log = logging.getLogger(__name__)
 
-DEFAULTS: dict[str, Any] = {"task": "lid_opening", "method": "usr", "seed": 0, "label": "auto", "pace": "auto", "hw": TWIN}
+DEFAULTS: dict[str, Any] = {
+    "task": "lid_opening",
+    "method": "usr",
+    "seed": 0,
+    "label": "auto",
+    "pace": "auto",
+    "hw": TWIN,
+}
 
 
 @dataclass(frozen=True)

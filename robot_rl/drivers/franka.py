@@ -1,8 +1,8 @@
 """A Franka arm as a `Robot`: Cartesian targets at the control rate, followed by an impedance controller at 1 kHz.
 
 The controller (franky's, in a thread of its own) pulls the hand towards the newest target with a bounded force and
-comes to rest there: a caller that falls silent leaves the hand at most `lead_m` from where it was. Whatever ends the
-control loop (a reflex, a limit, the network) is raised as a typed `RobotFault`, and nothing moves until an operator has
+comes to rest there: a caller that falls silent leaves the hand at most `lead_m` from where it was, and what the
+feedforward of the last step adds (15 mm at full speed). Whatever ends the control loop (a reflex, a limit, the network) is raised as a typed `RobotFault`, and nothing moves until an operator has
 cleared it at the guard, which calls `recover`.
 """
 
@@ -22,6 +22,7 @@ from robot_rl.types import ActionSpace, Array, Observation, RobotSpec
 JOINTS = 7
 STOP_S = 2.0
 """Within this the arm has come to rest at the end."""
+STILL: Array = np.zeros(3)
 EARLY = 0.25
 """Part of a control period by which one may be shorter, so that a caller who was late catches up."""
 
@@ -38,6 +39,7 @@ class FrankaRobot:
         self._config = config
         self._clock = clock or RealClock()
         self._period_ns = round(SECOND / config.control_hz)
+        self._orientation = np.array(config.orientation) / np.linalg.norm(config.orientation)
         self._motion: franky.CartesianImpedanceTrackingMotion | None = None
         self._driven = False
         self._fault: RobotFault | None = None
@@ -62,6 +64,11 @@ class FrankaRobot:
             high=(step, step, step, width),
         )
         return RobotSpec(name="franka", action_space=space, control_hz=self._config.control_hz, joints=JOINTS)
+
+    @property
+    def faulted(self) -> bool:
+        """Whether it has stopped and waits for `recover`."""
+        return self._fault is not None
 
     def observe(self) -> Observation:
         """The robot's newest state, stamped when it was first seen: one that is not renewed grows old.
@@ -91,8 +98,9 @@ class FrankaRobot:
             self._driven = True
             end, parts = self._next_due(), self._config.interpolation
             begin_ns = self._clock.now_ns()
+            speed = (self._goal - begin) * self._config.control_hz
             for part in range(1, parts + 1):
-                self._follow(motion, begin + (self._goal - begin) * (part / parts))
+                self._follow(motion, begin + (self._goal - begin) * (part / parts), speed)
                 self._clock.sleep_until(begin_ns + (end - begin_ns) * part // parts)
             self._check()
         except Exception as error:  # whatever the SDK raises: the robot has stopped, or nobody knows what it does
@@ -171,7 +179,7 @@ class FrankaRobot:
             return self._motion
         config, gains = self._config, self._config.impedance
         state = self._robot.state
-        turned = 2 * float(np.arccos(np.clip(abs(_xyzw(state.O_T_EE) @ np.array(config.orientation)), 0.0, 1.0)))
+        turned = 2 * float(np.arccos(np.clip(abs(_xyzw(state.O_T_EE) @ self._orientation), 0.0, 1.0)))
         if turned > config.orientation_tolerance:
             raise RobotReflex(
                 f"the hand is turned {turned:.2f} rad away from the configured orientation, expected at most "
@@ -183,16 +191,21 @@ class FrankaRobot:
             posture_task=franky.PostureTask(np.array(config.home), gains.posture),
             translational_error_clip=np.full(3, config.lead_m),
         )
+        stiffness = np.array([gains.translation] * 3 + [gains.rotation] * 3)
+        set_gains = motion.get_gains()
+        set_gains.damping = np.diag(2 * gains.damping * np.sqrt(stiffness))
+        motion.set_gains(set_gains)
         self._goal = _xyz(state.O_T_EE)
         self._follow(motion, self._goal)
         self._robot.move(motion, asynchronous=True)
         self._motion = motion
         return motion
 
-    def _follow(self, motion: franky.CartesianImpedanceTrackingMotion, position: Array) -> None:
-        """Make `position` [3] m the target."""
-        target = franky.Affine(np.asarray(position, dtype=np.float64), np.array(self._config.orientation))
-        motion.set_reference(franky.CartesianReference(target=target))
+    def _follow(self, motion: franky.CartesianImpedanceTrackingMotion, position: Array, speed: Array = STILL) -> None:
+        """Make `position` [3] m the target, which moves at `speed` [3] m/s."""
+        twist = franky.Twist(self._config.impedance.feedforward * speed, STILL)
+        target = franky.Affine(position, self._orientation)
+        motion.set_reference(franky.CartesianReference(target=target, target_twist=twist))
 
     def _check(self) -> None:
         """Raises if the control loop has ended, or the robot reports an error."""

@@ -30,12 +30,16 @@ class CollisionConfig(Section):
 
 
 class ImpedanceConfig(Section):
-    """How stiffly the hand follows its target; damping is critical."""
+    """How stiffly the hand follows its target."""
 
-    translation: float = Field(default=2000.0, gt=0, le=3000)
+    translation: float = Field(default=3000.0, gt=0, le=3000)
     """N/m."""
     rotation: float = Field(default=100.0, gt=0, le=300)
     """Nm/rad."""
+    damping: float = Field(default=2.5, ge=1, le=4)
+    """In units of 2 sqrt(stiffness), which is critical for a hand of 1 kg; the arm weighs some 5 kg at the hand."""
+    feedforward: float = Field(default=0.7, ge=0, le=1)
+    """Share of the target's speed that the damping does not brake: 1 takes most of the lag away."""
     posture: float = Field(default=10.0, ge=0, le=50)
     """Nm/rad, of the joints towards `home`, as far as that does not move the hand."""
 
@@ -84,8 +88,7 @@ class FrankaConfig(Section):
         length = float(np.linalg.norm(xyzw))
         if abs(length - 1.0) > 1e-3:
             raise ValueError(f"expected a unit quaternion xyzw, got one of length {length:.4f}")
-        x, y, z, w = (part / length for part in xyzw)
-        return x, y, z, w
+        return xyzw
 
 
 def load_franka(path: Path) -> FrankaConfig:

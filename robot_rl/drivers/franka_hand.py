@@ -26,7 +26,9 @@ class FrankaHand:
             self._hand = franky.Gripper(address)
             self._width = float(self._hand.width)
         except Exception as error:  # the SDK raises several kinds without a common base
-            raise RobotLost(f"no gripper at {address}: {error}; is the hand configured, are the joints open?") from error
+            raise RobotLost(
+                f"no gripper at {address}: {error}; is the hand configured, are the joints open?"
+            ) from error
         self._target: float | None = None
         self._sent = self._width
         self._error: RobotFault | None = None

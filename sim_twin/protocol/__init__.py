@@ -1,1 +1,1 @@
-"""The protocol twin: the same scene behind a server of libfranka's protocol, driven by the real driver, in real time."""
+"""The protocol twin: the same scene behind a server of libfranka's protocol, moved by the driver, in real time."""

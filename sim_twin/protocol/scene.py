@@ -31,6 +31,8 @@ class ProtocolScene(LidOpeningTwin):
         self.model.opt.timestep = TICK_S
         self.model.actuator_gainprm[:] = 0.0  # the servos of the fast twin
         self.model.actuator_biasprm[:] = 0.0
+        # Torques of libfranka's are those at the links: the robot measures them there, and takes its friction out.
+        self.model.dof_frictionloss[self._dofs] = 0.0
 
     def perceive(self) -> Array:
         """[4] m and rad: the bin's pose as perception has it now."""

@@ -6,6 +6,8 @@ the episode's height error, and the bin's pose is what perception makes of it.
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -144,6 +146,10 @@ class ProtocolTwin:
     def trip(self) -> None:
         """Let the robot feel a collision: a reflex stops it."""
         self._call("trip", {})
+
+    def end_simulation(self) -> None:
+        """Let the robot vanish without a word, as when its cable is pulled."""
+        os.kill(self._children.pids[SIMULATION], signal.SIGKILL)
 
     # --- inside ---
 
