@@ -4,7 +4,9 @@ The same policy on the same evaluation starts, through the same guard and actor:
 real time with the Franka driver in front of libfranka's protocol. Beside success it measures what may differ on the
 way from a command to the hand, in both: by how much the hand follows later than it was told (the delay with which the
 commanded path fits the measured one best), how far off it then is, how long a control period took, and in the protocol
-twin how much simulated time passed in a second (less than one where the machine is too slow). The last line is JSON.
+twin how much simulated time passed in a second (less than one where the machine is too slow). A motion counts until
+something is in its way. What a delay alone costs is measured too, in the fast twin, where commands can be made to wait
+for a control period (50 ms). The last line is JSON.
 """
 
 from __future__ import annotations
@@ -34,11 +36,14 @@ from robot_rl.twins import HARDWARE, TWIN, TwinRobot, load_twin
 from robot_rl.types import Array, Observation
 
 PROTOCOL = "protocol_twin"
+LATE = "twin_50_ms_late"
 POINTS = 0.15
 """How far the two rates may be apart without an explanation."""
 DELAYS_S = np.arange(0.0, 0.2001, 0.005)
 LONG_ENOUGH = 8
 """Control periods of a motion that say something about its delay."""
+BLOCKED_M = 0.03
+"""A hand that is so far from where it was told to be is held by something: it is not late."""
 
 
 @dataclass
@@ -76,6 +81,10 @@ class Traced:
         self._told = None
         self._twin.hold()
 
+    def reset(self, start: Any) -> None:
+        self._told = None
+        self._twin.reset(start)
+
     def observe(self) -> Observation:
         seen = self._twin.observe()
         self._at = seen.tcp_pose[:3]
@@ -91,9 +100,12 @@ def follows(motions: Sequence[Motion]) -> tuple[float, float]:
     """(delay in s, root mean square of what remains in m): the delay with which the command fits the measured path."""
     squares, count = np.zeros(len(DELAYS_S)), 0
     for motion in motions:
-        if len(motion.stamps_s) < LONG_ENOUGH:
-            continue
         stamps, told, at = (np.array(rows) for rows in (motion.stamps_s, motion.commanded, motion.measured))
+        blocked = np.abs(at - told).max(1, initial=0.0) > BLOCKED_M if len(stamps) else np.zeros(0, dtype=bool)
+        free = int(blocked.argmax()) if blocked.any() else len(stamps)
+        if free < LONG_ENOUGH:
+            continue
+        stamps, told, at = stamps[:free], told[:free], at[:free]
         for row, delay in enumerate(DELAYS_S):
             expected = np.stack([np.interp(stamps - delay, stamps, told[:, axis]) for axis in range(3)], axis=1)
             squares[row] += ((at - expected) ** 2).sum()
@@ -102,12 +114,19 @@ def follows(motions: Sequence[Motion]) -> tuple[float, float]:
     return float(DELAYS_S[best]), float(np.sqrt(squares[best] / max(count, 1)))
 
 
-def measure(hw: str, task: TaskConfig, trials: int, seed: int, bar: Progress) -> dict[str, Any]:
+def late(task: TaskConfig) -> TaskConfig:
+    """The task with a world in which a command takes effect one control period later."""
+    worlds = task.scene["worlds"]
+    waiting = {**worlds[TWIN], "delay_steps": worlds[TWIN]["delay_steps"] + 1}
+    return task.model_copy(update={"scene": {**task.scene, "worlds": {**worlds, TWIN: waiting}}})
+
+
+def measure(title: str, hw: str, task: TaskConfig, trials: int, seed: int, bar: Progress) -> dict[str, Any]:
     """The frozen policy's success on `hw`, and how the hand followed."""
     clock: Clock = SteppedClock() if HARDWARE[hw].lockstep else RealClock()
     twin: Any = Traced(load_twin(task, "twin", clock, hw))
     policy = load_policy(task, task_path(task.name))
-    row = bar.add_task(hw, total=trials)
+    row = bar.add_task(title, total=trials)
     simulated_s = _simulated_s(twin)
     began_s, cpu_s = time.monotonic(), time.process_time()
     try:
@@ -148,9 +167,11 @@ def compare(task: str, trials: int, seed: int, console: Console) -> dict[str, An
     config = load_task(task)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as bar:
-        figures = {hw: measure(hw, config, trials, seed, bar) for hw in (TWIN, PROTOCOL)}
-    fast, protocol = (figures[hw] for hw in (TWIN, PROTOCOL))
-    pairs = list(zip(fast.pop("outcomes"), protocol.pop("outcomes"), strict=True))
+        worlds = {TWIN: (TWIN, config), LATE: (TWIN, late(config)), PROTOCOL: (PROTOCOL, config)}
+        figures = {name: measure(name, hw, world, trials, seed, bar) for name, (hw, world) in worlds.items()}
+    fast, _, protocol = figures.values()
+    outcomes = {name: row.pop("outcomes") for name, row in figures.items()}
+    pairs = list(zip(outcomes[TWIN], outcomes[PROTOCOL], strict=True))
     difference = protocol["success"] - fast["success"]
     return {
         "benchmark": "protocol_twin",
@@ -172,7 +193,7 @@ def table_of(figures: dict[str, Any]) -> Table:
     table = Table(title=f"{figures['task']}: the frozen policy, {figures['trials']} trials each")
     for name in ("", "success", "delay", "error then", "period p50", "p99", "real-time factor"):
         table.add_column(name)
-    for hw in (TWIN, PROTOCOL):
+    for hw in (TWIN, LATE, PROTOCOL):
         row = figures[hw]
         low, high = row["interval"]
         factor = row["real_time_factor"]

@@ -84,6 +84,12 @@ def let_pass(twin: ProtocolTwin, simulated_s: float) -> None:
         twin.observe()
 
 
+def keep_at(twin: ProtocolTwin, target: Array) -> None:
+    """For three seconds: libfranka waits for a state for one."""
+    for _ in range(60):
+        twin.apply(target)
+
+
 class TestProtocolTwin(RobotConformance):
     settle = 12
 
@@ -193,8 +199,7 @@ def test_a_robot_that_is_gone_is_a_typed_fault_and_its_last_state_grows_old(task
         stamp_ns = twin.robot.observe().stamps_ns["robot"]
         twin.end_simulation()
         with pytest.raises(RobotLost, match="the connection to 127"):
-            for _ in range(60):  # libfranka waits a second for a state
-                twin.apply(still)
+            keep_at(twin, still)
         seen = twin.robot.observe()
         assert seen.stamps_ns["robot"] - stamp_ns < SECOND / 2
         with pytest.raises(RobotLost, match="simulation"):
