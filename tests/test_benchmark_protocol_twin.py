@@ -14,7 +14,7 @@ from robot_rl.testing.point_robot import PointRobot
 
 def curve(times_s: np.ndarray) -> np.ndarray:
     """[n, 3] m of a hand that goes to and fro."""
-    return np.stack([0.1 * np.sin(3 * times_s), 0.05 * np.cos(2 * times_s), 0.02 * times_s], axis=1)
+    return np.stack([0.06 * np.sin(3 * times_s), 0.05 * np.cos(2 * times_s), 0.02 * times_s], axis=1)
 
 
 @pytest.mark.parametrize("delay_s", [0.0, 0.035, 0.12])

@@ -2,7 +2,7 @@
 
 The controller (franky's, in a thread of its own) pulls the hand towards the newest target with a bounded force and
 comes to rest there: a caller that falls silent leaves the hand at most `lead_m` from where it was, and what the
-feedforward of the last step adds (15 mm at full speed). Whatever ends the control loop (a reflex, a limit, the network)
+feedforward of the last step adds (20 mm at full speed). Whatever ends the control loop (a reflex, a limit, the network)
 is raised as a typed `RobotFault`, and nothing moves until an operator has cleared it at the guard, which calls
 `recover`.
 """

@@ -38,7 +38,7 @@ class ImpedanceConfig(Section):
     """Nm/rad."""
     damping: float = Field(default=2.5, ge=1, le=4)
     """In units of 2 sqrt(stiffness), which is critical for a hand of 1 kg; the arm weighs some 5 kg at the hand."""
-    feedforward: float = Field(default=1.0, ge=0, le=1)
+    feedforward: float = Field(default=0.85, ge=0, le=1)
     """Share of the target's speed that the damping does not brake: 1 takes most of the lag away."""
     posture: float = Field(default=10.0, ge=0, le=50)
     """Nm/rad, of the joints towards `home`, as far as that does not move the hand."""
