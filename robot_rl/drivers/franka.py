@@ -23,6 +23,8 @@ from robot_rl.types import ActionSpace, Array, Observation, RobotSpec
 JOINTS = 7
 STOP_S = 2.0
 """Within this the arm has come to rest at the end."""
+RECOVERY_S = 1.0
+"""Within this a robot that was asked to recover reports no error any more."""
 STILL: Array = np.zeros(3)
 EARLY = 0.25
 """Part of a control period by which one may be shorter, so that a caller who was late catches up."""
@@ -266,13 +268,22 @@ class FrankaRobot:
             if isinstance(self._fault, RobotLost):
                 self._hand.close()
                 self._connect()
-            elif self._robot.has_errors and not self._robot.recover_from_errors():
-                raise RobotReflex("the robot refuses to recover: see its own page (Desk)")
+            elif self._robot.has_errors:
+                self._ask_to_recover()
             self._fault = None
             self._observation = self._read()
             self._goal = self._observation.tcp_pose[:3].copy()
         except Exception as error:  # as in `apply`
             self._fail(error)
+
+    def _ask_to_recover(self) -> None:
+        """The robot's automatic error recovery; its answer may come before the first state without the error."""
+        self._robot.recover_from_errors()
+        deadline_ns = self._clock.now_ns() + round(RECOVERY_S * SECOND)
+        while self._robot.has_errors:
+            if self._clock.now_ns() > deadline_ns:
+                raise RobotReflex(f"the robot does not recover{self._errors()}: see its own page (Desk)")
+            self._clock.sleep_until(self._clock.now_ns() + SECOND // 100)
 
     def _next_due(self) -> int:
         """When the control period that begins now ends: the rhythm is kept, within bounds."""
