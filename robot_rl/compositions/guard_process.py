@@ -37,8 +37,11 @@ def serve(
 ) -> None:
     """Until `stopping` is set. What was latched in the run's guard.json is latched from the start.
 
-    `begun` is given the guard, and returns what its control thread does after each control period.
+    `begun` is given the guard, and returns what its control thread does after each control period. This thread and those
+    that it starts go before others from now on, where they may.
     """
+    with contextlib.suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
     task, info, clock = load_task(run.task_yaml), run.read_info(), RealClock()
     twin = load_twin(task, "twin", clock, str(info.arguments.get("hw") or TWIN))
     with contextlib.ExitStack() as stack:
@@ -71,8 +74,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--states", required=True, help="where to publish the twin's joint positions for its cameras")
     arguments = parser.parse_args(argv)
     stopping = begin_service()
-    with contextlib.suppress(PermissionError):
-        os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
     try:
         serve(RunDirectory.open(arguments.run), arguments.endpoint, arguments.states, stopping)
     except RobotRLError as error:

@@ -10,7 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,7 +35,8 @@ from sim_twin.starts import Start, draw_start
 SIMULATION = "simulation"
 START_S = 40.0
 """How long the simulation may take to begin."""
-CALL_S = 1.0
+CALL_S = 0.5
+"""How long one of its answers may take: less than the guard's own may."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ class ProtocolTwin:
 
     is_twin = True
     camera_process = "sim_twin.camera_process"
+    perceived: Perceived
+    _seen: Observation
 
     def __init__(self, task: TaskConfig, world: str = "twin", clock: Clock | None = None) -> None:
         if isinstance(clock, SteppedClock):
@@ -69,6 +72,8 @@ class ProtocolTwin:
         self._scene = parse_scene(task.scene)
         self._world = self._scene.world(world)
         self.start = draw_start(Split.TRAIN, 0, 0, self._scene.starts, self._world)
+        self._lost = False
+        self._truth = Truth(0.0, 0.0, 0.0, success=False, failed=False)
         with ExitStack() as stack:
             folder = stack.enter_context(socket_folder())
             (folder / "task.json").write_text(task.model_dump_json(), encoding="utf-8")
@@ -83,7 +88,7 @@ class ProtocolTwin:
             self._ask("reset", self.start)
             self.robot = FrankaRobot(driver_config(address), clock or RealClock())
             stack.callback(self.robot.close)
-            self.perceived = self._perceive()
+            self.observe()
             self._open = stack.pop_all()
 
     # --- Robot ---
@@ -93,15 +98,23 @@ class ProtocolTwin:
         return replace(self.robot.spec, name="fr3-protocol-twin")
 
     def observe(self) -> Observation:
+        """Raises `RobotLost` once for a simulation that is gone; from then on the last observation grows old."""
+        if self._lost:
+            return self._seen
         seen = self.robot.observe()
-        self.perceived = self._perceive()
+        try:
+            self.perceived = self._perceive()
+        except RobotLost:
+            self._lost = True
+            raise
         believed = seen.tcp_pose + np.array([0.0, 0.0, self.start.height_error, 0.0, 0.0, 0.0, 0.0])
-        return replace(
+        self._seen = replace(
             seen,
             tcp_pose=believed,
             stamps_ns={**seen.stamps_ns, "bin_pose": self.perceived.stamp_ns},
             extra={"bin_pose": self.perceived.bin_pose},
         )
+        return self._seen
 
     def apply(self, target: Array) -> None:
         self.robot.apply(target)
@@ -110,6 +123,7 @@ class ProtocolTwin:
         self.robot.hold()
 
     def recover(self) -> None:
+        self._lost = False
         self.robot.recover()
 
     def close(self) -> None:
@@ -139,9 +153,14 @@ class ProtocolTwin:
         return self.perceived.qpos
 
     def truth(self) -> Truth:
-        """Judged from the state of the simulation, as in the fast twin."""
-        header, _ = self._call("truth", {})
-        return from_plain(Truth, header.get("truth"), ())
+        """Judged from the state of the simulation, as in the fast twin; the last one of a simulation that is gone.
+
+        That it is gone is for the guard to see, when it looks at the robot.
+        """
+        with suppress(RobotLost):
+            header, _ = self._call("truth", {})
+            self._truth = from_plain(Truth, header.get("truth"), ())
+        return self._truth
 
     def trip(self) -> None:
         """Let the robot feel a collision: a reflex stops it."""
@@ -162,12 +181,14 @@ class ProtocolTwin:
         self._call(name, {"start": to_plain(start, [])})
 
     def _call(self, name: str, header: Header) -> tuple[Header, Sequence[Array]]:
-        """Raises `RobotLost` when the simulation does not answer: it is the robot, too."""
-        try:
-            return self._rpc.call(name, header, timeout_s=CALL_S)
-        except DeadlineMissed as error:
-            words = self._children.last_words(SIMULATION) or str(error)
-            raise RobotLost(f"the protocol twin's simulation: {words}") from error
+        """Raises `RobotLost` when the simulation does not answer, at once if its process has ended: it is the robot."""
+        words = self._children.last_words(SIMULATION)
+        if words is None:
+            try:
+                return self._rpc.call(name, header, timeout_s=CALL_S)
+            except DeadlineMissed as error:
+                words = self._children.last_words(SIMULATION) or str(error)
+        raise RobotLost(f"the protocol twin's simulation: {words}")
 
     def _begun(self) -> Header:
         """Its address, as soon as the simulation is up. Raises `ProcessEnded` with its last words."""

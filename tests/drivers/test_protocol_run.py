@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from robot_rl.compositions.plan import new_run
+from robot_rl.safety.latch import read_latch
 from robot_rl.store.episode import read_messages
 from tests.realtime_run import alive, labels, short_task, started, wait_for
 
@@ -42,3 +45,19 @@ def test_a_run_on_the_protocol_twin_finishes_and_leaves_nothing_behind(tmp_path:
     steps = [step.body for step in read_messages(run.episode(1), "/steps")]
     assert sum(step["verdict"] == "pass" for step in steps) > 10
     assert np.ptp([step["tcp_pose"][:3] for step in steps], axis=0).max() > 0.01  # m: it moved
+
+
+@pytest.mark.timeout(60)
+def test_a_robot_that_vanishes_in_an_episode_is_a_latched_fault_that_nobody_clears(tmp_path: Path) -> None:
+    run, _ = new_run(tmp_path / "run", str(short_task(tmp_path)), "usr", 0, {"hw": "protocol_twin"})
+    before = set(simulations())
+    with started(run, 5) as realtime:
+        wait_for(realtime.begun, "the first episode")
+        for pid in set(simulations()) - before:
+            os.kill(pid, signal.SIGKILL)
+        status, output = realtime.finish(50)  # without a page nobody can clear it: the run ends and says so
+    assert status != 0
+    assert "robot_fault" in output
+    latched = read_latch(run.guard_json)
+    assert [cause.kind for cause in latched.causes] == ["robot_fault"]
+    assert "RobotLost" in latched.causes[0].detail
