@@ -37,8 +37,8 @@ def serve(
 ) -> None:
     """Until `stopping` is set. What was latched in the run's guard.json is latched from the start.
 
-    `begun` is given the guard, and returns what its control thread does after each control period. This thread and those
-    that it starts go before others from now on, where they may.
+    `begun` is given the guard, and returns what its control thread does after each control period. This thread and
+    those that it starts go before others from now on, where they may.
     """
     with contextlib.suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
