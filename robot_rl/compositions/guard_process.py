@@ -41,7 +41,7 @@ def serve(
     those that it starts go before others from now on, where they may.
     """
     with contextlib.suppress(PermissionError):
-        os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
+        os.setpriority(os.PRIO_PROCESS, 0, min(PRIORITY, os.getpriority(os.PRIO_PROCESS, 0)))
     task, info, clock = load_task(run.task_yaml), run.read_info(), RealClock()
     twin = load_twin(task, "twin", clock, str(info.arguments.get("hw") or TWIN))
     with contextlib.ExitStack() as stack:

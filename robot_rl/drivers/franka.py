@@ -33,7 +33,7 @@ EARLY = 0.25
 class FrankaRobot:
     """See the module. Raises `RobotLost` when there is no robot at the address."""
 
-    _robot: franky.Robot
+    _robot: franky.Robot | None
     _hand: FrankaHand
     _goal: Array  # [3] m: where the hand is to be
 
@@ -69,6 +69,11 @@ class FrankaRobot:
         return RobotSpec(name="franka", action_space=space, control_hz=self._config.control_hz, joints=JOINTS)
 
     @property
+    def address(self) -> str:
+        """Of the control unit."""
+        return self._config.address
+
+    @property
     def faulted(self) -> bool:
         """Whether it has stopped and waits for `recover`."""
         return self._fault is not None
@@ -92,6 +97,7 @@ class FrankaRobot:
             self._wait()
             raise self._fault
         try:
+            self._check()
             motion = self._engaged()
             begin = self._goal
             goal = begin + target[:3]
@@ -115,12 +121,12 @@ class FrankaRobot:
             self._recover()
         elif self._fault is None:
             try:
+                self._check()  # first: a state is waited for where the control loop has ended
                 if self._driven and self._motion is not None:
                     self._goal = _xyz(self._robot.state.O_T_EE)
                     self._follow(self._motion, self._goal)
                     self._hand.stay()
                 self._driven = False
-                self._check()
             except Exception as error:  # as in `apply`
                 self._wait()
                 self._fail(error)
@@ -132,9 +138,8 @@ class FrankaRobot:
 
     def release(self) -> None:
         """End the control loop, at rest; the robot holds by itself. The next `apply` takes control again."""
-        motion, self._motion = self._motion, None
-        self._driven = False
-        if motion is not None and self._robot.is_in_control:
+        self._motion, self._driven = None, False
+        if self._robot is not None and self._robot.is_in_control:
             try:
                 self._robot.move(franky.TorqueStopMotion(), asynchronous=True)
                 if not self._robot.join_motion(STOP_S):
@@ -148,13 +153,12 @@ class FrankaRobot:
             return
         self._closed = True
         try:
-            if self._fault is None:
-                self.release()
+            self.release()
         except RobotFault:
             pass  # what could be stopped has stopped, and nobody is left to be told
         finally:
             self._hand.close()
-            del self._robot
+            self._robot = None
 
     # --- inside ---
 
@@ -244,8 +248,11 @@ class FrankaRobot:
     def _fail(self, error: Exception) -> NoReturn:
         """Remember and raise what has happened, as a `RobotFault` with the robot's own words."""
         fault = error if isinstance(error, RobotFault) else self._typed(error)
-        self._fault, self._motion, self._driven = fault, None, False
+        motion, self._motion, self._driven = self._motion, None, False
+        self._fault = fault
         self._hand.stay()
+        if error is fault and motion is not None and self._robot.is_in_control:  # the hand's fault: the arm brakes
+            self._follow(motion, _xyz(self._robot.state.O_T_EE))
         raise fault from error
 
     def _typed(self, error: Exception) -> RobotFault:
@@ -267,6 +274,7 @@ class FrankaRobot:
         try:
             if isinstance(self._fault, RobotLost):
                 self._hand.close()
+                self._robot = None  # a robot has one client: the old connection ends first
                 self._connect()
             elif self._robot.has_errors:
                 self._ask_to_recover()

@@ -108,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     stopping = begin_service()
     with contextlib.suppress(PermissionError):  # a robot waits for nobody; where that is not allowed, it is slower
-        os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
+        os.setpriority(os.PRIO_PROCESS, 0, min(PRIORITY, os.getpriority(os.PRIO_PROCESS, 0)))
     task = TaskConfig.model_validate_json(arguments.task.read_text(encoding="utf-8"))
     simulation = Simulation(ProtocolScene(task, arguments.world), arguments.endpoint)
     try:

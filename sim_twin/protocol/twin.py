@@ -80,11 +80,10 @@ class ProtocolTwin:
             self._children = Children(folder / "logs")
             stack.callback(self._children.stop)
             endpoint = f"ipc://{folder}/twin"
-            told = ["--task", str(folder / "task.json"), "--world", world, "--endpoint", endpoint]
-            self._children.start(SIMULATION, "sim_twin.protocol.process", told, restart=False)
+            self._told = ["--task", str(folder / "task.json"), "--world", world, "--endpoint", endpoint]
             self._rpc = RpcClient(endpoint)
             stack.callback(self._rpc.close)
-            address = from_plain(str, self._begun().get("address"), ())
+            address = self.begin_simulation()
             self._ask("reset", self.start)
             self.robot = FrankaRobot(driver_config(address), clock or RealClock())
             stack.callback(self.robot.close)
@@ -166,6 +165,19 @@ class ProtocolTwin:
         """Let the robot feel a collision: a reflex stops it."""
         self._call("trip", {})
 
+    def begin_simulation(self) -> str:
+        """Start it, anew if it has ended; its robot's address. Raises `ProcessEnded` with its last words."""
+        self._children.start(SIMULATION, "sim_twin.protocol.process", self._told, restart=False)
+        deadline = time.monotonic() + START_S
+        while True:
+            try:
+                header, _ = self._rpc.call("address", timeout_s=0.2)
+                return from_plain(str, header.get("address"), ())
+            except DeadlineMissed:
+                self._children.tend()
+                if time.monotonic() > deadline:
+                    raise ProcessEnded(f"the protocol twin's simulation did not begin within {START_S:g} s") from None
+
     def end_simulation(self) -> None:
         """Let the robot vanish without a word, as when its cable is pulled."""
         os.kill(self._children.pids[SIMULATION], signal.SIGKILL)
@@ -189,17 +201,6 @@ class ProtocolTwin:
             except DeadlineMissed as error:
                 words = self._children.last_words(SIMULATION) or str(error)
         raise RobotLost(f"the protocol twin's simulation: {words}")
-
-    def _begun(self) -> Header:
-        """Its address, as soon as the simulation is up. Raises `ProcessEnded` with its last words."""
-        deadline = time.monotonic() + START_S
-        while True:
-            try:
-                return self._rpc.call("address", timeout_s=0.2)[0]
-            except DeadlineMissed:
-                self._children.tend()
-                if time.monotonic() > deadline:
-                    raise ProcessEnded(f"the protocol twin's simulation did not begin within {START_S:g} s") from None
 
 
 PERCEIVED: Sequence[tuple[type[int] | type[float], str]] = ((int, "stamp_ns"), (float, "simulated_s"))

@@ -91,7 +91,7 @@ def keep_at(twin: ProtocolTwin, target: Array) -> None:
 
 
 class TestProtocolTwin(RobotConformance):
-    settle = 12
+    settle = 16
 
     @pytest.fixture
     def robot(self, twin: ProtocolTwin) -> ProtocolTwin:
@@ -132,11 +132,11 @@ def test_a_caller_that_falls_silent_leaves_the_hand_near_where_it_was(twin: Prot
     for _ in range(6):
         twin.apply(np.array([0.0, 0.0, 0.010, 0.04]))
     before = height(twin)
-    let_pass(twin, 0.5)
+    let_pass(twin, 0.8)
     first = height(twin)
     let_pass(twin, 0.2)
     assert first - before < LEAD_M + 0.02
-    assert height(twin) == pytest.approx(first, abs=0.001)
+    assert height(twin) == pytest.approx(first, abs=0.002)
 
 
 def test_a_reflex_is_latched_and_nothing_moves_until_an_operator_clears_it(twin: ProtocolTwin, guard: Guard) -> None:
@@ -160,7 +160,24 @@ def test_a_reflex_is_latched_and_nothing_moves_until_an_operator_clears_it(twin:
     assert height(twin) == pytest.approx(before, abs=0.002)  # cleared is not moved
     guard.set_active(True)
     assert [rise(guard) for _ in range(8)] == [Verdict.PASS] * 8
+    let_pass(twin, 0.3)
     assert height(twin) > before + 0.015
+
+
+def test_a_fault_of_the_gripper_brakes_the_arm(twin: ProtocolTwin, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(5):
+        twin.apply(np.array([0.0, 0.0, 0.010, 0.04]))
+    before = height(twin)
+    monkeypatch.setattr(twin.robot._hand, "_error", RobotReflex("the gripper: command rejected"))
+    with pytest.raises(RobotReflex, match="the gripper"):
+        twin.observe()
+    let_pass(twin, 0.6)
+    assert height(twin) - before < LEAD_M / 2
+    with pytest.raises(RobotReflex, match="the gripper"):
+        twin.apply(np.array([0.0, 0.0, 0.010, 0.04]))
+    twin.recover()
+    twin.hold()
+    assert not twin.robot.faulted
 
 
 def test_a_hand_that_is_turned_away_is_not_moved(twin: ProtocolTwin, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,6 +195,7 @@ def test_letting_go_and_taking_control_again(twin: ProtocolTwin) -> None:
     before = height(twin)
     for _ in range(6):
         twin.apply(np.array([0.0, 0.0, 0.006, 0.04]))
+    let_pass(twin, 0.3)
     assert height(twin) > before + 0.01
 
 
@@ -208,5 +226,11 @@ def test_a_robot_that_is_gone_is_a_typed_fault_and_its_last_state_grows_old(task
         twin.recover()
         with pytest.raises(RobotFault, match="no Franka at"):
             twin.hold()
+        assert twin.begin_simulation() == twin.robot.address
+        twin.recover()
+        twin.hold()
+        before = height(twin)
+        keep_at(twin, np.array([0.0, 0.0, 0.0005, 0.04]))
+        assert height(twin) > before + 0.02
     finally:
         twin.close()
