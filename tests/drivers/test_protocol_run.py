@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,7 @@ def test_a_robot_that_vanishes_in_an_episode_is_a_latched_fault_that_nobody_clea
     before = set(simulations())
     with started(run, 5) as realtime:
         wait_for(realtime.begun, "the first episode")
+        time.sleep(0.6)  # s: an episode takes 1.5, and is to be under way
         for pid in set(simulations()) - before:
             os.kill(pid, signal.SIGKILL)
         status, output = realtime.finish(50)  # without a page nobody can clear it: the run ends and says so
