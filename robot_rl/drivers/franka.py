@@ -9,7 +9,7 @@ is raised as a typed `RobotFault`, and nothing moves until an operator has clear
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import franky
 import numpy as np
@@ -33,7 +33,7 @@ EARLY = 0.25
 class FrankaRobot:
     """See the module. Raises `RobotLost` when there is no robot at the address."""
 
-    _robot: franky.Robot | None
+    _robot: Any  # franky.Robot, which has no types; None while there is none
     _hand: FrankaHand
     _goal: Array  # [3] m: where the hand is to be
 
