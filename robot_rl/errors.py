@@ -73,6 +73,14 @@ class RobotFault(RobotRLError):
     """The robot or its driver reports an error; latched until an operator clears it."""
 
 
+class RobotReflex(RobotFault):
+    """The robot has stopped by itself (a collision, a limit, a motion it refuses); says which of its errors are set."""
+
+
+class RobotLost(RobotFault):
+    """The connection to the robot or its gripper is gone, or does not come about; whatever it does now is unknown."""
+
+
 class ArmStuck(RobotFault):
     """The arm does not get where it is to go, though the robot itself says nothing; somebody must free it."""
 

@@ -49,6 +49,15 @@ class Robot(Protocol):
 
 
 @runtime_checkable
+class Recoverable(Protocol):
+    """A robot that stays as it is after a fault until it is told that an operator has cleared it."""
+
+    def recover(self) -> None:
+        """Returns at once, from any thread; the next `hold` recovers, and raises `RobotFault` if that fails."""
+        ...
+
+
+@runtime_checkable
 class Camera(Protocol):
     """A camera."""
 

@@ -6,6 +6,7 @@ The service does not know its twin's package; it knows what a twin can do, which
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Protocol
@@ -13,9 +14,49 @@ from typing import Any, Protocol
 from robot_rl.clock import Clock
 from robot_rl.config import TaskConfig
 from robot_rl.control.ports import Truth
-from robot_rl.errors import ConfigError, SpecMismatch
+from robot_rl.errors import ConfigError, SpecMismatch, nearest
 from robot_rl.protocols import Robot
 from robot_rl.types import Array
+
+TWIN = "twin"
+"""The fast twin of the task's own file, where nothing else is said."""
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What `--hw NAME` (`hw:=NAME`) moves."""
+
+    words: str
+    factory: str | None = None
+    """"module:factory" of a twin that is not the task's own."""
+    lockstep: bool = False
+    """Whether its time can stand still."""
+    missing: str = ""
+    """What it cannot work without, and is not there yet."""
+
+
+HARDWARE: Mapping[str, Hardware] = {
+    TWIN: Hardware("the task's physics twin", lockstep=True),
+    "protocol_twin": Hardware(
+        "the same scene behind libfranka's protocol, moved by the Franka driver in real time",
+        factory="sim_twin.protocol.twin:ProtocolTwin",
+    ),
+    "franka": Hardware(
+        "a Franka arm",
+        missing="it has no cameras: their drivers and the calibration of a cell are not there yet, and a policy does "
+        "not act on what it cannot see; the same driver runs with protocol_twin",
+    ),
+}
+"""Everything that takes the name of a robot reads it here."""
+
+
+def hardware(name: str) -> Hardware:
+    """What `name` is. Raises `ConfigError`: with the nearest name, or with the reason why it cannot be used yet."""
+    if name not in HARDWARE:
+        raise ConfigError(f"hw: there is no {name!r}{nearest(name, HARDWARE)}")
+    if missing := HARDWARE[name].missing:
+        raise ConfigError(f"hw {name}: {missing}")
+    return HARDWARE[name]
 
 
 class Split(IntEnum):
@@ -66,11 +107,15 @@ def load_object(name: str) -> Any:
         ) from error
 
 
-def load_twin(task: TaskConfig, world: str, clock: Clock) -> TwinRobot:
-    """The twin that `task` names, in one of its worlds. Raises `ConfigError` if it cannot be loaded."""
-    kind = load_object(task.twin)
+def load_twin(task: TaskConfig, world: str, clock: Clock, hw: str = TWIN) -> TwinRobot:
+    """The twin that `hw` names (its own, if nothing is said), in one of the worlds of `task`.
+
+    Raises `ConfigError` if it cannot be loaded. Whoever loads it closes it.
+    """
+    name = hardware(hw).factory or task.twin
+    kind = load_object(name)
     if not getattr(kind, "is_twin", False):  # before it is called: a name in a file may be any function of any module
-        raise SpecMismatch(f"{task.twin} is not a twin: it has no `is_twin`")
+        raise SpecMismatch(f"{name} is not a twin: it has no `is_twin`")
     twin: TwinRobot = kind(task, world, clock)
     return twin
 

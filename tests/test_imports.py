@@ -25,6 +25,7 @@ NEEDS: dict[str, frozenset[str]] = {
     "robot_rl.safety": CORE - {"zmq", "msgpack"},
     "robot_rl.control": CORE - {"zmq", "msgpack"},
     "robot_rl.wire": SERVE,
+    "robot_rl.drivers": CORE - {"zmq", "msgpack"} | {"franky"},
     "robot_rl.serve": SERVE,
     "robot_rl.services": STORE,
     "robot_rl.policy.remote": SERVE,

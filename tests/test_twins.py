@@ -13,7 +13,7 @@ from robot_rl.control.ports import Twin
 from robot_rl.errors import ConfigError, SpecMismatch
 from robot_rl.protocols import Robot
 from robot_rl.testing.point_robot import PointRobot
-from robot_rl.twins import Cell, Split, load_object, load_twin
+from robot_rl.twins import HARDWARE, TWIN, Cell, Split, hardware, load_object, load_twin
 from sim_twin.lid_opening import Truth
 
 
@@ -109,3 +109,13 @@ def test_what_is_no_twin_is_not_even_called(task: TaskConfig) -> None:
     named = task.model_copy(update={"twin": f"{__name__}:not_a_twin"})
     with pytest.raises(SpecMismatch, match="is not a twin"):
         load_twin(named, "twin", SteppedClock())
+
+
+def test_every_name_of_a_robot_is_usable_or_says_what_it_lacks() -> None:
+    assert hardware(TWIN).lockstep
+    for name, robot in HARDWARE.items():
+        if robot.missing:
+            with pytest.raises(ConfigError, match=f"hw {name}: {robot.missing[:20]}"):
+                hardware(name)
+        elif robot.factory is not None:
+            assert load_object(robot.factory).is_twin

@@ -15,6 +15,7 @@ from rich.table import Table
 from robot_rl.config import MAX_SEED, load_task, task_names
 from robot_rl.errors import ConfigError, RobotRLError, nearest
 from robot_rl.methods import METHODS
+from robot_rl.twins import HARDWARE, TWIN
 from robot_rl.types import LabelValue
 
 app = typer.Typer(
@@ -53,6 +54,7 @@ def run(
         str | None,
         typer.Option(help="lockstep (fast, reproducible), real-time, or auto: as --label needs  [default: auto]"),
     ] = None,
+    hw: Annotated[str | None, typer.Option(help=f"what moves: {', '.join(HARDWARE)}  [default: {TWIN}]")] = None,
     policy: Annotated[
         str | None, typer.Option(help="endpoint of a policy server, tcp://HOST:PORT  [default: local, in this process]")
     ] = None,
@@ -81,9 +83,9 @@ def run(
     choose("--pace", pace, ("auto", "lockstep", "real-time"))
     run_task(
         RunRequest(
-            task=task, method=method, episodes=episodes, seed=seed, label=label, pace=pace, policy=policy,
-            policy_keys=policy_keys, out=out, resume=resume, console_port=None if no_console else port, trials=trials,
-            learner=not no_learner,
+            task=task, method=method, episodes=episodes, seed=seed, label=label, pace=pace, hw=hw,
+            policy=policy, policy_keys=policy_keys, out=out, resume=resume, console_port=None if no_console else port,
+            trials=trials, learner=not no_learner,
         ),
         console,
     )  # fmt: skip
@@ -100,6 +102,7 @@ def up(
         int | None, typer.Option(help="of starts, noise and learner  [default: 0]", min=0, max=MAX_SEED)
     ] = None,
     label: Annotated[str | None, typer.Option(help="auto, or human: you do, on the page  [default: auto]")] = None,
+    hw: Annotated[str | None, typer.Option(help=f"what moves: {', '.join(HARDWARE)}  [default: {TWIN}]")] = None,
     namespace: Annotated[str, typer.Option(help="what the nodes and topics are below, e.g. /cell_1")] = "/",
     out: Annotated[Path | None, typer.Option(help="the run's directory  [default: runs/TASK-METHOD-SEED-TIME]")] = None,
     resume: Annotated[Path | None, typer.Option(help="go on with this run, which `up` began")] = None,
@@ -118,8 +121,8 @@ def up(
     choose("--label", label, ("auto", "human"))
     up(
         RunRequest(
-            task=task, method=method, episodes=episodes, seed=seed, label=label, pace="real-time", out=out,
-            resume=resume, console_port=None if no_console else port, trials=trials,
+            task=task, method=method, episodes=episodes, seed=seed, label=label, pace="real-time", hw=hw,
+            out=out, resume=resume, console_port=None if no_console else port, trials=trials,
         ),
         namespace,
         console,

@@ -1,6 +1,7 @@
 """Evaluation in the twin: the frozen policy and an adapter on the same starts, none of which was trained on.
 
-The same actor, guard and session as in a run, in lockstep, with the automatic operator; nothing is recorded. An
+The same actor, guard and session as in a run, with the automatic operator, in lockstep where nothing else is said;
+nothing is recorded. An
 adapter is judged by its mode (no exploration noise), the frozen policy as it is: with w ~ N(0, I).
 """
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from robot_rl.adapters.acting import BaseAdapter
 from robot_rl.adapters.layout import SteeringLayout
-from robot_rl.clock import SteppedClock
+from robot_rl.clock import Clock, SteppedClock
 from robot_rl.compositions.operator_page import LatchNotice
 from robot_rl.compositions.recording import Scratch
 from robot_rl.compositions.results import Rate
@@ -26,7 +27,7 @@ from robot_rl.control.session import Session
 from robot_rl.protocols import Adapter, FrozenPolicy
 from robot_rl.safety.guard import Guard
 from robot_rl.safety.limits import Limits
-from robot_rl.twins import Cell, Split, load_twin
+from robot_rl.twins import Cell, Split, TwinRobot, load_twin
 from robot_rl.types import Context, LabelValue, Steering
 
 Progress = Callable[[int], None]
@@ -94,8 +95,25 @@ def outcomes(
 
     A trial that ended as a fault (chunk after chunk refused by the filter) is asked for no label and counts as 0.
     """
-    clock, scratch = SteppedClock(), Scratch()
+    clock = SteppedClock()
     twin = load_twin(task, world, clock)
+    return outcomes_in(twin, clock, task, method, policy, adapter, trials, seed, split, progress)
+
+
+def outcomes_in(
+    twin: TwinRobot,
+    clock: Clock,
+    task: TaskConfig,
+    method: str,
+    policy: FrozenPolicy,
+    adapter: Adapter,
+    trials: int,
+    seed: int,
+    split: Split = Split.EVALUATE,
+    progress: Progress = lambda done: None,
+) -> list[int]:
+    """The same in a `twin` that is there, at the pace of its `clock`."""
+    scratch = Scratch()
     guard = Guard(twin, Limits.of(task.limits, twin.spec.action_space), task.guard, clock)
     session = Session(guard, scratch, guard.safety, first=1, planned=trials)
     cell = Cell(twin, seed, split)
@@ -121,7 +139,8 @@ def outcomes(
             progress(done)
 
     motion = Motion(guard, session, clock, pump)
-    view = RunView(run="evaluation", pace="lockstep", auto_label=True)
+    pace = "lockstep" if isinstance(clock, SteppedClock) else "real time"
+    view = RunView(run="evaluation", pace=pace, auto_label=True)
     source: Any = Fixed(adapter)
     Actor(
         task, method, seed, motion, policy, source, scratch, scratch, guard, view, cell,

@@ -6,6 +6,8 @@ It ends with the run's process, however that ends; the robot holds first.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -20,7 +22,10 @@ from robot_rl.safety.limits import Limits
 from robot_rl.services.frames import StatePublisher
 from robot_rl.services.guard import serve_guard
 from robot_rl.store.run import RunDirectory
-from robot_rl.twins import Cell, load_twin
+from robot_rl.twins import TWIN, Cell, load_twin
+
+PRIORITY = -10
+"""Niceness of what moves the robot, where it may be chosen."""
 
 
 def serve(
@@ -32,19 +37,25 @@ def serve(
 ) -> None:
     """Until `stopping` is set. What was latched in the run's guard.json is latched from the start.
 
-    `begun` is given the guard, and returns what its control thread does after each control period.
+    `begun` is given the guard, and returns what its control thread does after each control period. This thread and
+    those that it starts go before others from now on, where they may.
     """
-    task, clock = load_task(run.task_yaml), RealClock()
-    twin = load_twin(task, "twin", clock)
-    cell = Cell(twin, run.read_info().seed, whole=False)
-    guard = Guard(twin, Limits.of(task.limits, twin.spec.action_space), task.guard, clock, run.guard_json)
-    states, show = StatePublisher(states_endpoint), begun(guard)
+    with contextlib.suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, min(PRIORITY, os.getpriority(os.PRIO_PROCESS, 0)))
+    task, info, clock = load_task(run.task_yaml), run.read_info(), RealClock()
+    twin = load_twin(task, "twin", clock, str(info.arguments.get("hw") or TWIN))
+    with contextlib.ExitStack() as stack:
+        stack.callback(twin.close)
+        cell = Cell(twin, info.seed, whole=False)
+        guard = Guard(twin, Limits.of(task.limits, twin.spec.action_space), task.guard, clock, run.guard_json)
+        states = StatePublisher(states_endpoint)
+        stack.callback(states.close)
+        show = begun(guard)
 
-    def after_period() -> None:
-        states.offer(twin.joint_positions)
-        show()
+        def after_period() -> None:
+            states.offer(twin.joint_positions)
+            show()
 
-    try:
         serve_guard(
             guard,
             endpoint,
@@ -53,8 +64,6 @@ def serve(
             calls=cell_handlers(cell),
             after_period=after_period,
         )
-    finally:
-        states.close()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -26,11 +26,18 @@ from robot_rl.safety.limits import Limits
 from robot_rl.store.files import read_json
 from robot_rl.store.run import RunDirectory, RunInfo
 from robot_rl.store.training import labelled_episodes
-from robot_rl.twins import Split, load_twin
+from robot_rl.twins import TWIN, Split, hardware, load_twin
 
 log = logging.getLogger(__name__)
 
-DEFAULTS: dict[str, Any] = {"task": "lid_opening", "method": "usr", "seed": 0, "label": "auto", "pace": "auto"}
+DEFAULTS: dict[str, Any] = {
+    "task": "lid_opening",
+    "method": "usr",
+    "seed": 0,
+    "label": "auto",
+    "pace": "auto",
+    "hw": TWIN,
+}
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,8 @@ class RunRequest:
     seed: int | None = None
     label: str | None = None
     pace: str | None = None
+    hw: str | None = None
+    """What moves: a name of `robot_rl.twins.HARDWARE`."""
     policy: str | None = None
     policy_keys: Path | None = None
     out: Path | None = None
@@ -94,12 +103,12 @@ def plan_run(request: RunRequest, console: Console) -> tuple[RunPlan, str]:
     begun = {"task": info.task, "method": info.method, "seed": info.seed, **info.arguments}
     if request.resume is not None:
         _agrees(request, begun)
-    label, pace = (str(begun.get(name) or DEFAULTS[name]) for name in ("label", "pace"))
-    pace = _pace(label, pace, request)
+    label, pace, hw = (str(begun.get(name) or DEFAULTS[name]) for name in ("label", "pace", "hw"))
+    pace = _pace(label, pace, hw, request)
     episodes = request.episodes or begun.get("episodes") or task.protocol.episodes
     if not isinstance(episodes, int):
         raise IntegrityError(f"{run.run_json}: expected a number of episodes, got {episodes!r}")
-    where = escape(f"{info.method}, seed {info.seed}, {pace} pace, in {run.path}")
+    where = escape(f"{info.method}, seed {info.seed}, {pace} pace, hw {hw}, in {run.path}")
     console.print(f"[bold]{escape(task.title)}[/bold]: {where}")
     keys = request.policy_keys or begun.get("policy_keys")
     policy = connect_policy(request.policy or begun.get("policy"), local, None if keys is None else Path(keys))
@@ -131,34 +140,42 @@ def _composition(pace: str) -> Compose:
 
 def _begin(request: RunRequest) -> Path:
     """The directory of a new run, once everything that it needs has been seen to be there."""
-    name, method, seed, label, pace = (
+    name, method, seed, label, pace, hw = (
         DEFAULTS[key] if getattr(request, key) is None else getattr(request, key) for key in DEFAULTS
     )
     task = load_task(name)
     policy = load_policy(task, task_path(name))
     SteeringLayout(policy.spec, task.method(method))
     Limits.of(task.limits, load_twin(task, "twin", SteppedClock()).spec.action_space)
-    _pace(label, pace, request)
+    _pace(label, pace, hw, request)
     if request.policy is not None:
         _close(connect_policy(request.policy, policy, request.policy_keys))
     stamp = time.strftime("%Y%m%d-%H%M%S")
     path = request.out or Path("runs") / f"{task.name}-{method.replace(':', '-')}-{seed}-{stamp}"
-    arguments = {key: getattr(request, key) for key in ("episodes", "label", "policy", "pace")}
+    arguments = {key: getattr(request, key) for key in ("episodes", "label", "policy", "pace", "hw")}
     if request.policy_keys is not None:
         arguments["policy_keys"] = str(request.policy_keys.absolute())
     new_run(path, name, method, seed, arguments)
     return path
 
 
-def _pace(label: str, pace: str, request: RunRequest) -> str:
-    """The pace that `auto` stands for. Raises `ConfigError` where nobody could label, or lockstep has no learner."""
+def _pace(label: str, pace: str, hw: str, request: RunRequest) -> str:
+    """The pace that `auto` stands for.
+
+    Raises `ConfigError` where nobody could label, lockstep has no learner, or the robot's time does not stand still.
+    """
+    stands_still = hardware(hw).lockstep
+    if not stands_still and pace == "lockstep":
+        raise ConfigError(f"--hw {hw}: it moves in real time; leave out --pace, or give real-time")
     if label == "human" and request.console_port is None:
         raise ConfigError("--label human: a person arms and labels on the operator's page; leave out --no-console")
     if label == "human" and pace == "lockstep":
         raise ConfigError("--label human: in lockstep the twin outruns a person; leave out --pace, or give real-time")
     if not request.learner and pace == "lockstep":
         raise ConfigError("--no-learner: lockstep waits for the learner; leave out --pace, or give real-time")
-    return pace if pace != "auto" else "real-time" if label == "human" or not request.learner else "lockstep"
+    if pace != "auto":
+        return pace
+    return "real-time" if label == "human" or not request.learner or not stands_still else "lockstep"
 
 
 def _close(policy: FrozenPolicy) -> None:

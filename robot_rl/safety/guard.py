@@ -20,7 +20,7 @@ import numpy as np
 
 from robot_rl.clock import MS, Clock
 from robot_rl.errors import RobotFault, StoreError
-from robot_rl.protocols import Robot
+from robot_rl.protocols import Recoverable, Robot
 from robot_rl.safety import supervisor
 from robot_rl.safety.filter import check_chunk, filter_step
 from robot_rl.safety.latch import read_latch, write_latch
@@ -165,7 +165,7 @@ class Guard:
             return supervisor.reported(self._state)
 
     def clear(self, cause_id: str, author: str) -> SafetyState:
-        """Clear the latched cause `cause_id`; the robot stays inactive.
+        """Clear the latched cause `cause_id`; the robot stays inactive. It is told when that was its own fault.
 
         Raises `IllegalTransition` for an id that is not latched now (stale, or clearing by itself), and `StoreError`
         when the latch file cannot be written: the cause then stays.
@@ -177,6 +177,9 @@ class Guard:
                     write_latch(self._latch, state, f"{cause_id} cleared by {author}")
                 except OSError as error:
                     raise StoreError(f"{cause_id} stays latched: {self._latch} cannot be written: {error}") from error
+            cause = next(cause for cause in self._state.causes if cause.id == cause_id)
+            if cause.kind == "robot_fault" and isinstance(self._robot, Recoverable):
+                self._robot.recover()
             self._update(state)
             return supervisor.reported(self._state)
 

@@ -56,6 +56,7 @@ def test_a_base_line_of_something_else_is_not_believed(run: Path, spoilt: dict[s
         ({"seed": 3}, "seed 3"),
         ({"label": "human"}, "label 'human'"),
         ({"pace": "real-time"}, "pace 'real-time'"),
+        ({"hw": "protocol_twin"}, "hw 'protocol_twin'"),
         ({"task": "lid_opening"}, "task 'lid_opening'"),
         ({"out": Path("elsewhere")}, "--out elsewhere"),
     ],
@@ -63,3 +64,20 @@ def test_a_base_line_of_something_else_is_not_believed(run: Path, spoilt: dict[s
 def test_a_resumed_run_keeps_its_settings_and_says_so(run: Path, asked: dict[str, Any], hint: str) -> None:
     with pytest.raises(ConfigError, match=hint):
         run_task(replace(RunRequest(resume=run), **asked), Console(file=io.StringIO()))
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        ({"hw": "franka"}, "hw franka: it has no cameras"),
+        ({"hw": "frank"}, "there is no 'frank'; did you mean 'franka'"),
+        ({"hw": "protocol_twin", "pace": "lockstep"}, "--hw protocol_twin: it moves in real time"),
+    ],
+)
+def test_a_robot_that_cannot_be_meant_is_refused_before_anything_is_made(
+    tmp_path: Path, asked: dict[str, Any], reason: str
+) -> None:
+    task = str(write_small_task(tmp_path))
+    with pytest.raises(ConfigError, match=reason):
+        run_task(RunRequest(task=task, out=tmp_path / "run", **asked), Console(file=io.StringIO()))
+    assert not (tmp_path / "run").exists()

@@ -21,20 +21,29 @@ DEFAULTS = {name: default for name, (default, _) in ARGUMENTS.items()}
 
 
 def test_what_is_not_said_is_what_robot_rl_up_takes() -> None:
-    assert request_of(DEFAULTS) == RunRequest(task="lid_opening", pace="real-time", console_port=8000)
+    assert request_of(DEFAULTS) == RunRequest(task="lid_opening", pace="real-time", hw="twin", console_port=8000)
 
 
 def test_what_is_said_is_what_is_asked_for() -> None:
     said = {"method": "zprl", "episodes": "7", "seed": "3", "label": "human", "out": "/tmp/x", "console_port": ""}
-    expected = RunRequest("lid_opening", "zprl", 7, 3, "human", "real-time", out=Path("/tmp/x"))
+    expected = RunRequest("lid_opening", "zprl", 7, 3, "human", "real-time", "twin", out=Path("/tmp/x"))
     assert request_of(DEFAULTS | said) == expected
-    assert request_of(DEFAULTS | {"resume": "runs/one"}).task is None  # a resumed run has its own
+    assert request_of(DEFAULTS | {"hw": "protocol_twin"}).hw == "protocol_twin"
+    resumed = request_of(DEFAULTS | {"resume": "runs/one"})
+    assert (resumed.task, resumed.hw) == (None, None)  # a resumed run has its own
 
 
-@pytest.mark.parametrize(("name", "value"), [("episodes", "many"), ("seed", "-1"), ("hw", "franka")])
+@pytest.mark.parametrize(("name", "value"), [("episodes", "many"), ("seed", "-1")])
 def test_what_cannot_be_meant_is_refused(name: str, value: str) -> None:
     with pytest.raises(ConfigError, match=f"{name}: expected .* got '{value}'"):
         request_of(DEFAULTS | {name: value})
+
+
+def test_a_robot_that_cannot_be_used_yet_is_refused_with_the_reason() -> None:
+    with pytest.raises(ConfigError, match="hw franka: it has no cameras"):
+        request_of(DEFAULTS | {"hw": "franka"})
+    with pytest.raises(ConfigError, match="there is no 'protocol-twin'; did you mean 'protocol_twin'"):
+        request_of(DEFAULTS | {"hw": "protocol-twin"})
 
 
 LAUNCH = """

@@ -407,3 +407,31 @@ def test_looking_and_ticking_return_the_newest_observation(guard: Guard, robot: 
     seen: list[Observation] = [guard.observe(), guard.tick_hold()]
     for observation in seen:
         np.testing.assert_array_equal(observation.tcp_pose[:3], robot.xyz)
+
+
+class Patient(PointRobot):
+    """Waits after a fault until it is told that somebody has looked."""
+
+    told = 0
+
+    def recover(self) -> None:
+        self.told += 1
+        self.fault = None
+
+
+def test_a_robot_is_told_that_its_fault_was_cleared_and_of_nothing_else(clock: SteppedClock) -> None:
+    robot = Patient(clock)
+    guard = Guard(robot, LIMITS, CONFIG, clock)
+    start(guard)
+    stop = next(cause for cause in guard.stop("a person", "to see").causes if cause.kind == "operator_stop")
+    guard.clear(stop.id, "a person")
+    assert robot.told == 0
+    start(guard)
+    robot.fault = RobotFault("a reflex")
+    send(guard)
+    guard.tick_hold()
+    assert (kinds(guard), robot.told) == (["robot_fault"], 0)  # by nobody but an operator
+    guard.clear(guard.safety.causes[0].id, "a person")
+    assert robot.told == 1
+    guard.tick_hold()
+    assert guard.safety.level is SafetyLevel.OK

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from robot_rl.compositions.running import RunRequest
 from robot_rl.errors import ConfigError
+from robot_rl.twins import HARDWARE, hardware
 
 ARGUMENTS: Mapping[str, tuple[str, str]] = {
-    "hw": ("twin", "what moves: twin, the physics twin at real-time pace (others come with their drivers)"),
+    "hw": ("twin", f"what moves: {'; '.join(f'{name}, {robot.words}' for name, robot in HARDWARE.items())}"),
     "task": ("lid_opening", "a task's name, or the path of a .yaml file"),
     "method": ("", "the adapter's method, one that the task has settings for; empty: usr"),
     "episodes": ("", "labelled episodes that the run is to have in the end; empty: the task's"),
@@ -21,13 +22,11 @@ ARGUMENTS: Mapping[str, tuple[str, str]] = {
     "namespace": ("/", "what the nodes and topics are below, e.g. /cell_1"),
 }
 """Name -> (default, what it is). An empty one is not said."""
-HARDWARE = ("twin",)
 
 
 def request_of(given: Mapping[str, str]) -> RunRequest:
     """The run that the arguments ask for. Raises `ConfigError`."""
-    if given["hw"] not in HARDWARE:
-        raise ConfigError(f"hw: expected {', '.join(HARDWARE)}, got {given['hw']!r}: its driver is not there yet")
+    hardware(given["hw"])
     path = {name: Path(given[name]) if given[name] else None for name in ("out", "resume")}
     number = {name: _number(name, given[name]) for name in ("episodes", "seed", "console_port")}
     return RunRequest(
@@ -37,6 +36,7 @@ def request_of(given: Mapping[str, str]) -> RunRequest:
         seed=number["seed"],
         label=given["label"] or None,
         pace="real-time",
+        hw=None if given["resume"] else given["hw"],
         out=path["out"],
         resume=path["resume"],
         console_port=number["console_port"],
