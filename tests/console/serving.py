@@ -11,8 +11,9 @@ import uvicorn
 from playwright.sync_api import Browser, sync_playwright
 
 from robot_rl.console.__main__ import make_server
+from robot_rl.console.access import Access
+from robot_rl.console.entrance import Entrance, open_entrance
 from robot_rl.console.port import OperatorPort
-from robot_rl.console.security import authorities, bind_loopback
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = [
@@ -26,27 +27,29 @@ FLAGS = [
 ]
 
 
-def serving(port: OperatorPort, number: int = 0) -> contextlib.AbstractContextManager[str]:
+LOCAL = Access()
+
+
+def serving(port: OperatorPort, number: int = 0, access: Access = LOCAL) -> contextlib.AbstractContextManager[str]:
     """The console in front of `port`; see `running`."""
-    return running(lambda hosts: make_server(port, hosts), number)
+    return running(lambda entrance: make_server(port, entrance.door, entrance.pem), number, access)
 
 
 @contextlib.contextmanager
-def running(make: Callable[[frozenset[str]], uvicorn.Server], number: int = 0) -> Iterator[str]:
-    """The server that `make` makes for its host names; yields its origin, `http://127.0.0.1:NUMBER`."""
-    listener = bind_loopback("127.0.0.1", number)
-    number = listener.getsockname()[1]
-    server = make(authorities(number))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="console", daemon=True)
+def running(make: Callable[[Entrance], uvicorn.Server], number: int = 0, access: Access = LOCAL) -> Iterator[str]:
+    """The server that `make` makes for an entrance; yields its origin, `http://127.0.0.1:NUMBER`."""
+    entrance = open_entrance(access, number)
+    server = make(entrance)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [entrance.listener]}, name="console", daemon=True)
     thread.start()
     try:
         eventually(lambda: server.started or not thread.is_alive(), 10)
         assert thread.is_alive(), "the console ended at its start"
-        yield f"http://127.0.0.1:{number}"
+        yield f"{entrance.door.scheme}://127.0.0.1:{entrance.listener.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join(timeout=5)
-        listener.close()
+        entrance.listener.close()
         assert not thread.is_alive(), "the console did not end within 5 s"
 
 
