@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from robot_rl.console.installation import private
 from robot_rl.errors import ConfigError
 
 PEM, CRT = "console.pem", "console.crt"
+HOST_NAME = re.compile(r"(?=.{1,253}$)[\w-]{1,63}(\.[\w-]{1,63})*", re.ASCII)
 LASTS = datetime.timedelta(days=820)
 """Browsers take none that lasts longer than 825 days."""
 MAKE = "`robot-rl cert` makes one"
@@ -113,10 +115,9 @@ def _name(name: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
         pass
-    try:
-        return x509.DNSName(name.lower())
-    except ValueError as error:
-        raise ConfigError(f"{name!r}: expected a host name (ASCII) or an address: {error}") from None
+    if not HOST_NAME.fullmatch(name):
+        raise ConfigError(f"{name[:80]!r}: expected an address, or a host name (ASCII letters, digits, - and .)")
+    return x509.DNSName(name.lower())
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:

@@ -28,9 +28,9 @@ class Entrance:
 
 def open_entrance(access: Access, port: int) -> Entrance:
     """Listen (0: on a free port). Raises `ConfigError` where `access` asks for what is not there."""
-    address, folder = access.address, installation()
-    certificate = require_certificate(folder, address) if access.tls else None
-    passes = Passes(folder) if access.guarded else None
+    address = access.address
+    certificate = require_certificate(installation(), address) if access.tls else None
+    passes = Passes(installation()) if access.guarded else None
     listener = listen(address, port)
     number = listener.getsockname()[1]
     if address.is_loopback:

@@ -14,8 +14,8 @@ from robot_rl.console.access import Address
 SIOCGIFADDR = 0x8915
 """Linux: the IPv4 address of an interface."""
 IF_INET6 = Path("/proc/net/if_inet6")
-DOCUMENTATION = ("192.0.2.1", 9)
-"""An address that nobody has (RFC 5737)."""
+ELSEWHERE = ("198.51.100.1", 9)
+"""An address of no network that this machine is in (RFC 5737)."""
 LINK_LOCAL = "20"
 """Scope of an IPv6 address that a browser cannot name."""
 
@@ -44,7 +44,7 @@ def _outward() -> list[Address]:
     """The one from which other networks are reached; no packet is sent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(DOCUMENTATION)
+            probe.connect(ELSEWHERE)
         except OSError:
             return []
         return [ipaddress.IPv4Address(probe.getsockname()[0])]

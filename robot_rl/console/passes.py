@@ -15,12 +15,19 @@ from pathlib import Path
 
 from robot_rl.console.installation import private
 
+ENTRY = "/enter"
+"""Where a link leads: `/enter?token=WORD`. Handled at the door, before any route; without links there is none."""
 LINK_S = 600.0
 """A link that was not opened for so long opens nothing any more."""
 PASS_S = 7 * 24 * 3600.0
 """A week: longer than a person sits at a robot, so that no page is locked out while one runs."""
 LONGEST = 128
 """Characters of a word that is looked at."""
+
+
+def link(url: str, word: str) -> str:
+    """The one-time link to the page at `url`."""
+    return f"{url.rstrip('/')}{ENTRY}?token={word}"
 
 
 class Passes:

@@ -23,11 +23,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from robot_rl.console.access import Access, Address
 from robot_rl.console.machine import bracketed
-from robot_rl.console.passes import PASS_S, Passes
+from robot_rl.console.passes import ENTRY, PASS_S, Passes
 from robot_rl.errors import ConfigError
 
-ENTRY = "/enter"
-"""Where a link leads: `/enter?token=WORD`. Handled at the door, before any route; without links there is none."""
 LOCKED = "opens by a one-time link: `robot-rl console --url` on the robot's machine prints one"
 DEFAULT_PORTS = {"http": 80, "https": 443}
 """A browser leaves these out of the Host header."""
@@ -72,11 +70,6 @@ class Door:
 def loopback_door(port: int) -> Door:
     """Of a service that this machine alone reaches."""
     return Door.under(("127.0.0.1", "localhost", "::1"), port)
-
-
-def link(url: str, word: str) -> str:
-    """The one-time link to the page at `url`."""
-    return f"{url.rstrip('/')}{ENTRY}?token={word}"
 
 
 def listen(address: Address, port: int) -> socket.socket:

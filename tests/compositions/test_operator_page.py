@@ -6,7 +6,8 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from robot_rl.compositions.operator_page import ANNOUNCEMENT, LOOPBACK, OperatorPage, free_port
+from robot_rl.compositions.operator_page import ANNOUNCEMENT, OperatorPage, free_port
+from robot_rl.console.access import LOOPBACK
 from robot_rl.processes import Children
 
 

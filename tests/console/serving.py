@@ -6,13 +6,16 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import uvicorn
 from playwright.sync_api import Browser, sync_playwright
 
 from robot_rl.console.__main__ import make_server
 from robot_rl.console.access import Access
+from robot_rl.console.certificate import PEM, make_certificate
 from robot_rl.console.entrance import Entrance, open_entrance
+from robot_rl.console.installation import installation
 from robot_rl.console.port import OperatorPort
 
 CHROMIUM = "/usr/bin/chromium"
@@ -27,18 +30,33 @@ FLAGS = [
 ]
 
 
-LOCAL = Access()
+def local(number: int) -> Entrance:
+    """On loopback, open to this machine."""
+    return open_entrance(Access(), number)
 
 
-def serving(port: OperatorPort, number: int = 0, access: Access = LOCAL) -> contextlib.AbstractContextManager[str]:
+def locked(number: int) -> Entrance:
+    """As to other machines, but on loopback: with TLS, and open to who comes by a link."""
+    folder = installation()
+    if not (folder / PEM).exists():
+        make_certificate(folder, ["127.0.0.1"])
+    entrance = open_entrance(Access(token=True), number)
+    return replace(entrance, door=replace(entrance.door, tls=True), pem=folder / PEM)
+
+
+def serving(
+    port: OperatorPort, number: int = 0, opened: Callable[[int], Entrance] = local
+) -> contextlib.AbstractContextManager[str]:
     """The console in front of `port`; see `running`."""
-    return running(lambda entrance: make_server(port, entrance.door, entrance.pem), number, access)
+    return running(lambda entrance: make_server(port, entrance.door, entrance.pem), number, opened)
 
 
 @contextlib.contextmanager
-def running(make: Callable[[Entrance], uvicorn.Server], number: int = 0, access: Access = LOCAL) -> Iterator[str]:
-    """The server that `make` makes for an entrance; yields its origin, `http://127.0.0.1:NUMBER`."""
-    entrance = open_entrance(access, number)
+def running(
+    make: Callable[[Entrance], uvicorn.Server], number: int = 0, opened: Callable[[int], Entrance] = local
+) -> Iterator[str]:
+    """The server that `make` makes for an entrance; yields its origin, as `http://127.0.0.1:NUMBER`."""
+    entrance = opened(number)
     server = make(entrance)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [entrance.listener]}, name="console", daemon=True)
     thread.start()
