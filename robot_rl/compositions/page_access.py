@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 
 from robot_rl.console.access import Access
 from robot_rl.console.installation import installation, running_consoles
@@ -19,11 +18,11 @@ HOW = "`robot-rl console --url` prints a one-time link"
 def announce_page(url: str, access: Access, console: Console) -> None:
     """The page's address; where a link is needed a fresh one, but for a person alone: other output may be kept."""
     if not access.guarded:
-        console.print(f"the operator's page: [link]{url}[/link]")
+        say(console, f"the operator's page: {url}")
     elif console.is_terminal:
         show_link(url, console)
     else:
-        console.print(f"the operator's page: {url} ({HOW})", soft_wrap=True)
+        say(console, f"the operator's page: {url} ({HOW})")
 
 
 def show_link(url: str, console: Console) -> None:
@@ -33,7 +32,7 @@ def show_link(url: str, console: Console) -> None:
     console.print(
         f"the operator's page, for one browser within {minutes} (`robot-rl console --url` prints more links):"
     )
-    console.print(link(url, word), soft_wrap=True, markup=False)
+    say(console, link(url, word))
 
 
 def show_consoles(console: Console, *, links: bool) -> None:
@@ -45,7 +44,7 @@ def show_consoles(console: Console, *, links: bool) -> None:
             "loopback without them needs none"
         )
     for url in urls:
-        show_link(url, console) if links else console.print(f"{url} ({HOW})", soft_wrap=True)
+        show_link(url, console) if links else say(console, f"{url} ({HOW})")
 
 
 def make_and_show_certificate(names: Sequence[str], replace: bool, console: Console) -> None:
@@ -55,13 +54,15 @@ def make_and_show_certificate(names: Sequence[str], replace: bool, console: Cons
 
     folder: Path = installation()
     made = make_certificate(folder, [*host_names(), *map(str, addresses()), *names], replace=replace)
-    console.print(
-        f"key and certificate: {escape(str(made.pem))} (yours alone; {CRT} beside it may be given away)",
-        soft_wrap=True,
+    say(console, f"key and certificate: {made.pem} (yours alone; {CRT} beside it may be given away)")
+    say(console, f"for: {', '.join(made.names)}; until {made.ends:%Y-%m-%d}")
+    say(console, "SHA-256, to be compared with what the other machine's browser shows when it asks for trust:")
+    say(console, made.fingerprint)
+    say(
+        console, "a page that runs already goes on with the old one" if replace else "next: robot-rl run --host 0.0.0.0"
     )
-    console.print(f"for: {escape(', '.join(made.names))}; until {made.ends:%Y-%m-%d}", soft_wrap=True)
-    console.print("SHA-256, to be compared with what the other machine's browser shows when it asks for trust:")
-    console.print(made.fingerprint, soft_wrap=True)
-    console.print(
-        "a page that runs already goes on with the old one" if replace else "next: robot-rl run --host 0.0.0.0"
-    )
+
+
+def say(console: Console, line: str) -> None:
+    """As it stands: an IPv6 address is no markup, and `:CD:` in a fingerprint no picture of a disc."""
+    console.print(line, markup=False, emoji=False, soft_wrap=True)

@@ -12,6 +12,7 @@ from robot_rl_ros.launching import ARGUMENTS, request_of
 
 from robot_rl.compositions.adapter_source import published
 from robot_rl.compositions.running import RunRequest
+from robot_rl.console.access import Access
 from robot_rl.errors import ConfigError
 from robot_rl.store.run import RunDirectory
 from tests.realtime_run import labels, short_task
@@ -28,10 +29,14 @@ def test_what_is_said_is_what_is_asked_for() -> None:
     said = {"method": "zprl", "episodes": "7", "seed": "3", "label": "human", "out": "/tmp/x", "console_port": ""}
     expected = RunRequest("lid_opening", "zprl", 7, 3, "human", "real-time", out=Path("/tmp/x"))
     assert request_of(DEFAULTS | said) == expected
+    access = request_of(DEFAULTS | {"console_host": "0.0.0.0", "console_token": "true"}).access
+    assert access == Access("0.0.0.0", token=True)
     assert request_of(DEFAULTS | {"resume": "runs/one"}).task is None  # a resumed run has its own
 
 
-@pytest.mark.parametrize(("name", "value"), [("episodes", "many"), ("seed", "-1"), ("hw", "franka")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("episodes", "many"), ("seed", "-1"), ("hw", "franka"), ("console_token", "yes")]
+)
 def test_what_cannot_be_meant_is_refused(name: str, value: str) -> None:
     with pytest.raises(ConfigError, match=f"{name}: expected .* got '{value}'"):
         request_of(DEFAULTS | {name: value})
