@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from robot_rl.console.access import Access
-from robot_rl.console.certificate import require_certificate
 from robot_rl.console.installation import installation
 from robot_rl.console.machine import addresses, bracketed, host_names
 from robot_rl.console.passes import Passes
@@ -28,8 +27,11 @@ class Entrance:
 
 def open_entrance(access: Access, port: int) -> Entrance:
     """Listen (0: on a free port). Raises `ConfigError` where `access` asks for what is not there."""
-    address = access.address
-    certificate = require_certificate(installation(), address) if access.tls else None
+    address, certificate = access.address, None
+    if access.tls:
+        from robot_rl.console.certificate import require_certificate  # `cryptography` is needed for this alone
+
+        certificate = require_certificate(installation(), address)
     passes = Passes(installation()) if access.guarded else None
     listener = listen(address, port)
     number = listener.getsockname()[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from fastapi import FastAPI
@@ -64,7 +65,8 @@ def call(app: ASGIApp, method: str, path: str, headers: Mapping[str, str]) -> tu
     async def run() -> None:
         await asyncio.wait_for(app(scope, receive, send), 10)
 
-    asyncio.run(run())
+    with ThreadPoolExecutor(1) as thread:  # playwright keeps an event loop on the tests' own
+        thread.submit(lambda: asyncio.run(run())).result()
     first = sent[0]
     if first["type"] == "websocket.accept":
         return "accepted", {}

@@ -13,7 +13,6 @@ from playwright.sync_api import Browser, sync_playwright
 
 from robot_rl.console.__main__ import make_server
 from robot_rl.console.access import Access
-from robot_rl.console.certificate import PEM, make_certificate
 from robot_rl.console.entrance import Entrance, open_entrance
 from robot_rl.console.installation import installation
 from robot_rl.console.port import OperatorPort
@@ -37,6 +36,8 @@ def local(number: int) -> Entrance:
 
 def locked(number: int) -> Entrance:
     """As to other machines, but on loopback: with TLS, and open to who comes by a link."""
+    from robot_rl.console.certificate import PEM, make_certificate
+
     folder = installation()
     if not (folder / PEM).exists():
         make_certificate(folder, ["127.0.0.1"])
