@@ -29,9 +29,7 @@ def show_link(url: str, console: Console) -> None:
     """A link that opens the page at `url` once."""
     word = Passes(installation()).new_link()
     minutes = f"{LINK_S / 60:.0f} minutes"
-    console.print(
-        f"the operator's page, for one browser within {minutes} (`robot-rl console --url` prints more links):"
-    )
+    say(console, f"the operator's page, for one browser within {minutes} (`robot-rl console --url` prints more links):")
     say(console, link(url, word))
 
 
