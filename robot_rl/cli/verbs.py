@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from robot_rl.config import MAX_SEED, load_task, task_names
+from robot_rl.console.access import Access
 from robot_rl.errors import ConfigError, RobotRLError, nearest
 from robot_rl.methods import METHODS
 from robot_rl.twins import HARDWARE, TWIN
@@ -31,6 +32,23 @@ console = Console(highlight=False)
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """No space, or none that this user may have."""
 EpisodeOption = Annotated[Path, typer.Argument(help="an episode's directory, RUN/episodes/000012", show_default=False)]
+HostOption = Annotated[
+    str,
+    typer.Option(
+        help="address the page is served on, 0.0.0.0: all; other than loopback with TLS (`robot-rl cert`) and link"
+    ),
+]
+TokenOption = Annotated[
+    bool, typer.Option("--token", help="the page opens by a one-time link alone (`robot-rl console --url`), here too")
+]
+InsecureOption = Annotated[
+    bool,
+    typer.Option(
+        "--insecure",
+        help="with --host: no TLS and, without --token, no link. Whoever reaches the port commands the robot, and "
+        "whoever is on the way reads and changes what is said; there is no VR",
+    ),
+]
 RunOption = Annotated[Path, typer.Argument(help="a run's directory", show_default=False)]
 
 
@@ -72,6 +90,9 @@ def run(
     port: Annotated[
         int, typer.Option(help="TCP port of the page; another one if it is taken", min=0, max=65535)
     ] = 8000,
+    host: HostOption = "127.0.0.1",
+    token: TokenOption = False,
+    insecure: InsecureOption = False,
     trials: Annotated[
         int, typer.Option(help="evaluation trials of policy and adapter at the end, 0 for none", min=0)
     ] = 100,
@@ -85,7 +106,7 @@ def run(
         RunRequest(
             task=task, method=method, episodes=episodes, seed=seed, label=label, pace=pace, hw=hw,
             policy=policy, policy_keys=policy_keys, out=out, resume=resume, console_port=None if no_console else port,
-            trials=trials, learner=not no_learner,
+            access=Access(host, token, insecure), trials=trials, learner=not no_learner,
         ),
         console,
     )  # fmt: skip
@@ -110,6 +131,9 @@ def up(
     port: Annotated[
         int, typer.Option(help="TCP port of the page; another one if it is taken", min=0, max=65535)
     ] = 8000,
+    host: HostOption = "127.0.0.1",
+    token: TokenOption = False,
+    insecure: InsecureOption = False,
     trials: Annotated[
         int, typer.Option(help="evaluation trials of policy and adapter at the end, 0 for none", min=0)
     ] = 100,
@@ -122,7 +146,8 @@ def up(
     up(
         RunRequest(
             task=task, method=method, episodes=episodes, seed=seed, label=label, pace="real-time", hw=hw,
-            out=out, resume=resume, console_port=None if no_console else port, trials=trials,
+            out=out, resume=resume, console_port=None if no_console else port, access=Access(host, token, insecure),
+            trials=trials,
         ),
         namespace,
         console,
@@ -300,6 +325,31 @@ def replay_command(
     from robot_rl.compositions.replay import replay
 
     replay(episode, port, console)
+
+
+@app.command("console")
+def console_command(
+    url: Annotated[bool, typer.Option("--url", help="a one-time link to each, for a browser or a script")] = False,
+) -> None:
+    """The operator's pages of this machine that open by a one-time link."""
+    from robot_rl.compositions.page_access import show_consoles
+
+    show_consoles(console, links=url)
+
+
+@app.command()
+def cert(
+    name: Annotated[
+        list[str] | None, typer.Option(help="another host name or address it is reached by; may be given again")
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="in place of the one that is there, which browsers may trust")
+    ] = False,
+) -> None:
+    """Make this installation's key and certificate, with which the operator's page is served to other machines."""
+    from robot_rl.compositions.page_access import make_and_show_certificate
+
+    make_and_show_certificate(name or [], replace, console)
 
 
 @app.command("serve-policy")

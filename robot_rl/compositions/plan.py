@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from robot_rl import __version__
 from robot_rl.config import TASKS_DIR, MethodConfig, TaskConfig, load_task, task_path
+from robot_rl.console.access import Access
 from robot_rl.errors import ConfigError, IntegrityError, SpecMismatch, StoreError
 from robot_rl.policy.backbones.loading import load_checkpoint
 from robot_rl.policy.remote import RemotePolicy
@@ -36,6 +37,8 @@ class RunPlan:
     auto_label: bool
     console_port: int | None
     """TCP port of the operator's page, 0 for a free one, None for no page."""
+    access: Access = field(default_factory=Access)
+    """From where that page may be reached."""
     learner: bool = True
     """Whether this machine learns; if not, the adapters act that come into the run's directory."""
     base_success: float | None = None

@@ -53,7 +53,12 @@ def run_realtime(plan: RunPlan, watch: Callable[[Actor], None], announce: Callab
         page = None
         if plan.console_port is not None:
             page = OperatorPage(
-                children, plan.console_port, actor=ends["actor"], guard=ends["guard"], frames=ends["frames"]
+                children,
+                plan.console_port,
+                plan.access,
+                actor=ends["actor"],
+                guard=ends["guard"],
+                frames=ends["frames"],
             )
             module = RemoteCell(guard).camera_process
             page.start_cameras(module, run.task_yaml, states=ends["states"], frames=ends["frames"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from robot_rl.compositions.plan import RunPlan
@@ -35,9 +35,10 @@ class NodeSpec:
 def nodes_of(plan: RunPlan, ends: Mapping[str, str], port: int | None) -> list[NodeSpec]:
     """In the order in which they are started; `ends` are the endpoints of `ENDS`, `port` is the page's TCP port."""
     run = str(plan.run.path.absolute())
+    asked = {name: ends[name] for name in ("actor", "guard", "frames")}
     seen = [
         NodeSpec("camera", {"run": run, "states": ends["states"], "frames": ends["frames"]}),
-        NodeSpec("console", {"port": port, **{name: ends[name] for name in ("actor", "guard", "frames")}}),
+        NodeSpec("console", {"port": port, **asdict(plan.access), **asked}),
     ] if port is not None else []  # fmt: skip
     policy, keys = (str(plan.info.arguments.get(name) or "") for name in ("policy", "policy_keys"))
     acting: dict[str, Value] = {
