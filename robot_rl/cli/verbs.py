@@ -29,6 +29,8 @@ console = Console(highlight=False)
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """No space, or none that this user may have."""
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+"""The system does not let this user, or nobody."""
 EpisodeOption = Annotated[Path, typer.Argument(help="an episode's directory, RUN/episodes/000012", show_default=False)]
 RunOption = Annotated[Path, typer.Argument(help="a run's directory", show_default=False)]
 
@@ -391,8 +393,11 @@ def run_app() -> None:
         console.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True)
         sys.exit(2)
     except OSError as error:
-        if error.errno not in FULL:
+        if error.errno in FULL:
+            words = f"the disk is full: {error}; what was written before is intact. Free space, then go on (--resume)"
+        elif error.errno in REFUSED and error.filename is not None:
+            words = f"{error.filename}: {error.strerror}; expected a place that this user may read and write"
+        else:
             raise
-        words = f"the disk is full: {error}; what was written before is intact. Free space, then go on (run --resume)"
         console.print(f"[red]error:[/red] {escape(words)}", soft_wrap=True)
         sys.exit(2)

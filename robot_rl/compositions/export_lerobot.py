@@ -12,13 +12,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from robot_rl.compositions.plan import open_run
+from robot_rl.compositions.plan import look_at_run
 from robot_rl.compositions.terminal import progress_bar
 from robot_rl.errors import ConfigError, StoreError
 from robot_rl.export.frames import Frames, frames_of
 from robot_rl.store.episode import read_images, read_manifest, read_messages
-from robot_rl.store.labels import LabelLog
-from robot_rl.store.training import training_set
+from robot_rl.store.training import labels_of, training_set
 from robot_rl.types import ActionSpace, LabelValue
 
 CAMERA = "/camera/"
@@ -34,14 +33,10 @@ def export_and_show(path: Path, out: Path, fps: int | None, images: bool, consol
         from robot_rl.export.lerobot import Episode, write_dataset
     except ImportError as error:
         raise ConfigError(f"{error}: an export needs pyarrow and Pillow: pip install 'robot-rl[export]'") from error
-    run, _, task, policy = open_run(path)
+    run, _, task, policy = look_at_run(path)
     space, control_hz = policy.spec.action_space, 1 / policy.spec.step_s
     rate = fps or round(control_hz)
-    log = LabelLog(run.labels)
-    try:
-        chosen = training_set(run, log.current())
-    finally:
-        log.close()
+    chosen = training_set(run, labels_of(run))
     if not chosen.labelled:
         raise StoreError(f"{run.path}: no episode is labelled success or failure: label some, then export")
     left_out = Counter(chosen.left_out.values())

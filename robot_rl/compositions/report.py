@@ -22,7 +22,7 @@ from robot_rl.errors import StoreError
 from robot_rl.learn.entropy import chunk_entropy
 from robot_rl.methods import entry_of
 from robot_rl.protocols import Adapter
-from robot_rl.store.labels import LabelLog
+from robot_rl.store.training import labels_of
 from robot_rl.store.run import RunDirectory
 from robot_rl.store.training import labelled_episodes
 from robot_rl.types import LabelValue
@@ -95,11 +95,7 @@ def evaluate_and_show(path: Path, *, trials: int, seed: int, version: int | None
 
 def draw_results(run: RunDirectory, base: Rate | None, final: Rate | None) -> None:
     """The learning curve, from the label log as it is now."""
-    log = LabelLog(run.labels)
-    try:
-        labels = log.current()
-    finally:
-        log.close()
+    labels = labels_of(run)
     curve = [
         (episode, int(event.label.value is LabelValue.SUCCESS))
         for episode, event in sorted(labels.items())

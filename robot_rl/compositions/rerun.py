@@ -19,11 +19,12 @@ from rich.console import Console
 from rich.table import Table
 
 from robot_rl.clock import SECOND, SteppedClock
-from robot_rl.compositions.plan import open_run
+from robot_rl.compositions.plain_text import plain
+from robot_rl.compositions.plan import look_at_run
 from robot_rl.compositions.results import AMBER, BLUE, GREY, write_json_results
 from robot_rl.config import TaskConfig
 from robot_rl.control.motion import LEEWAY, NO_EPOCH
-from robot_rl.errors import IntegrityError, StoreError
+from robot_rl.errors import DiskError, IntegrityError, StoreError
 from robot_rl.safety.guard import Guard
 from robot_rl.safety.limits import Limits
 from robot_rl.store.episode import EpisodeHeader, read_manifest, read_messages
@@ -86,7 +87,7 @@ class Comparison:
 
 def rerun_and_show(folder: Path, world: str, console: Console) -> None:
     """`robot-rl rerun`: table, picture, and one last line of JSON."""
-    run, _, task, _ = open_run(folder.absolute().parent.parent)
+    run, _, task, _ = look_at_run(folder.absolute().parent.parent)
     manifest, recorded = read_manifest(folder), read_steps(folder)
     compared = rerun(task, manifest.header, recorded, world, refused_ns(folder, recorded))
     distance, departs = compared.distance_mm, compared.departs
@@ -119,10 +120,13 @@ def rerun_and_show(folder: Path, world: str, console: Console) -> None:
         "recorded_ended_by": ended,
         "rerun_success": compared.success,
     }
-    name = f"rerun-{episode:06d}-{world}"
-    draw(run.results / f"{name}.png", f"{task.title}: episode {episode}, rerun in world {world}", compared)
-    write_json_results(run.results / f"{name}.json", results)
-    console.print(f"the picture is {run.results / name}.png")
+    picture = run.results / f"rerun-{episode:06d}-{world}.png"
+    try:
+        draw(picture, f"{task.title}: episode {episode}, rerun in world {world}", compared)
+        write_json_results(picture.with_suffix(".json"), results)
+        console.print(plain(f"the picture is {picture}"), soft_wrap=True)
+    except (OSError, DiskError) as error:  # the run may be on a disk that is not written to any more
+        console.print(plain(f"picture and results are not kept beside the run: {error}"), soft_wrap=True)
     console.file.write(json.dumps(results) + "\n")
 
 

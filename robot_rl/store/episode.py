@@ -3,7 +3,8 @@
 The loss model
 --------------
 An episode is written to `episodes/.NNNNNN.partial/episode.mcap` and handed to the operating system at least every
-`FLUSH_S` of recording: a message that comes `FLUSH_S` or more after the last flush takes everything before it along.
+`FLUSH_S` of recording: a message that comes `FLUSH_S` or more after the last flush, by its stamp or by the clock on the
+wall (lockstep records seconds in no time), takes everything before it along, as an MCAP chunk of its own.
 
 - *The writer is killed (-9) while the episode is open*: the messages since the last flush are lost, less than
   `FLUSH_S` of recording; what came before reads as it was (`salvage`). The episode is incomplete: it keeps its bytes
@@ -34,6 +35,7 @@ from typing import Any, BinaryIO, Literal, NamedTuple, NoReturn
 
 from mcap.writer import CompressionType, Writer
 
+from robot_rl.clock import SECOND
 from robot_rl.errors import DiskError, IntegrityError, StoreError
 from robot_rl.store import ros
 from robot_rl.store.bag import write_bag_metadata
@@ -46,7 +48,7 @@ from robot_rl.store.transitions import from_message, to_message
 from robot_rl.types import Transition, canonical_hash
 
 FLUSH_S = 0.5
-"""Seconds of recording that a kill may cost, at most."""
+"""Seconds of recording, by its stamps and on the wall, that a kill may cost, at most."""
 CHUNK_BYTES = 256 * 1024
 """An MCAP chunk is closed at this size, or at a flush."""
 FORMAT = 1
@@ -239,19 +241,22 @@ class EpisodeWriter:
         except OSError as error:
             self._fail(error)
         self._counts[topic] = count + 1
-        self._first_ns = stamp_ns if self._first_ns is None else min(self._first_ns, stamp_ns)
+        if self._first_ns is None:  # stamps count from wherever the machine's clock began
+            self._first_ns = self._flushed_ns = stamp_ns
+        self._first_ns = min(self._first_ns, stamp_ns)
         self._last_ns = max(self._last_ns, stamp_ns)
 
     def _flush_if_due(self) -> None:
         try:
-            if time.monotonic() - self._flushed_s >= FLUSH_S:
+            recorded_s = (self._last_ns - self._flushed_ns) / SECOND
+            if max(recorded_s, time.monotonic() - self._flushed_s) >= FLUSH_S:
                 self._flush()
         except OSError as error:
             self._fail(error)
 
     def _flush(self) -> None:
         self._mcap.flush()  # type: ignore[no-untyped-call]
-        self._flushed_s = time.monotonic()
+        self._flushed_s, self._flushed_ns = time.monotonic(), self._last_ns
 
     def _close_file(self) -> None:
         with contextlib.suppress(OSError):

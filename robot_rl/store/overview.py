@@ -16,7 +16,8 @@ from robot_rl.errors import IntegrityError, StoreError
 from robot_rl.store.corrections import Correction, Version, corrections
 from robot_rl.store.episode import MANIFEST_NAME, MCAP_NAME, read_manifest
 from robot_rl.store.files import load_json, open_inside
-from robot_rl.store.labels import LabelEvent, LabelLog
+from robot_rl.store.label_snapshot import LabelSnapshot
+from robot_rl.store.labels import LabelEvent
 from robot_rl.store.remembered import remembered
 from robot_rl.store.run import RunDirectory, RunInfo
 from robot_rl.types import LabelValue
@@ -60,7 +61,7 @@ def overview(path: Path) -> Overview:
         complete=len(complete),
         incomplete=len(facts) - len(complete) + len(cut_off),
         unreadable=len(closed) - len(facts),
-        labels_gone=bool(closed) and not run.labels.is_file(),
+        labels_gone=bool(closed) and not os.path.lexists(run.labels),
         outcomes=[
             event.label.value is LabelValue.SUCCESS
             for number, event in labels.items()
@@ -82,9 +83,9 @@ def _facts_of_episode(run: RunDirectory, number: int) -> list[int]:
 
 def _labels(run: RunDirectory) -> tuple[dict[int, LabelEvent], list[LabelEvent]]:
     """(episode -> its label, the events of episodes that have several); a log that is not there is not made."""
-    if not run.labels.is_file():
+    if not os.path.lexists(run.labels):
         return {}, []
-    log = LabelLog(run.labels)
+    log = LabelSnapshot(run.labels)
     try:
         return log.current(), log.corrected()
     finally:

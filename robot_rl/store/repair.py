@@ -1,7 +1,7 @@
 """What can be read of a damaged or cut episode, as a recording of its own; the original's bytes are not touched.
 
-The loss model: damage within one record of the MCAP costs that record (a chunk: up to `FLUSH_S` of recording) and
-messages of topics that only it described; where the framing itself is damaged, everything behind is lost. Every message
+The loss model: damage within one record of the MCAP costs that record (a chunk: up to `FLUSH_S` of recording, by its
+stamps and on the wall) and messages of topics that only it described; where the framing itself is damaged, everything behind is lost. Every message
 carries its number in its topic, so that what is missing before the last readable one is counted exactly; what is
 missing behind it is counted exactly where the manifest or the file's own statistics say how much there was, and is said
 to be unknown where neither is left.

@@ -123,7 +123,7 @@ class Store:
         self._descriptor = lock(run)
         try:
             require_labels(run)
-            self._log = LabelLog(run.labels)
+            self._log = LabelLog(run.labels, run.identity)
             self._settle()
         except BaseException:
             os.close(self._descriptor)
@@ -278,7 +278,7 @@ def summaries(run: RunDirectory, labels: Mapping[int, LabelEvent]) -> list[Episo
 def require_labels(run: RunDirectory) -> None:
     """A log that is gone is not silently begun anew: what people said of the episodes would be lost without a word."""
     closed = run.closed_episodes()
-    if closed and not run.labels.exists():
+    if closed and not os.path.lexists(run.labels):
         raise StoreError(
             f"{run.labels}: expected the label log of {len(closed)} closed episodes, and it is gone; put it back, or "
             "make an empty file of that name to label them all anew"
@@ -290,7 +290,10 @@ def lock(run: RunDirectory) -> int:
 
     Raises `StoreError` when another process has it.
     """
-    descriptor = os.open(run.store_lock, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        descriptor = os.open(run.store_lock, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise DiskError(f"cannot write into {run.path}: {error.strerror or error}; it is as it was") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
