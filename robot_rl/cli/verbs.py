@@ -370,8 +370,13 @@ def export_lerobot(
     out: Annotated[Path, typer.Argument(help="the dataset's directory, a new one", show_default=False)],
     fps: Annotated[int | None, typer.Option(help="frames per second  [default: the control rate]", min=1)] = None,
     images: Annotated[
-        bool, typer.Option("--images", help="cameras without loss, as their recorded JPEG files  [default: as video]")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--images/--no-images",
+            help="cameras without loss, as their recorded JPEG files, or not at all  [default: as video]",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Write the labelled episodes of a run as a LeRobotDataset v3.0; ends with a line of JSON."""
     from robot_rl.compositions.export_lerobot import export_and_show

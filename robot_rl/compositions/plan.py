@@ -68,7 +68,9 @@ def _loaded(path: Path) -> FlowPolicy:
     try:
         return FlowPolicy.load(path)
     except RecursionError as error:
-        raise IntegrityError(f"{path.with_suffix('.json')}: expected a policy's manifest, got JSON without end") from error
+        raise IntegrityError(
+            f"{path.with_suffix('.json')}: expected a policy's manifest, got JSON without end"
+        ) from error
 
 
 def new_run(

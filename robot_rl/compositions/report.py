@@ -22,9 +22,8 @@ from robot_rl.errors import StoreError
 from robot_rl.learn.entropy import chunk_entropy
 from robot_rl.methods import entry_of
 from robot_rl.protocols import Adapter
-from robot_rl.store.training import labels_of
 from robot_rl.store.run import RunDirectory
-from robot_rl.store.training import labelled_episodes
+from robot_rl.store.training import labelled_episodes, labels_of
 from robot_rl.types import LabelValue
 
 PROBES = 32

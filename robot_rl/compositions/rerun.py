@@ -29,6 +29,8 @@ from robot_rl.safety.guard import Guard
 from robot_rl.safety.limits import Limits
 from robot_rl.store.episode import EpisodeHeader, read_manifest, read_messages
 from robot_rl.store.mcap_file import Message
+from robot_rl.store.run import locate
+from robot_rl.store.taken import taken_from
 from robot_rl.twins import Cell, load_twin
 from robot_rl.types import Array, Command, Verdict
 
@@ -87,7 +89,8 @@ class Comparison:
 
 def rerun_and_show(folder: Path, world: str, console: Console) -> None:
     """`robot-rl rerun`: table, picture, and one last line of JSON."""
-    run, _, task, _ = look_at_run(folder.absolute().parent.parent)
+    run, _, folder = locate(folder)
+    _, _, task, _ = look_at_run(run.path)
     manifest, recorded = read_manifest(folder), read_steps(folder)
     compared = rerun(task, manifest.header, recorded, world, refused_ns(folder, recorded))
     distance, departs = compared.distance_mm, compared.departs
@@ -134,7 +137,8 @@ def read_steps(folder: Path) -> list[Step]:
     """The control steps of a closed episode. Raises `StoreError` for one without commands, or a damaged one."""
     messages = read_messages(folder, "/steps")
     if not messages:
-        raise StoreError(f"{folder}: no recorded commands{_taken_from(folder)}")
+        origin = taken_from(folder)
+        raise StoreError(f"{folder}: no recorded commands{f'; {origin}: rerun that' if origin else ''}")
     return [_step(message, folder) for message in messages]
 
 
@@ -213,11 +217,3 @@ def _step(message: Message, folder: Path) -> Step:
     if step.tcp_pose.shape != (7,) or step.target.ndim != 1 or step.sent.shape != step.target.shape:
         raise IntegrityError(f"{folder}: a message of /steps has arrays of other shapes; not rerun")
     return step
-
-
-def _taken_from(folder: Path) -> str:
-    """For an episode that `train-offline` took over: where the commands are."""
-    for message in read_messages(folder, "/origin"):
-        if "run" in message.body:
-            return f"; it was taken over: rerun episode {message.body['episode']} of {message.body['run']}"
-    return ""

@@ -39,11 +39,10 @@ from robot_rl.store.episode import EpisodeHeader, EpisodeOutcome, read_manifest,
 from robot_rl.store.packed import stored_transitions
 from robot_rl.store.run import RunDirectory, RunInfo
 from robot_rl.store.store import Store
+from robot_rl.store.taken import ORIGIN
 from robot_rl.store.training import labels_of, training_set
 from robot_rl.types import Label, LabelValue, PolicySpec, Transition
 
-ORIGIN = "/origin"
-"""Topic of the one message that says where an episode was taken over from."""
 DEMONSTRATION = "demonstration"
 
 
