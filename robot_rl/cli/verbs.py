@@ -73,7 +73,12 @@ def run(
         int, typer.Option(help="TCP port of the page; another one if it is taken", min=0, max=65535)
     ] = 8000,
     trials: Annotated[
-        int, typer.Option(help="evaluation trials of policy and adapter at the end, 0 for none", min=0)
+        int,
+        typer.Option(
+            help="evaluation trials of policy and adapter at the end; 0 for none, nor of the policy before a run with "
+            "a page",
+            min=0,
+        ),
     ] = 100,
 ) -> None:
     """Run a task: the frozen policy acts, the adapter learns from one label per episode."""
@@ -110,7 +115,12 @@ def up(
         int, typer.Option(help="TCP port of the page; another one if it is taken", min=0, max=65535)
     ] = 8000,
     trials: Annotated[
-        int, typer.Option(help="evaluation trials of policy and adapter at the end, 0 for none", min=0)
+        int,
+        typer.Option(
+            help="evaluation trials of policy and adapter at the end; 0 for none, nor of the policy before a run with "
+            "a page",
+            min=0,
+        ),
     ] = 100,
 ) -> None:
     """Run a task at real-time pace as a graph of ROS 2 nodes, a process each."""
@@ -206,10 +216,13 @@ def tasks() -> None:
 
 @app.command()
 def runs(folder: Annotated[Path, typer.Argument(help="where runs are, or a run's directory")] = Path("runs")) -> None:
-    """The runs in a directory: episodes, success, size; and adapters that were trained on labels corrected since."""
+    """The runs in a directory: episodes, success, size; and adapters that were trained on labels corrected since.
+
+    Exit status 1 if a run cannot be read.
+    """
     from robot_rl.compositions.runs import show_runs
 
-    show_runs(folder, console)
+    raise typer.Exit(0 if show_runs(folder, console) else 1)
 
 
 @app.command()

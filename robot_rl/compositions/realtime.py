@@ -39,7 +39,9 @@ def run_realtime(plan: RunPlan, watch: Callable[[Actor], None], announce: Callab
         children = Children(run.path / "logs")
         stack.callback(children.stop)
         stack.enter_context(resumable(children, ("guard", "store"), f"robot-rl run --resume {run.path}"))
-        storing = [str(run.path), "--endpoint", ends["store"], "--frames", ends["frames"]]
+        storing = [str(run.path), "--endpoint", ends["store"]]
+        if plan.console_port is not None:
+            storing += ["--frames", ends["frames"]]
         children.start("store", "robot_rl.compositions.store_process", storing, restart=False)
         store = StoreClient(ends["store"])
         stack.callback(store.close)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,8 @@ from robot_rl.errors import StoreError
 from robot_rl.store.episode import MCAP_NAME, Manifest, verify
 from robot_rl.store.files import load_json, open_inside
 from robot_rl.store.label_snapshot import LabelSnapshot
-from robot_rl.store.mcap_file import DAMAGE, read_messages_of
+from robot_rl.store.mcap_file import DAMAGE, body_of, read_messages_of
+from robot_rl.store.ros import CAMERA, CAMERAS, STEPS
 from robot_rl.store.run import RunDirectory
 from robot_rl.store.training import foreign
 
@@ -119,10 +120,13 @@ def _manifests(folder: Path) -> list[Path]:
 def check_recording(folder: Path, manifest: Manifest) -> list[str]:
     """What is odd about a closed episode's messages: their number, their stamps."""
     stamps: dict[str, list[int]] = defaultdict(list)
+    expected: dict[str, Any] = {}
     try:
         with open_inside(folder, MCAP_NAME) as file:
             for channel, message in read_messages_of(file):
                 stamps[channel.topic].append(message.log_time)
+                if channel.topic == CAMERAS:
+                    expected |= body_of(channel, message.data)
     except (*DAMAGE, StoreError) as error:
         return [f"not a readable MCAP file: {error!r:.200}"]
     said = []
@@ -131,6 +135,25 @@ def check_recording(folder: Path, manifest: Manifest) -> list[str]:
         said.append(f"expected messages {dict(manifest.counts)}, got {counts}")
     for topic, of_topic in stamps.items():
         said += [f"{topic}: {words}" for words in clock_anomalies(of_topic)]
+    return said + missing_frames(expected, stamps)
+
+
+def missing_frames(cameras: Iterable[str], stamps: Mapping[str, Sequence[int]]) -> list[str]:
+    """Of `cameras` that were to be recorded, those without frames, and those whose first one came late.
+
+    `stamps` are of each topic, in monotonic ns; an episode lasts as long as its control steps do.
+    """
+    steps = stamps.get(STEPS) or [stamp for of_topic in stamps.values() for stamp in of_topic]
+    begin, end = min(steps, default=0), max(steps, default=0)
+    said = []
+    for camera in cameras:
+        frames = stamps.get(f"{CAMERA}{camera}")
+        if not frames:
+            said.append(f"camera {camera}: 0 frames in {(end - begin) / SECOND:.1f} s")
+        elif frames[0] - begin > GAP_S * SECOND:
+            said.append(f"camera {camera}: its first frame is of {(frames[0] - begin) / SECOND:.1f} s after the start")
+        elif end - frames[-1] > GAP_S * SECOND:
+            said.append(f"camera {camera}: its last frame is of {(end - frames[-1]) / SECOND:.1f} s before the end")
     return said
 
 

@@ -28,7 +28,7 @@ import base64
 import contextlib
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple, NoReturn
@@ -173,6 +173,10 @@ class EpisodeWriter:
             )
         self._add_json(TRANSITIONS, self._last_ns, to_message(transition))
         self._flush_if_due()
+
+    def write_cameras(self, names: Sequence[str]) -> None:
+        """Record how many frames there are of each camera so far, of one that never came 0. Raises `StoreError`."""
+        self._add_json(ros.CAMERAS, self._last_ns, {name: self._counts.get(ros.CAMERA + name, 0) for name in names})
 
     def close(self, outcome: EpisodeOutcome) -> Manifest:
         """Sync, seal and rename; afterwards nothing of the episode can be lost.
@@ -351,14 +355,10 @@ def read_images(folder: Path, camera: str) -> list[Image]:
     """The frames of a camera. Raises as `read_messages` does."""
     messages = read_messages(folder, f"{ros.CAMERA}{camera}")
     try:
-        return [Image(message.stamp_ns, _bytes(message.body["data"])) for message in messages]
+        frames = [(message.stamp_ns, message.body["data"]) for message in messages]  # in JSON they are base64
+        return [Image(at, data if isinstance(data, bytes) else base64.b64decode(data)) for at, data in frames]
     except (KeyError, TypeError, ValueError) as error:
         raise IntegrityError(f"{folder}: a frame of {camera} is not an image message: {error!r:.200}") from error
-
-
-def _bytes(data: bytes | str) -> bytes:
-    """A frame's; in JSON they are base64."""
-    return data if isinstance(data, bytes) else base64.b64decode(data)
 
 
 def read_transitions(folder: Path) -> list[Transition]:

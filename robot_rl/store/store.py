@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,11 +110,13 @@ class StorePort(Protocol):
 class Store:
     """`StorePort` over a run's directory, for any number of threads.
 
-    Raises `StoreError` when another process has the run open, or when the label log of its episodes is gone.
+    `cameras`: those whose frames are to come into its episodes; each episode says how many did (`ros.CAMERAS`). Raises
+    `StoreError` when another process has the run open, or when the label log of its episodes is gone.
     """
 
-    def __init__(self, run: RunDirectory) -> None:
+    def __init__(self, run: RunDirectory, cameras: Sequence[str] = ()) -> None:
         self.run = run
+        self._cameras = cameras
         self._writer: EpisodeWriter | None = None
         self._refused: DiskError | None = None
         """Why the episode that was open is not, if the disk took it."""
@@ -160,7 +162,10 @@ class Store:
 
     def end(self, outcome: EpisodeOutcome) -> Manifest:
         with self._writing():
-            manifest = self._open().close(outcome)
+            writer = self._open()
+            if self._cameras:
+                writer.write_cameras(self._cameras)
+            manifest = writer.close(outcome)
             self._writer = None
             return manifest
 

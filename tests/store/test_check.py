@@ -14,7 +14,7 @@ from robot_rl.adapters.files import write_weights
 from robot_rl.clock import SECOND
 from robot_rl.errors import IntegrityError
 from robot_rl.store.check import Finding, check_episodes, check_labels, check_numbers, clock_anomalies
-from robot_rl.store.episode import MCAP_NAME, read_manifest, write_manifest
+from robot_rl.store.episode import MCAP_NAME, read_manifest, read_messages, write_manifest
 from robot_rl.store.run import RunDirectory
 from robot_rl.store.store import Store
 from robot_rl.types import Label, LabelValue
@@ -159,3 +159,24 @@ def test_a_stream_that_fell_silent_is_found_and_a_rare_topic_is_not() -> None:
     assert clock_anomalies([n * 2 * SECOND for n in range(5)]) == []
     assert clock_anomalies([1, 1, 2]) == []
     assert clock_anomalies([]) == clock_anomalies([3]) == []
+
+
+def test_a_camera_that_gave_nothing_came_late_or_stopped_is_found(run: RunDirectory) -> None:
+    store = Store(run, ("front", "side", "wrist", "top"))
+    frames = {"side": range(15, 40), "wrist": range(10), "top": range(2, 40)}
+    store.begin(header(1))
+    for tick in range(40):
+        stamp = tick * SECOND // 10
+        store.write("/steps", stamp, {"n": tick})
+        for camera in (name for name, ticks in frames.items() if tick in ticks):
+            store.write_image(camera, stamp, b"jpeg")
+    manifest = store.end(SUCCESS)
+    store.close()
+    assert (manifest.counts["/cameras"], manifest.last_stamp_ns) == (1, 39 * SECOND // 10)
+    (counted,) = read_messages(run.episode(1), "/cameras")
+    assert counted.body == {"front": 0, "side": 25, "wrist": 10, "top": 38}
+    assert [finding.what for finding in findings(run)] == [
+        "camera front: 0 frames in 3.9 s",
+        "camera side: its first frame is of 1.5 s after the start",
+        "camera wrist: its last frame is of 3.0 s before the end",
+    ]
