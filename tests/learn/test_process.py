@@ -25,6 +25,7 @@ from robot_rl.adapters.acting import BaseAdapter, SteeringAdapter, load_adapter
 from robot_rl.adapters.files import numbers, read_weights
 from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.config import TASKS_DIR, MethodConfig, PolicyConfig, load_task
+from robot_rl.errors import IntegrityError
 from robot_rl.learn import columns
 from robot_rl.learn.learner import Learner
 from robot_rl.learn.process import LearnerService
@@ -32,6 +33,7 @@ from robot_rl.learn.replay import Batch
 from robot_rl.policy.cloning import clone
 from robot_rl.policy.demonstrations import Demonstrations
 from robot_rl.policy.flow import FlowPolicy
+from robot_rl.store.compute import write_compute
 from robot_rl.store.episode import EndedBy, EpisodeHeader, EpisodeOutcome, EpisodeWriter, read_transitions
 from robot_rl.store.labels import LabelLog
 from robot_rl.store.run import RunDirectory, RunInfo
