@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ def run(tmp_path: Path) -> RunDirectory:
 
 def label(run: RunDirectory, episode: int, value: LabelValue = LabelValue.SUCCESS) -> None:
     """Close `episode` and label it."""
-    EpisodeWriter(run, header(episode)).close(SUCCESS)
+    EpisodeWriter(run, replace(header(episode), spec_hash=SPEC.hash)).close(SUCCESS)
     log = LabelLog(run.labels)
     log.add(Label(f"label-{episode}", episode, value, "test"))
     log.close()

@@ -315,7 +315,7 @@ def test_repair_ends_with_3_when_something_is_lost_and_says_what(store: Store) -
     kept, missing = (int(cell) for cell in row.strip("│").split("│")[1:])
     assert kept + missing == 4
     assert missing > 0
-    assert "000002.salvaged.1: readable, incomplete, never trained on; the original bytes are kept" in lost.stdout
+    assert "000002.salvaged.1: nothing in it could be read; the original bytes are kept" in lost.stdout
     assert (folder / MCAP_NAME).read_bytes() == cut
     assert robot_rl("repair", str(store.run.path)).returncode == 2
 
