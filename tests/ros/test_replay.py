@@ -133,6 +133,7 @@ def test_what_is_no_episode_is_refused(run: RunDirectory) -> None:
         replay_to_ros(run.path, 1.0, "/", Console(file=io.StringIO()))
 
 
+@pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")  # rclpy's own
 def test_what_nobody_listens_to_is_not_said_to_be_published(run: RunDirectory) -> None:
     pytest.importorskip("rclpy", reason="ROS 2's Python is not installed: pip install 'robot-rl[ros]'")
     from robot_rl_ros.replay import publish_recording
