@@ -31,6 +31,8 @@ console = Console(highlight=False)
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """No space, or none that this user may have."""
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+"""The system does not let this user, or nobody."""
 EpisodeOption = Annotated[Path, typer.Argument(help="an episode's directory, RUN/episodes/000012", show_default=False)]
 HostOption = Annotated[
     str,
@@ -94,7 +96,12 @@ def run(
     token: TokenOption = False,
     insecure: InsecureOption = False,
     trials: Annotated[
-        int, typer.Option(help="evaluation trials of policy and adapter at the end, 0 for none", min=0)
+        int,
+        typer.Option(
+            help="evaluation trials of policy and adapter at the end; 0 for none, nor of the policy before a run with "
+            "a page",
+            min=0,
+        ),
     ] = 100,
 ) -> None:
     """Run a task: the frozen policy acts, the adapter learns from one label per episode."""
@@ -135,7 +142,12 @@ def up(
     token: TokenOption = False,
     insecure: InsecureOption = False,
     trials: Annotated[
-        int, typer.Option(help="evaluation trials of policy and adapter at the end, 0 for none", min=0)
+        int,
+        typer.Option(
+            help="evaluation trials of policy and adapter at the end; 0 for none, nor of the policy before a run with "
+            "a page",
+            min=0,
+        ),
     ] = 100,
 ) -> None:
     """Run a task at real-time pace as a graph of ROS 2 nodes, a process each."""
@@ -238,10 +250,13 @@ def tasks() -> None:
 
 @app.command()
 def runs(folder: Annotated[Path, typer.Argument(help="where runs are, or a run's directory")] = Path("runs")) -> None:
-    """The runs in a directory: episodes, success, size; and adapters that were trained on labels corrected since."""
+    """The runs in a directory: episodes, success, size; and adapters that were trained on labels corrected since.
+
+    Exit status 1 if a run cannot be read.
+    """
     from robot_rl.compositions.runs import show_runs
 
-    show_runs(folder, console)
+    raise typer.Exit(0 if show_runs(folder, console) else 1)
 
 
 @app.command()
@@ -427,8 +442,13 @@ def export_lerobot(
     out: Annotated[Path, typer.Argument(help="the dataset's directory, a new one", show_default=False)],
     fps: Annotated[int | None, typer.Option(help="frames per second  [default: the control rate]", min=1)] = None,
     images: Annotated[
-        bool, typer.Option("--images", help="cameras without loss, as their recorded JPEG files  [default: as video]")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--images/--no-images",
+            help="cameras without loss, as their recorded JPEG files, or not at all  [default: as video]",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Write the labelled episodes of a run as a LeRobotDataset v3.0; ends with a line of JSON."""
     from robot_rl.compositions.export_lerobot import export_and_show
@@ -450,8 +470,11 @@ def run_app() -> None:
         console.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True)
         sys.exit(2)
     except OSError as error:
-        if error.errno not in FULL:
+        if error.errno in FULL:
+            words = f"the disk is full: {error}; what was written before is intact. Free space, then go on (--resume)"
+        elif error.errno in REFUSED and error.filename is not None:
+            words = f"{error.filename}: {error.strerror}; expected a place that this user may read and write"
+        else:
             raise
-        words = f"the disk is full: {error}; what was written before is intact. Free space, then go on (run --resume)"
         console.print(f"[red]error:[/red] {escape(words)}", soft_wrap=True)
         sys.exit(2)

@@ -31,6 +31,7 @@ def make_actor(
     `alarms` are shown on the page together with the learner's own; `labelled` rises with every label in the log.
     `recorder` keeps the episodes; None: the store does.
     """
+    keeps = recorder_of(plan, store)
     view = RunView(
         run=plan.run.path.name,
         pace=pace,
@@ -39,15 +40,15 @@ def make_actor(
         base_trials=plan.base_trials,
         cameras=list(plan.task.scene.get("cameras", {})),
         learner=lambda: learner_status(plan.run, alive=learner_alive()),
-        alarms=alarms,
+        alarms=lambda: [*alarms(), *keeps.notices],
         labelled=labelled,
     )
-    recorder = recorder or recorder_of(plan, store)
     return Actor(
-        plan.task, plan.info.method, plan.info.seed, motion, plan.policy, adapters, recorder, store, guard, view, twin
-    )
+        plan.task, plan.info.method, plan.info.seed, motion, plan.policy, adapters, recorder or keeps, store, guard,
+        view, twin,
+    )  # fmt: skip
 
 
-def recorder_of(plan: RunPlan, store: StorePort) -> Recorder:
+def recorder_of(plan: RunPlan, store: StorePort) -> StoreRecorder:
     """What keeps the run's episodes."""
-    return StoreRecorder(store, plan.info, plan.policy.spec.policy_id)
+    return StoreRecorder(store, plan.info, plan.policy.spec.policy_id, list(plan.task.scene.get("cameras", {})))

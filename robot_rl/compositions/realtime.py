@@ -9,6 +9,7 @@ has no learner: what another machine publishes in the run's directory acts, or t
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
@@ -22,6 +23,8 @@ from robot_rl.errors import DeadlineMissed, ProcessEnded
 from robot_rl.processes import Children
 from robot_rl.services.guard import GuardClient
 from robot_rl.services.store import StoreClient
+
+log = logging.getLogger(__name__)
 
 ENDS = ("store", "guard", "actor", "states", "frames")
 
@@ -39,7 +42,9 @@ def run_realtime(plan: RunPlan, watch: Callable[[Actor], None], announce: Callab
         children = Children(run.path / "logs")
         stack.callback(children.stop)
         stack.enter_context(resumable(children, ("guard", "store"), f"robot-rl run --resume {run.path}"))
-        storing = [str(run.path), "--endpoint", ends["store"], "--frames", ends["frames"]]
+        storing = [str(run.path), "--endpoint", ends["store"]]
+        if plan.console_port is not None:
+            storing += ["--frames", ends["frames"]]
         children.start("store", "robot_rl.compositions.store_process", storing, restart=False)
         store = StoreClient(ends["store"])
         stack.callback(store.close)
@@ -80,4 +85,6 @@ def resumable(children: Children, vital: Sequence[str], how: str) -> Iterator[No
     except (DeadlineMissed, ProcessEnded) as error:
         words = [words for name in vital if (words := children.last_words(name))]
         reason = "\n".join(words) or str(error)
+        # At once: to end the others may take as long as `GRACE_S`, and nobody shall take a robot that holds for a run.
+        log.error("%s: the robot holds, and the run ends", reason.splitlines()[0])
         raise ProcessEnded(f"{reason}\nEvery label that was acknowledged is kept; go on with `{how}`") from error

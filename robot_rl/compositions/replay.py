@@ -11,8 +11,8 @@ from robot_rl.console.__main__ import server_of
 from robot_rl.console.replay import create_replay, load_recording
 from robot_rl.console.security import bind_loopback, loopback_door
 from robot_rl.errors import StoreError
-from robot_rl.store.labels import LabelLog
 from robot_rl.store.run import RunDirectory
+from robot_rl.store.training import labels_of
 
 
 def replay(folder: Path, port: int, console: Console) -> None:
@@ -29,9 +29,5 @@ def _label(folder: Path) -> str | None:
     """What the run's log says of the episode now."""
     if not folder.name.isdigit():
         raise StoreError(f"{folder}: expected a closed episode's directory, RUN/episodes/000012")
-    log = LabelLog(RunDirectory.open(folder.absolute().parent.parent).labels)
-    try:
-        event = log.current().get(int(folder.name))
-    finally:
-        log.close()
+    event = labels_of(RunDirectory.look(folder.absolute().parent.parent)).get(int(folder.name))
     return event.label.value.value if event else None

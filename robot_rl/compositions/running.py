@@ -25,6 +25,7 @@ from robot_rl.console.access import Access, require_access
 from robot_rl.errors import ConfigError, IntegrityError, StoreError
 from robot_rl.protocols import FrozenPolicy
 from robot_rl.safety.limits import Limits
+from robot_rl.store.compute import read_compute
 from robot_rl.store.files import read_json
 from robot_rl.store.run import RunDirectory, RunInfo
 from robot_rl.store.training import labelled_episodes
@@ -108,6 +109,7 @@ def plan_run(request: RunRequest, console: Console) -> tuple[RunPlan, str]:
     begun = {"task": info.task, "method": info.method, "seed": info.seed, **info.arguments}
     if request.resume is not None:
         _agrees(request, begun)
+        read_compute(run)  # a learner that cannot go on as it did is refused before anything moves
     label, pace, hw = (str(begun.get(name) or DEFAULTS[name]) for name in ("label", "pace", "hw"))
     pace = _pace(label, pace, hw, request)
     episodes = request.episodes or begun.get("episodes") or task.protocol.episodes
@@ -117,7 +119,8 @@ def plan_run(request: RunRequest, console: Console) -> tuple[RunPlan, str]:
     console.print(f"[bold]{escape(task.title)}[/bold]: {where}")
     keys = request.policy_keys or begun.get("policy_keys")
     policy = connect_policy(request.policy or begun.get("policy"), local, None if keys is None else Path(keys))
-    base = None if request.console_port is None else baseline(run, info, task, local, console)
+    shown = request.console_port is not None and request.trials > 0
+    base = baseline(run, info, task, local, console) if shown else None
     plan = RunPlan(
         run=run,
         info=info,

@@ -55,7 +55,9 @@ def nodes_of(plan: RunPlan, ends: Mapping[str, str], port: int | None) -> list[N
         "policy_keys": keys,
     }
     return [
-        NodeSpec("recorder", {"run": run, "store": ends["store"], "frames": ends["frames"]}, restart=False),
+        NodeSpec(
+            "recorder", {"run": run, "store": ends["store"], "frames": ends["frames"] if seen else ""}, restart=False
+        ),
         NodeSpec("robot", {"run": run, "guard": ends["guard"], "states": ends["states"]}, restart=False),
         NodeSpec("learner", {"run": run}),
         *seen,
