@@ -8,10 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from robot_rl.errors import IntegrityError
@@ -32,20 +34,18 @@ def write_weights(directory: Path, number: int, arrays: Mapping[str, Array], man
 def read_weights(directory: Path, number: int) -> tuple[dict[str, Array], dict[str, Any]]:
     """(arrays, manifest). Raises `IntegrityError` when a file is missing, cut short or not what its manifest says."""
     weights, path = _paths(directory, number)
+    manifest = _read_manifest(path)
     try:
-        manifest = json.loads(path.read_bytes())
+        checksum = manifest.pop("checksum", None)  # versions before 0.2 wrote none
+        if checksum not in (None, canonical_hash(manifest)):
+            raise IntegrityError(f"{path}: its checksum is not that of its content; not used")
         body = weights.read_bytes()
-    except (OSError, ValueError) as error:
-        raise IntegrityError(f"{path}: expected a manifest and its weights, got: {error}; not used") from error
-    if not isinstance(manifest, dict) or "sha256" not in manifest:
-        raise IntegrityError(f"{path}: expected a JSON object with a sha256; not used")
-    checksum = manifest.pop("checksum", None)  # versions before 0.2 wrote none
-    if checksum not in (None, canonical_hash(manifest)):
-        raise IntegrityError(f"{path}: its checksum is not that of its content; not used")
-    found = hashlib.sha256(body).hexdigest()
-    if found != manifest["sha256"]:
-        raise IntegrityError(f"{weights}: expected sha256 {manifest['sha256']}, got {found}; not used")
-    return load(body), manifest
+        found = hashlib.sha256(body).hexdigest()
+        if found != manifest["sha256"]:
+            raise IntegrityError(f"{weights}: expected sha256 {manifest['sha256']}, got {found}; not used")
+        return load(body), manifest
+    except (OSError, SafetensorError, ValueError, TypeError, RecursionError, MemoryError, OverflowError) as error:
+        raise IntegrityError(f"{weights}: no weights that can be read: {error!r:.120}; not used") from error
 
 
 def numbers(directory: Path) -> list[int]:
@@ -57,12 +57,8 @@ def read_manifests(directory: Path) -> list[dict[str, Any]]:
     """What every version says of itself, ascending; one that cannot be read is left out."""
     found = []
     for number in numbers(directory):
-        try:
-            manifest = json.loads(_paths(directory, number)[1].read_bytes())
-        except (OSError, ValueError):
-            continue
-        if isinstance(manifest, dict) and "sha256" in manifest:
-            found.append(manifest)
+        with suppress(IntegrityError):
+            found.append(_read_manifest(_paths(directory, number)[1]))
     return found
 
 
@@ -75,3 +71,14 @@ def remove_weights(directory: Path, number: int) -> None:
 
 def _paths(directory: Path, number: int) -> tuple[Path, Path]:
     return directory / f"{number:06d}.safetensors", directory / f"{number:06d}.json"
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    """Raises `IntegrityError`, whatever the file holds."""
+    try:
+        manifest = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise IntegrityError(f"{path}: expected a manifest and its weights, got: {error}; not used") from error
+    if not isinstance(manifest, dict) or "sha256" not in manifest:
+        raise IntegrityError(f"{path}: expected a JSON object with a sha256; not used")
+    return manifest

@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from robot_rl.adapters.acting import BaseAdapter, make_adapter
-from robot_rl.adapters.files import numbers
+from robot_rl.adapters.files import numbers, read_weights
 from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.config import MethodConfig
 from robot_rl.errors import IntegrityError, SpecMismatch
@@ -22,7 +22,6 @@ from robot_rl.protocols import Adapter
 from robot_rl.store.origin import require_origin
 from robot_rl.store.run import RunDirectory
 from robot_rl.store.training import labelled_episodes
-from robot_rl.store.weights import sound_weights
 from robot_rl.types import PolicySpec
 
 log = logging.getLogger(__name__)
@@ -50,7 +49,7 @@ class Versions:
     def load(self, version: int) -> Adapter | None:
         """A version; None and an alarm for one that is not to be used."""
         try:
-            arrays, manifest = sound_weights(self.run.adapters, version)
+            arrays, manifest = read_weights(self.run.adapters, version)
             require_origin(f"adapter version {version}", manifest, self.run.read_info().task, self.spec)
             return make_adapter(arrays, manifest, self.spec)
         except (IntegrityError, SpecMismatch) as error:

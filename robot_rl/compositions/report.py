@@ -14,7 +14,7 @@ from rich.progress import TaskID
 from rich.table import Table
 
 from robot_rl.adapters.acting import load_adapter
-from robot_rl.adapters.files import numbers
+from robot_rl.adapters.files import numbers, read_weights
 from robot_rl.compositions.evaluate import Witness, evaluate, frozen
 from robot_rl.compositions.plan import open_run
 from robot_rl.compositions.results import Rate, draw_curve, draw_history, write_json_results, write_tensorboard
@@ -26,7 +26,6 @@ from robot_rl.methods import entry_of
 from robot_rl.protocols import Adapter
 from robot_rl.store.run import RunDirectory
 from robot_rl.store.training import labelled_episodes, labels_of
-from robot_rl.store.weights import sound_weights
 from robot_rl.types import LabelValue
 
 PROBES = 32
@@ -118,7 +117,7 @@ def _versions(run: RunDirectory) -> Iterator[dict[str, Any]]:
     """What every adapter version says of itself, ascending; one that is damaged is left out."""
     for number in numbers(run.adapters):
         with contextlib.suppress(IntegrityError):
-            yield sound_weights(run.adapters, number)[1]
+            yield read_weights(run.adapters, number)[1]
 
 
 def aims_of(method: str, config: MethodConfig) -> dict[str, tuple[float, float]]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from robot_rl.adapters.files import read_weights
 from robot_rl.compositions.plan import policy_of, task_of
 from robot_rl.errors import IntegrityError, RobotRLError, StoreError
 from robot_rl.safety.latch import read_latch
@@ -22,7 +23,6 @@ from robot_rl.store.golden import read_golden
 from robot_rl.store.ros import STEPS
 from robot_rl.store.run import RunDirectory
 from robot_rl.store.training import manifest_of
-from robot_rl.store.weights import sound_weights
 
 Found = TypeVar("Found")
 
@@ -70,7 +70,7 @@ def check_weights(run: RunDirectory) -> tuple[int, list[Finding]]:
             continue
         for number in numbers:
             try:
-                sound_weights(folder, number)
+                read_weights(folder, number)
             except IntegrityError as error:
                 found.append(Finding(f"{folder.name}/{number:06d}", str(error)))
         # An old checkpoint's manifest is removed before its weights: a kill may come between.

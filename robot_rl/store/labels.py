@@ -246,7 +246,7 @@ class LabelLog(LabelReader):
                 break
             except StoreError as error:
                 # SQLite does not wait for another process that is switching a new file to WAL.
-                if isinstance(error, (IntegrityError, DiskError)) or time.monotonic() > deadline:
+                if "locked" not in str(error.__cause__) or time.monotonic() > deadline:
                     raise
                 time.sleep(0.01)
         if self._format() == 0:

@@ -230,9 +230,9 @@ def test_verify_names_weights_that_are_foreign_though_their_sha256_is_right(stor
         ("learner.json", "[1]", "expected a JSON object"),
         ("policy.json", "[" * 100_000, "expected a policy's manifest"),
         ("adapters/000002.json", None, "has weights and no manifest"),
-        ("adapters/000003.json", "[" * 100_000, "no weights that can be read"),
+        ("adapters/000003.json", "[" * 100_000, "expected a manifest and its weights"),
         ("checkpoints/000002.json", None, "has weights and no manifest"),
-        ("checkpoints/000003.json", "[" * 100_000, "no weights that can be read"),
+        ("checkpoints/000003.json", "[" * 100_000, "expected a manifest and its weights"),
     ],
 )
 def test_verify_names_what_is_missing_or_hostile(
