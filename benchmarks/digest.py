@@ -2,7 +2,8 @@
 
 Only what computes a result counts, so that hours of cells outlive a change of the page, of the store, or of words:
 comments and docstrings are left out. So is what wires, carries and keeps (compositions, sessions, store, wire, the
-learner's process): the tests of each hold that what goes in comes out as it was, and in its order.
+learner's process): the tests of each hold that what goes in comes out as it was, and in its order. What makes the
+frozen policy is left out because its weights count.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ CARRYING = frozenset(
             f"robot_rl/learn/{name}.py"
             for name in ("__main__", "checkpoint", "device", "offline", "process", "run_learner", "utd")
         ),
-        "robot_rl/policy/remote.py",
+        *(f"robot_rl/policy/{name}.py" for name in ("cloning", "latent_axes", "remote")),
         *(f"sim_twin/{name}.py" for name in ("camera_process", "cameras", "env")),
     }
 )

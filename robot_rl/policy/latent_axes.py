@@ -12,9 +12,11 @@ in the order of their eigenvalues: z' = V^T z. N(0, I) is the same in all axes, 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from robot_rl.policy.flow import TURN, FlowPolicy
 from robot_rl.policy.torch_flow import TorchFlow
@@ -23,15 +25,24 @@ from robot_rl.types import Array, PolicySpec
 DRAWS, SEED = 256, 0
 
 
+class Traceable(Protocol):
+    """A decoder in torch that lets gradients pass to the latent."""
+
+    def trace(self, features: Tensor, noise: Tensor, latent: Tensor | None = None) -> Tensor:
+        """Features [B, F], noise [B, *noise_shape], latent [B, Z] -> chunks [B, T, A] SI."""
+        ...
+
+
 def turned(spec: PolicySpec, weights: Mapping[str, Array], ode_steps: int) -> dict[str, Array]:
     """The weights of the same policy with its latent turned; its sampled z is turned by `bottleneck.turn` [Z, Z]."""
     policy = FlowPolicy(spec, weights, ode_steps)
-    axes = _axes(TorchFlow.from_policy(policy), spec)  # [Z, Z], one in each column
+    axes = latent_axes(TorchFlow.from_policy(policy), spec)
     first = "reconstruct.0.weight"
     return {**weights, TURN: policy.turn @ axes, first: axes.T @ weights[first]}
 
 
-def _axes(decoder: TorchFlow, spec: PolicySpec) -> Array:
+def latent_axes(decoder: Traceable, spec: PolicySpec) -> Array:
+    """[Z, Z] float32: one in each column, orthonormal."""
     generator = torch.Generator().manual_seed(SEED)
     z = torch.randn(DRAWS, spec.latent or 0, generator=generator).requires_grad_()
     noise = torch.randn(DRAWS, *spec.noise_shape, generator=generator)

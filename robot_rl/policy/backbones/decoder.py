@@ -16,6 +16,22 @@ from robot_rl.policy.flow import LOG_STD, action_scale
 from robot_rl.types import ActionSpace
 
 
+class TurnedBottleneck(Bottleneck):
+    """Its z comes in axes of its own (`policy.latent_axes`), once they are known."""
+
+    def __init__(self, config: PolicyConfig) -> None:
+        super().__init__(config)
+        self.register_buffer("turn", torch.eye(config.latent))
+
+    @torch.no_grad()
+    def turn_by(self, axes: Tensor) -> None:
+        """From now on z is what it was, times `axes` [Z, Z]; what is made of it stays."""
+        self.get_buffer("turn").copy_(self.get_buffer("turn") @ axes)
+        first = self.reconstruct[0]
+        assert isinstance(first, nn.Linear)  # weight [out, Z]
+        first.weight.copy_(first.weight @ axes)
+
+
 class ChunkDecoder(nn.Module):
     """Features [B, F] and noise -> chunks [B, T, A] SI; the learner's `Decoder` too (`learn.steering`)."""
 
@@ -24,14 +40,14 @@ class ChunkDecoder(nn.Module):
         self.embed = mlp(features, config.hidden, config.layers, config.embedding)
         self.head: Denoiser | None = None
         self.bins: Bins | None = None
-        self.bottleneck: Bottleneck | None = None
+        self.bottleneck: TurnedBottleneck | None = None
         self.objective = make_objective(config, settings)
         if settings.takes_noise:
             self.head = make_head(config, settings, space.size)
         else:
             self.bins = Bins(config.embedding, settings.bins, config.horizon, space.size, settings.choice)
         if settings.has_latent:
-            self.bottleneck = Bottleneck(config)
+            self.bottleneck = TurnedBottleneck(config)
         for name, part in zip(("centre", "reach"), action_scale(space), strict=True):
             self.register_buffer(name, torch.from_numpy(part), persistent=False)
         self.register_buffer("mean", torch.zeros(space.size))
@@ -58,11 +74,12 @@ class ChunkDecoder(nn.Module):
         """Latent [B, Z] -> the condition c^ = g(z) [B, E] that takes the embedding's place."""
         return self._reconstruct(latent)
 
-    def latent_of(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Features [B, F] -> mean and standard deviation [B, Z] of z; only of a policy that has one."""
+    def latent_of(self, features: Tensor, noise: Tensor) -> Tensor:
+        """Features [B, F] and N(0, I) [B, Z] -> z [B, Z]; only of a policy that has one."""
         assert self.bottleneck is not None
         mean, log_std = self.bottleneck.encode(self.embed(features)).chunk(2, dim=1)
-        return mean, log_std.clamp(*LOG_STD).exp()
+        z: Tensor = (mean + log_std.clamp(*LOG_STD).exp() * noise) @ self.bottleneck.get_buffer("turn")
+        return z
 
     def loss(self, chunk: Tensor, c: Tensor) -> Tensor:
         """Of chunks [B, T, A] of unit spread under conditions [B, E]."""

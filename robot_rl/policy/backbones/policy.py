@@ -58,8 +58,7 @@ class BackbonePolicy:
         features = self.backbone.features(self.backbone.normal(state), squares)
         if self.spec.latent is None:
             return Context(features=features.numpy())
-        mean, std = self.backbone.chunks.latent_of(features)
-        z = mean + std * torch.from_numpy(self._noise_of(observations))
+        z = self.backbone.chunks.latent_of(features, torch.from_numpy(self._noise_of(observations)))
         return Context(features=features.numpy(), z=z.numpy())
 
     @one_torch_thread()

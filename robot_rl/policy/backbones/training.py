@@ -19,7 +19,8 @@ from torch import Tensor
 from robot_rl.config import PolicyConfig
 from robot_rl.errors import ConfigError
 from robot_rl.policy.backbones.bins import cluster
-from robot_rl.policy.backbones.checkpoint import write_backbone
+from robot_rl.policy.backbones.checkpoint import spec_of, write_backbone
+from robot_rl.policy.backbones.decoder import ChunkDecoder
 from robot_rl.policy.backbones.demonstrations import SeenDemonstrations
 from robot_rl.policy.backbones.fitting import Kept, fit
 from robot_rl.policy.backbones.model import Backbone
@@ -34,7 +35,8 @@ from robot_rl.policy.cloning import (
 )
 from robot_rl.policy.demonstrations import Demonstrations
 from robot_rl.policy.flow import action_scale
-from robot_rl.types import ActionSpace, Array, canonical_hash
+from robot_rl.policy.latent_axes import latent_axes
+from robot_rl.types import ActionSpace, Array, PolicySpec, canonical_hash
 
 LOOK = 256
 """Pictures that are encoded at a time once the eyes are frozen."""
@@ -78,6 +80,7 @@ def train(
         if settings.vision is not None:
             torch.set_num_threads(settings.vision.threads)
         backbone = Backbone(config, settings, space)
+        sizes = {camera: pictures.shape[1:] for camera, pictures in frames.items()}
         windows = _windows(demos, frames, backbone, config.horizon, space)
         if backbone.chunks.bins is not None:
             backbone.chunks.bins.get_buffer("centres").copy_(cluster(windows.chunks, settings.bins))
@@ -85,7 +88,7 @@ def train(
         bottleneck_loss, kl = None, None
         if settings.has_latent:
             bottleneck_loss, kl = _train_bottleneck(backbone, windows, config, progress)
-    sizes = {camera: pictures.shape[1:] for camera, pictures in frames.items()}
+            _turn_latent(backbone.chunks, spec_of(config, settings, space, step_s, sizes, ""))
     spec = write_backbone(out, backbone, config, settings, space, step_s, sizes)
     kept.forget()
     return CloneReport(
@@ -146,6 +149,13 @@ def _train_bottleneck(
     )  # fmt: skip
     chunks.bottleneck = averaged
     return under, kl
+
+
+def _turn_latent(chunks: ChunkDecoder, spec: PolicySpec) -> None:
+    """Into the axes in which it moves the chunk (`policy.latent_axes`)."""
+    chunks.requires_grad_(False)
+    assert chunks.bottleneck is not None
+    chunks.bottleneck.turn_by(torch.from_numpy(latent_axes(chunks, spec)))
 
 
 @torch.no_grad()

@@ -10,10 +10,14 @@ import torch
 from torch import Tensor
 
 from robot_rl.policy.backbones.bins import Bins, cluster
+from robot_rl.policy.backbones.decoder import ChunkDecoder
 from robot_rl.policy.backbones.diffusion import Diffusion, schedule
 from robot_rl.policy.backbones.objectives import Flow
 from robot_rl.policy.backbones.resnet import PictureEncoder, where
+from robot_rl.policy.backbones.settings import BackboneConfig
 from robot_rl.policy.backbones.unet import UnetHead
+from tests.policy.backbones.conftest import small
+from tests.policy.conftest import SPACE
 
 NOISE = torch.randn(512, 4, 2, generator=torch.Generator().manual_seed(0))
 C = torch.zeros(512, 3)
@@ -127,3 +131,19 @@ def test_an_encoder_is_a_resnet_18_and_sees_where_a_spot_is() -> None:
     one, other = small(pictures)
     assert (one - other).abs().max() > 0.1
     assert one.std().item() == pytest.approx(1.0, abs=0.1)
+
+
+def test_a_turned_bottleneck_gives_the_same_chunks_from_a_turned_latent() -> None:
+    torch.manual_seed(0)
+    settings = BackboneConfig()
+    chunks = ChunkDecoder(small({}), settings, SPACE, features=11)
+    features, noise, drawn = torch.randn(5, 11), torch.randn(5, 8, 4), torch.randn(5, 8)
+    before = chunks.latent_of(features, drawn)
+    decoded = chunks.decode(features, noise, before)
+    assert chunks.bottleneck is not None
+    for seed in (1, 2):  # twice: turns add up
+        torch.manual_seed(seed)
+        chunks.bottleneck.turn_by(torch.linalg.qr(torch.randn(8, 8))[0])
+    after = chunks.latent_of(features, drawn)
+    assert not torch.allclose(after, before, atol=0.1)
+    assert torch.allclose(chunks.decode(features, noise, after), decoded, atol=1e-6)

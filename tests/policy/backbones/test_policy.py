@@ -160,3 +160,11 @@ def test_without_the_frames_it_cannot_be_trained(seen: SeenDemonstrations, tmp_p
         make(blind, {"vision": VISION}, tmp_path)
     with pytest.raises(ConfigError, match=r"crop: expected 40 pixels at most"):
         make(seen, {"vision": {**VISION, "crop": 41}}, tmp_path, train_steps=1, bottleneck_steps=1)
+
+
+def test_a_trained_bottleneck_has_axes_of_its_own(seen: SeenDemonstrations, tmp_path: Path) -> None:
+    bottleneck = make(seen, KINDS["flow, MLP"], tmp_path).backbone.chunks.bottleneck
+    assert bottleneck is not None
+    turn = bottleneck.get_buffer("turn")
+    assert torch.allclose(turn.T @ turn, torch.eye(len(turn)), atol=1e-5)
+    assert not torch.allclose(turn, torch.eye(len(turn)), atol=0.1)
