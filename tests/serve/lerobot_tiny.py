@@ -20,7 +20,7 @@ from transformers import PreTrainedTokenizerFast
 
 from robot_rl.serve.lerobot import LeRobotPolicy, load
 
-STATE, ACTION, SIDE = 8, 4, 32
+STATE, ACTION, SIDE = 8, 4, 64
 SPECIAL = {
     "image_token": "<image>",
     "fake_image_token": "<fake_token_around_image>",
@@ -144,7 +144,7 @@ def pi0() -> LeRobotPolicy:
 def _diffusion(folder: Path):
     steps = {"n_obs_steps": 2, "horizon": 8, "n_action_steps": 6, "drop_n_last_frames": 1}
     net = {"down_dims": (16, 32), "n_groups": 4, "diffusion_step_embed_dim": 16, "spatial_softmax_num_keypoints": 4}
-    return {**steps, **net, "num_train_timesteps": 10, "pretrained_backbone_weights": None}
+    return {**steps, **net, "num_train_timesteps": 10, "pretrained_backbone_weights": None, "use_group_norm": True}
 
 
 def _pi(folder: Path):

@@ -55,9 +55,10 @@ class Served(FrozenPolicyConformance):
     kind = ""
 
     @pytest.fixture(scope="class")
-    def remote(self, folder):
-        path = tiny.build(self.kind, folder)
-        policy = "lerobot_tiny:pi0" if self.kind.startswith("pi0") else f"lerobot:{path}"
+    @classmethod
+    def remote(cls, folder):
+        path = tiny.build(cls.kind, folder)
+        policy = "lerobot_tiny:pi0" if cls.kind.startswith("pi0") else f"lerobot:{path}"
         command = [sys.executable, "-m", "robot_rl.serve", policy, "--endpoint", "tcp://127.0.0.1:*"]
         names = {**os.environ, "TINY": str(path), "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])}
         with subprocess.Popen(command, env=names, stdout=subprocess.PIPE, text=True) as server:
@@ -70,7 +71,7 @@ class Served(FrozenPolicyConformance):
                 remote.close()
             finally:
                 server.terminate()
-                server.wait(20)
+                server.wait(60)
 
     @pytest.fixture
     def policy(self, remote):
@@ -84,8 +85,8 @@ class Served(FrozenPolicyConformance):
         assert dict(remote.spec.observation) == {
             "tcp_pose": (7,),
             "gripper_width": (),
-            "images.front": (32, 32, 3),
-            "images.wrist": (32, 32, 3),
+            "images.front": (tiny.SIDE, tiny.SIDE, 3),
+            "images.wrist": (tiny.SIDE, tiny.SIDE, 3),
         }
         space = remote.spec.action_space
         assert (space.kind, space.names) == ("ee_delta", ("x", "y", "z", "gripper"))
@@ -193,6 +194,17 @@ if __name__ == "__main__":
     print(", ".join(f"{name} {installed.version(name)}" for name in ("lerobot", "torch", "transformers", "diffusers")))
     sys.exit(
         pytest.main(
-            [__file__, "-v", "-p", "no:cacheprovider", "--noconftest", "-c", os.devnull, "--rootdir", str(HERE)]
+            [
+                __file__,
+                "-v",
+                *sys.argv[1:],
+                "-p",
+                "no:cacheprovider",
+                "--noconftest",
+                "-c",
+                os.devnull,
+                "--rootdir",
+                str(HERE),
+            ]
         )
     )
