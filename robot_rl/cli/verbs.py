@@ -370,7 +370,10 @@ def cert(
 @app.command("serve-policy")
 def serve_policy(
     policy: Annotated[
-        str, typer.Argument(help="a task's name, a checkpoint (.safetensors), or module:factory", show_default=False)
+        str,
+        typer.Argument(
+            help="a task's name, a checkpoint (.safetensors), lerobot:FOLDER, or module:factory", show_default=False
+        ),
     ],
     endpoint: Annotated[str, typer.Option(help="where to listen, tcp://HOST:PORT")] = "tcp://127.0.0.1:5601",
     keys: Annotated[Path | None, typer.Option(help="the server's key file: only clients that it names come in")] = None,

@@ -19,7 +19,9 @@ from robot_rl.wire.keys import ServerKeys, read_keys
 def main(arguments: list[str] | None = None, prog: str = "python -m robot_rl.serve") -> int:
     """Serve until SIGINT or SIGTERM; returns the exit status."""
     parser = argparse.ArgumentParser(prog=prog, description="Serve a frozen policy.")
-    parser.add_argument("policy", help="a checkpoint (.safetensors with its .json), or module:factory of your own")
+    parser.add_argument(
+        "policy", help="a checkpoint (.safetensors with its .json), lerobot:FOLDER, or module:factory of your own"
+    )
     parser.add_argument("--endpoint", default="tcp://127.0.0.1:5601", help="where to listen (%(default)s)")
     parser.add_argument(
         "--keys", type=Path, metavar="FILE", help="the server's keys: only clients that it names come in"

@@ -1,4 +1,4 @@
-"""A frozen policy by name: a checkpoint of this project, or whatever a factory of your own makes."""
+"""A frozen policy by name: a checkpoint of this project or of lerobot, or whatever a factory of your own makes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,15 @@ from robot_rl.protocols import FrozenPolicy
 
 
 def load_policy(name: str) -> FrozenPolicy:
-    """The policy of a checkpoint's path, or what `module:factory` returns. Raises `ConfigError`, `IntegrityError`."""
+    """The policy of a checkpoint's path, of `lerobot:FOLDER`, or what `module:factory` returns.
+
+    Raises `ConfigError`, `IntegrityError`.
+    """
     module, _, factory = name.partition(":")
+    if module == "lerobot":
+        from robot_rl.serve.lerobot import load  # needs lerobot and torch, once it is called
+
+        return load(Path(factory))
     if factory:
         try:
             policy = getattr(importlib.import_module(module), factory)()
@@ -23,7 +30,9 @@ def load_policy(name: str) -> FrozenPolicy:
             )
         return policy
     if not Path(name).is_file():
-        raise ConfigError(f"no checkpoint {name!r}: expected the path of a .safetensors file, or module:factory")
+        raise ConfigError(
+            f"no checkpoint {name!r}: expected the path of a .safetensors file, lerobot:FOLDER or module:factory"
+        )
     from robot_rl.policy.backbones.loading import load_checkpoint  # needs safetensors, which others' policies do not
 
     return load_checkpoint(Path(name))
