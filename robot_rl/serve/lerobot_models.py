@@ -1,7 +1,7 @@
 """How each kind of lerobot's policies is asked: what it sees once, then chunks from as many noises as one likes.
 
 `encode` and `decode` work on what lerobot's preprocessor makes of observations (a dictionary of tensors, batch first)
-and on normalised actions. Checked against lerobot 0.4.4 and 0.6.1.
+and on normalised actions. Run against lerobot 0.6.1; 0.4.4 was read.
 """
 
 from __future__ import annotations
