@@ -25,11 +25,12 @@ def make_actor(
     alarms: Callable[[], Sequence[str]],
     labelled: Callable[[], int],
     recorder: Recorder | None = None,
+    not_yet: Callable[[], str | None] = lambda: None,
 ) -> Actor:
     """`pace` is "lockstep" or "real time", as the page shows it.
 
     `alarms` are shown on the page together with the learner's own; `labelled` rises with every label in the log.
-    `recorder` keeps the episodes; None: the store does.
+    `recorder` keeps the episodes; None: the store does. `not_yet` says why no episode may begin yet, or None.
     """
     view = RunView(
         run=plan.run.path.name,
@@ -41,6 +42,7 @@ def make_actor(
         learner=lambda: learner_status(plan.run, alive=learner_alive()),
         alarms=alarms,
         labelled=labelled,
+        not_yet=not_yet,
     )
     recorder = recorder or recorder_of(plan, store)
     return Actor(

@@ -33,19 +33,19 @@ def free_port(wanted: int) -> int:
     return port
 
 
+def start_cameras(children: Children, module: str, task_yaml: Path, *, states: str, frames: str) -> None:
+    """The process that draws what a twin's cameras see; `module` is the twin's own."""
+    children.start("cameras", module, ["--task", str(task_yaml), "--states", states, "--frames", frames])
+
+
 class OperatorPage:
-    """Starts both processes; `url` is there as soon as the console has said it."""
+    """Starts the console; `url` is there as soon as the console has said it."""
 
     def __init__(self, children: Children, port: int, *, actor: str, guard: str, frames: str) -> None:
         self._children = children
         self._told = False
         arguments = ["--actor", actor, "--guard", guard, "--frames", frames, "--port", str(free_port(port))]
         children.start("console", "robot_rl.console", arguments)
-
-    def start_cameras(self, module: str, task_yaml: Path, *, states: str, frames: str) -> None:
-        """The process that draws what a twin's cameras see; `module` is the twin's own."""
-        arguments = ["--task", str(task_yaml), "--states", states, "--frames", frames]
-        self._children.start("cameras", module, arguments)
 
     def news(self) -> str | None:
         """The page's address, once."""

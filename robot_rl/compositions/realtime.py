@@ -1,10 +1,11 @@
 """Composition (a), real time: the same run by the clock on the wall, a process for each part that may fail alone.
 
 This process is the actor: control loop and session. Its children are the guard with the twin behind it, the store, the
-learner, and if a page is wanted the console and the process that draws the cameras. All of them end with it, kill -9
-included. Learner, console and cameras are started again when they end; without guard or store the run ends, in order,
-and `--resume` goes on with it: what is labelled is on the disk, and a STOP stays latched. A robot's PC without torch
-has no learner: what another machine publishes in the run's directory acts, or the frozen policy.
+learner, if a page is wanted the console, and the process that draws the cameras if page or policy look at them. All of
+them end with it, kill -9 included. Learner, console and cameras are started again when they end; without guard or store
+the run ends, in order, and `--resume` goes on with it: what is labelled is on the disk, and a STOP stays latched. A
+robot's PC without torch has no learner: what another machine publishes in the run's directory acts, or the frozen
+policy. No episode begins before the cameras have shown something (`services.sight`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from robot_rl.compositions.operator_page import OperatorPage
+from robot_rl.compositions.operator_page import OperatorPage, start_cameras
 from robot_rl.compositions.plan import RunPlan
 from robot_rl.compositions.realtime_actor import GUARD_S, Others, act, answered
 from robot_rl.compositions.remote_cell import RemoteCell
@@ -21,6 +22,7 @@ from robot_rl.control.actor import Actor
 from robot_rl.errors import DeadlineMissed, ProcessEnded
 from robot_rl.processes import Children
 from robot_rl.services.guard import GuardClient
+from robot_rl.services.sight import cameras_of
 from robot_rl.services.store import StoreClient
 
 ENDS = ("store", "guard", "actor", "states", "frames")
@@ -55,8 +57,10 @@ def run_realtime(plan: RunPlan, watch: Callable[[Actor], None], announce: Callab
             page = OperatorPage(
                 children, plan.console_port, actor=ends["actor"], guard=ends["guard"], frames=ends["frames"]
             )
+        looked_at = page is not None or bool(cameras_of(plan.policy.spec))
+        if looked_at:
             module = RemoteCell(guard).camera_process
-            page.start_cameras(module, run.task_yaml, states=ends["states"], frames=ends["frames"])
+            start_cameras(children, module, run.task_yaml, states=ends["states"], frames=ends["frames"])
 
         def tend() -> None:
             children.tend()
@@ -64,7 +68,7 @@ def run_realtime(plan: RunPlan, watch: Callable[[Actor], None], announce: Callab
                 announce(url)
 
         others = Others(tend, lambda: children.alive("learner"), lambda: children.troubles)
-        act(plan, guard, store, ends["actor"], others, watch)
+        act(plan, guard, store, ends["actor"], others, watch, frames=ends["frames"] if looked_at else None)
 
 
 @contextmanager

@@ -49,6 +49,8 @@ class RunView:
     """What is wrong with the run's files, in words; the learner's own alarms are in its status."""
     labelled: Callable[[], int] = field(default=lambda: 0)
     """Rises with every label in the log, whoever gave it and how; cheap, it is asked at every look."""
+    not_yet: Callable[[], str | None] = field(default=lambda: None)
+    """Why no episode may begin yet, or None."""
 
 
 class Actor:
@@ -114,6 +116,10 @@ class Actor:
 
     def _episode(self) -> None:
         """The session's present episode, from its adapter to the store; nothing if that is not there yet."""
+        if why := self._view.not_yet():
+            self.session.explain(why)
+            self._motion.idle()
+            return
         episode = self.session.episode
         adapter = self._adapters.next(episode)
         if adapter is None:

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from robot_rl.compositions.operator_page import ANNOUNCEMENT, LOOPBACK, OperatorPage, free_port
+from robot_rl.compositions.operator_page import ANNOUNCEMENT, LOOPBACK, OperatorPage, free_port, start_cameras
 from robot_rl.processes import Children
 
 
@@ -50,7 +50,8 @@ def page(children: Children) -> OperatorPage:
 
 def test_both_processes_are_told_where_to_look(tmp_path: Path) -> None:
     children = Noted(tmp_path)
-    page(children).start_cameras("sim_twin.camera_process", Path("task.yaml"), states="ipc:///s", frames="ipc:///f")
+    page(children)
+    start_cameras(children, "sim_twin.camera_process", Path("task.yaml"), states="ipc:///s", frames="ipc:///f")
     module, arguments = children.started["console"]
     assert module == "robot_rl.console"
     assert [option(arguments, name) for name in ("--actor", "--guard", "--frames")] == [

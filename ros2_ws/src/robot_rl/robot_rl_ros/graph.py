@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from robot_rl.compositions.plan import RunPlan
+from robot_rl.services.sight import cameras_of
 
 PACKAGE = "robot_rl"
 ENDS = ("store", "guard", "actor", "states", "frames")
@@ -35,16 +36,19 @@ class NodeSpec:
 def nodes_of(plan: RunPlan, ends: Mapping[str, str], port: int | None) -> list[NodeSpec]:
     """In the order in which they are started; `ends` are the endpoints of `ENDS`, `port` is the page's TCP port."""
     run = str(plan.run.path.absolute())
-    seen = [
-        NodeSpec("camera", {"run": run, "states": ends["states"], "frames": ends["frames"]}),
-        NodeSpec("console", {"port": port, **{name: ends[name] for name in ("actor", "guard", "frames")}}),
-    ] if port is not None else []  # fmt: skip
+    seen, looked_at = [], port is not None or bool(cameras_of(plan.policy.spec))
+    if looked_at:
+        seen.append(NodeSpec("camera", {"run": run, "states": ends["states"], "frames": ends["frames"]}))
+    if port is not None:
+        ours = {name: ends[name] for name in ("actor", "guard", "frames")}
+        seen.append(NodeSpec("console", {"port": port, **ours}))
     policy, keys = (str(plan.info.arguments.get(name) or "") for name in ("policy", "policy_keys"))
     acting: dict[str, Value] = {
         "run": run,
         "store": ends["store"],
         "guard": ends["guard"],
         "actor": ends["actor"],
+        "frames": ends["frames"] if looked_at else "",
         "episodes": plan.episodes,
         "auto_label": plan.auto_label,
         "page": port is not None,
