@@ -1,8 +1,9 @@
 """`python -m sim_twin.camera_process`: renders the twin's cameras beside the robot, as fast as the machine allows.
 
 It follows the joint positions that the robot's process publishes and publishes JPEG frames, one camera after the
-other; niced, so that pictures never take time from the control loop. A frame carries the stamp of the state it shows,
-and the number of its camera's frame, so that whoever records can tell that one is missing.
+other; niced, so that pictures never take time from the control loop, unless a policy acts on them: on a machine that is
+busy with anything else it would see nothing that is fresh. A frame carries the stamp of the state it shows, and the
+number of its camera's frame, so that whoever records can tell that one is missing.
 """
 
 from __future__ import annotations
@@ -59,10 +60,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--states", required=True, help="endpoint of the joint positions (the robot's process publishes)"
     )
     parser.add_argument("--frames", required=True, help="endpoint to publish JPEG frames on")
+    parser.add_argument("--acted-on", action="store_true", help="a policy reads the frames: they are not niced")
     parser.add_argument("--rate", type=float, default=10.0, help="Hz at most, all cameras (default: %(default)s)")
     arguments = parser.parse_args(argv)
     end_with_parent()
-    os.nice(NICE)
+    if not arguments.acted_on:
+        os.nice(NICE)
     task = load_task(arguments.task)
     scene = parse_scene(task.scene)
     renderer = SceneRenderer(build_scene(scene, scene.world(arguments.world)), scene)

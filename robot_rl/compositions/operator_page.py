@@ -33,9 +33,12 @@ def free_port(wanted: int) -> int:
     return port
 
 
-def start_cameras(children: Children, module: str, task_yaml: Path, *, states: str, frames: str) -> None:
-    """The process that draws what a twin's cameras see; `module` is the twin's own."""
-    children.start("cameras", module, ["--task", str(task_yaml), "--states", states, "--frames", frames])
+def start_cameras(
+    children: Children, module: str, task_yaml: Path, *, states: str, frames: str, acted_on: bool = False
+) -> None:
+    """The process that draws what a twin's cameras see; `module` is the twin's own. `acted_on`: by a policy."""
+    arguments = ["--task", str(task_yaml), "--states", states, "--frames", frames]
+    children.start("cameras", module, [*arguments, *(["--acted-on"] if acted_on else [])])
 
 
 class OperatorPage:

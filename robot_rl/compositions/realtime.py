@@ -57,10 +57,11 @@ def run_realtime(plan: RunPlan, watch: Callable[[Actor], None], announce: Callab
             page = OperatorPage(
                 children, plan.console_port, actor=ends["actor"], guard=ends["guard"], frames=ends["frames"]
             )
-        looked_at = page is not None or bool(cameras_of(plan.policy.spec))
+        acted_on = bool(cameras_of(plan.policy.spec))
+        looked_at = acted_on or page is not None
         if looked_at:
-            module = RemoteCell(guard).camera_process
-            start_cameras(children, module, run.task_yaml, states=ends["states"], frames=ends["frames"])
+            module, ours = RemoteCell(guard).camera_process, {name: ends[name] for name in ("states", "frames")}
+            start_cameras(children, module, run.task_yaml, **ours, acted_on=acted_on)
 
         def tend() -> None:
             children.tend()

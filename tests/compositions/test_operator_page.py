@@ -63,6 +63,9 @@ def test_both_processes_are_told_where_to_look(tmp_path: Path) -> None:
     module, arguments = children.started["cameras"]
     assert module == "sim_twin.camera_process"
     assert [option(arguments, name) for name in ("--task", "--states")] == ["task.yaml", "ipc:///s"]
+    assert "--acted-on" not in arguments
+    start_cameras(children, module, Path("task.yaml"), states="ipc:///s", frames="ipc:///f", acted_on=True)
+    assert "--acted-on" in children.started["cameras"][1]
 
 
 def test_the_address_is_news_once(tmp_path: Path) -> None:

@@ -36,9 +36,11 @@ class NodeSpec:
 def nodes_of(plan: RunPlan, ends: Mapping[str, str], port: int | None) -> list[NodeSpec]:
     """In the order in which they are started; `ends` are the endpoints of `ENDS`, `port` is the page's TCP port."""
     run = str(plan.run.path.absolute())
-    seen, looked_at = [], port is not None or bool(cameras_of(plan.policy.spec))
+    acted_on = bool(cameras_of(plan.policy.spec))
+    looked_at, seen = acted_on or port is not None, []
     if looked_at:
-        seen.append(NodeSpec("camera", {"run": run, "states": ends["states"], "frames": ends["frames"]}))
+        drawing = {"run": run, "states": ends["states"], "frames": ends["frames"], "acted_on": acted_on}
+        seen.append(NodeSpec("camera", drawing))
     if port is not None:
         ours = {name: ends[name] for name in ("actor", "guard", "frames")}
         seen.append(NodeSpec("console", {"port": port, **ours}))
