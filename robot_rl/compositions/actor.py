@@ -26,11 +26,13 @@ def make_actor(
     labelled: Callable[[], int],
     recorder: Recorder | None = None,
     not_yet: Callable[[], str | None] = lambda: None,
+    overlap: bool = False,
 ) -> Actor:
     """`pace` is "lockstep" or "real time", as the page shows it.
 
     `alarms` are shown on the page together with the learner's own; `labelled` rises with every label in the log.
     `recorder` keeps the episodes; None: the store does. `not_yet` says why no episode may begin yet, or None.
+    `overlap`: the next chunk is inferred while the present one runs.
     """
     view = RunView(
         run=plan.run.path.name,
@@ -46,8 +48,9 @@ def make_actor(
     )
     recorder = recorder or recorder_of(plan, store)
     return Actor(
-        plan.task, plan.info.method, plan.info.seed, motion, plan.policy, adapters, recorder, store, guard, view, twin
-    )
+        plan.task, plan.info.method, plan.info.seed, motion, plan.policy, adapters, recorder, store, guard, view, twin,
+        overlap=overlap,
+    )  # fmt: skip
 
 
 def recorder_of(plan: RunPlan, store: StorePort) -> Recorder:

@@ -23,7 +23,7 @@ from robot_rl.compositions.remote_cell import RemoteCell
 from robot_rl.control.actor import Actor
 from robot_rl.control.motion import Motion
 from robot_rl.control.operator import AutoOperator
-from robot_rl.control.ports import Recorder
+from robot_rl.control.ports import PatientPolicy, Recorder
 from robot_rl.control.session import Session
 from robot_rl.errors import BadObservation, DeadlineMissed, RobotRLError
 from robot_rl.services.guard import GuardClient
@@ -37,6 +37,8 @@ T = TypeVar("T")
 START_S = 30.0
 """How long a process may take until it answers for the first time."""
 RETRY_S = 0.02
+OFF = "off"
+"""Of the run's setting `overlap`."""
 GUARD_S = 2.0
 """How long the guard may take to answer; the robot has been holding long before."""
 
@@ -114,6 +116,7 @@ def act(
             labelled=label_watch.newest,
             recorder=recorder,
             not_yet=first_frames,
+            overlap=overlaps(plan),
         )
         stack.enter_context(Served(endpoint, session_handlers(actor.snapshot, command)))
         actor.run()
@@ -124,6 +127,11 @@ def act(
 
         if plan.learner:
             await_version(versions, pump=wait)
+
+
+def overlaps(plan: RunPlan) -> bool:
+    """Whether a chunk is inferred while the one before it runs: where the policy is a server's, unless it is off."""
+    return isinstance(plan.policy, PatientPolicy) and plan.info.arguments.get("overlap") != OFF
 
 
 def answered(ask: Callable[[], T], tend: Callable[[], None], passing: type[RobotRLError] = DeadlineMissed) -> T:

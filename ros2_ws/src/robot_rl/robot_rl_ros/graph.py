@@ -39,7 +39,12 @@ def nodes_of(plan: RunPlan, ends: Mapping[str, str], port: int | None) -> list[N
     acted_on = bool(cameras_of(plan.policy.spec))
     looked_at, seen = acted_on or port is not None, []
     if looked_at:
-        drawing = {"run": run, "states": ends["states"], "frames": ends["frames"], "acted_on": acted_on}
+        drawing: dict[str, Value] = {
+            "run": run,
+            "states": ends["states"],
+            "frames": ends["frames"],
+            "acted_on": acted_on,
+        }
         seen.append(NodeSpec("camera", drawing))
     if port is not None:
         ours = {name: ends[name] for name in ("actor", "guard", "frames")}
