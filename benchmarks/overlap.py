@@ -107,6 +107,7 @@ def counted(run: RunDirectory, per_ns: float) -> dict[str, float]:
 
 
 def main() -> int:
+    """Measure, and show."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.overlap", description=__doc__)
     parser.add_argument("--task", default="lid_opening")
     parser.add_argument("--call-ms", type=float, nargs="+", default=[25.0, 50.0, 100.0])
