@@ -8,7 +8,7 @@ BIN := .venv/bin
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format clean gl browser
+.PHONY: help demo test lint types format clean gl browser
 
 help:
 	@echo "make demo    a frozen policy learns to open the lid (ARGS='--method dsrl-na --seed 3')"
@@ -23,11 +23,20 @@ demo: gl .venv/run.stamp
 test: gl browser lint
 	$(BIN)/pytest $(ARGS)
 
-lint: .venv/dev.stamp
+lint: types .venv/dev.stamp
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The page's modules are JavaScript with types in comments: tsc checks them, where npm is there to bring it.
+types:
+	@cd tests/console/types; \
+	command -v npm >/dev/null || { echo "skipped: no npm here, so the types of the page's modules are not checked"; exit 0; }; \
+	test node_modules/.package-lock.json -nt package-lock.json || \
+		timeout 60 npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error || \
+		{ echo "skipped: npm brought no tsc, so the types of the page's modules are not checked"; exit 0; }; \
+	node_modules/.bin/tsc --project . && echo "tsc: the page's modules have no type errors"
 
 format: .venv/dev.stamp
 	$(BIN)/ruff format

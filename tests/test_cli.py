@@ -50,7 +50,7 @@ def test_what_is_mistyped_is_answered_with_the_nearest_valid_name(
 ) -> None:
     extra = ("--out", str(tmp_path / "run"), "--no-console") if arguments[0] == "run" else ()
     monkeypatch.setattr("sys.argv", ["robot-rl", *arguments, *extra])
-    handlers = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     with pytest.raises(SystemExit) as ended:
         cli.main()
     for name, handler in handlers.items():
@@ -68,12 +68,14 @@ def test_as_a_process_it_ends_without_a_traceback() -> None:
 
 
 @pytest.mark.parametrize("swallows", [False, True])
-@pytest.mark.parametrize(("module", "verb"), [("typer", "tasks"), ("safetensors", "verify")])
+@pytest.mark.parametrize(
+    ("module", "verb", "name"), [("typer", "tasks", "SIGINT"), ("safetensors", "verify", "SIGHUP")]
+)
 def test_an_interrupt_while_it_imports_is_no_traceback(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, verb: str, swallows: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, verb: str, name: str, swallows: bool
 ) -> None:
     """Before the command line is read, and within a verb; an extension module may make another error of it."""
-    ctrl_c = "os.kill(os.getpid(), signal.SIGINT); time.sleep(5)"
+    ctrl_c = f"os.kill(os.getpid(), signal.{name}); time.sleep(5)"
     spoilt = f"try: {ctrl_c}\nexcept BaseException: raise ImportError('initialization failed')" if swallows else ctrl_c
     (tmp_path / f"{module}.py").write_text(f"import os, signal, time\n{spoilt}\n")
     monkeypatch.setitem(ENVIRONMENT, "PYTHONPATH", os.pathsep.join([str(tmp_path), str(Path(__file__).parents[1])]))

@@ -1,4 +1,4 @@
-"""The entry point of `robot-rl`: Ctrl-C and SIGTERM are dealt with before anything is imported that takes its time."""
+"""The entry point of `robot-rl`: Ctrl-C, SIGTERM and SIGHUP are dealt with before anything slow is imported."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ def main() -> None:
         interrupted = True
         raise KeyboardInterrupt
 
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, interrupt)
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(name) is not signal.SIG_IGN:  # nohup, and a shell's `&`, mean it
+            signal.signal(name, interrupt)
     try:
         from robot_rl.cli.verbs import run_app
 

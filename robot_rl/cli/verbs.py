@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from robot_rl.config import MAX_SEED, load_task, task_names
+from robot_rl.console.access import Access
 from robot_rl.errors import ConfigError, RobotRLError, nearest
 from robot_rl.methods import METHODS
 from robot_rl.twins import HARDWARE, TWIN
@@ -30,7 +31,26 @@ console = Console(highlight=False)
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """No space, or none that this user may have."""
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+"""The system does not let this user, or nobody."""
 EpisodeOption = Annotated[Path, typer.Argument(help="an episode's directory, RUN/episodes/000012", show_default=False)]
+HostOption = Annotated[
+    str,
+    typer.Option(
+        help="address the page is served on, 0.0.0.0: all; other than loopback with TLS (`robot-rl cert`) and link"
+    ),
+]
+TokenOption = Annotated[
+    bool, typer.Option("--token", help="the page opens by a one-time link alone (`robot-rl console --url`), here too")
+]
+InsecureOption = Annotated[
+    bool,
+    typer.Option(
+        "--insecure",
+        help="with --host: no TLS and, without --token, no link. Whoever reaches the port commands the robot, and "
+        "whoever is on the way reads and changes what is said; there is no VR",
+    ),
+]
 RunOption = Annotated[Path, typer.Argument(help="a run's directory", show_default=False)]
 
 
@@ -79,8 +99,16 @@ def run(
     port: Annotated[
         int, typer.Option(help="TCP port of the page; another one if it is taken", min=0, max=65535)
     ] = 8000,
+    host: HostOption = "127.0.0.1",
+    token: TokenOption = False,
+    insecure: InsecureOption = False,
     trials: Annotated[
-        int, typer.Option(help="evaluation trials of policy and adapter at the end, 0 for none", min=0)
+        int,
+        typer.Option(
+            help="evaluation trials of policy and adapter at the end; 0 for none, nor of the policy before a run with "
+            "a page",
+            min=0,
+        ),
     ] = 100,
 ) -> None:
     """Run a task: the frozen policy acts, the adapter learns from one label per episode."""
@@ -93,7 +121,8 @@ def run(
         RunRequest(
             task=task, method=method, episodes=episodes, seed=seed, label=label, pace=pace, hw=hw,
             policy=policy, policy_keys=policy_keys, overlap=overlap, out=out, resume=resume,
-            console_port=None if no_console else port, trials=trials, learner=not no_learner,
+            console_port=None if no_console else port, access=Access(host, token, insecure),
+            trials=trials, learner=not no_learner,
         ),
         console,
     )  # fmt: skip
@@ -118,8 +147,16 @@ def up(
     port: Annotated[
         int, typer.Option(help="TCP port of the page; another one if it is taken", min=0, max=65535)
     ] = 8000,
+    host: HostOption = "127.0.0.1",
+    token: TokenOption = False,
+    insecure: InsecureOption = False,
     trials: Annotated[
-        int, typer.Option(help="evaluation trials of policy and adapter at the end, 0 for none", min=0)
+        int,
+        typer.Option(
+            help="evaluation trials of policy and adapter at the end; 0 for none, nor of the policy before a run with "
+            "a page",
+            min=0,
+        ),
     ] = 100,
 ) -> None:
     """Run a task at real-time pace as a graph of ROS 2 nodes, a process each."""
@@ -130,7 +167,8 @@ def up(
     up(
         RunRequest(
             task=task, method=method, episodes=episodes, seed=seed, label=label, pace="real-time", hw=hw,
-            out=out, resume=resume, console_port=None if no_console else port, trials=trials,
+            out=out, resume=resume, console_port=None if no_console else port, access=Access(host, token, insecure),
+            trials=trials,
         ),
         namespace,
         console,
@@ -221,10 +259,13 @@ def tasks() -> None:
 
 @app.command()
 def runs(folder: Annotated[Path, typer.Argument(help="where runs are, or a run's directory")] = Path("runs")) -> None:
-    """The runs in a directory: episodes, success, size; and adapters that were trained on labels corrected since."""
+    """The runs in a directory: episodes, success, size; and adapters that were trained on labels corrected since.
+
+    Exit status 1 if a run cannot be read.
+    """
     from robot_rl.compositions.runs import show_runs
 
-    show_runs(folder, console)
+    raise typer.Exit(0 if show_runs(folder, console) else 1)
 
 
 @app.command()
@@ -310,6 +351,31 @@ def replay_command(
     replay(episode, port, console)
 
 
+@app.command("console")
+def console_command(
+    url: Annotated[bool, typer.Option("--url", help="a one-time link to each, for a browser or a script")] = False,
+) -> None:
+    """The operator's pages of this machine that open by a one-time link."""
+    from robot_rl.compositions.page_access import show_consoles
+
+    show_consoles(console, links=url)
+
+
+@app.command()
+def cert(
+    name: Annotated[
+        list[str] | None, typer.Option(help="another host name or address it is reached by; may be given again")
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="in place of the one that is there, which browsers may trust")
+    ] = False,
+) -> None:
+    """Make this installation's key and certificate, with which the operator's page is served to other machines."""
+    from robot_rl.compositions.page_access import make_and_show_certificate
+
+    make_and_show_certificate(name or [], replace, console)
+
+
 @app.command("serve-policy")
 def serve_policy(
     policy: Annotated[
@@ -385,8 +451,13 @@ def export_lerobot(
     out: Annotated[Path, typer.Argument(help="the dataset's directory, a new one", show_default=False)],
     fps: Annotated[int | None, typer.Option(help="frames per second  [default: the control rate]", min=1)] = None,
     images: Annotated[
-        bool, typer.Option("--images", help="cameras without loss, as their recorded JPEG files  [default: as video]")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--images/--no-images",
+            help="cameras without loss, as their recorded JPEG files, or not at all  [default: as video]",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Write the labelled episodes of a run as a LeRobotDataset v3.0; ends with a line of JSON."""
     from robot_rl.compositions.export_lerobot import export_and_show
@@ -408,8 +479,11 @@ def run_app() -> None:
         console.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True)
         sys.exit(2)
     except OSError as error:
-        if error.errno not in FULL:
+        if error.errno in FULL:
+            words = f"the disk is full: {error}; what was written before is intact. Free space, then go on (--resume)"
+        elif error.errno in REFUSED and error.filename is not None:
+            words = f"{error.filename}: {error.strerror}; expected a place that this user may read and write"
+        else:
             raise
-        words = f"the disk is full: {error}; what was written before is intact. Free space, then go on (run --resume)"
         console.print(f"[red]error:[/red] {escape(words)}", soft_wrap=True)
         sys.exit(2)

@@ -34,6 +34,7 @@ def make_actor(
     `recorder` keeps the episodes; None: the store does. `not_yet` says why no episode may begin yet, or None.
     `overlap`: the next chunk is inferred while the present one runs.
     """
+    keeps = recorder_of(plan, store)
     view = RunView(
         run=plan.run.path.name,
         pace=pace,
@@ -42,17 +43,16 @@ def make_actor(
         base_trials=plan.base_trials,
         cameras=list(plan.task.scene.get("cameras", {})),
         learner=lambda: learner_status(plan.run, alive=learner_alive()),
-        alarms=alarms,
+        alarms=lambda: [*alarms(), *keeps.notices],
         labelled=labelled,
         not_yet=not_yet,
     )
-    recorder = recorder or recorder_of(plan, store)
     return Actor(
-        plan.task, plan.info.method, plan.info.seed, motion, plan.policy, adapters, recorder, store, guard, view, twin,
-        overlap=overlap,
+        plan.task, plan.info.method, plan.info.seed, motion, plan.policy, adapters, recorder or keeps, store, guard,
+        view, twin, overlap=overlap,
     )  # fmt: skip
 
 
-def recorder_of(plan: RunPlan, store: StorePort) -> Recorder:
+def recorder_of(plan: RunPlan, store: StorePort) -> StoreRecorder:
     """What keeps the run's episodes."""
-    return StoreRecorder(store, plan.info, plan.policy.spec.policy_id)
+    return StoreRecorder(store, plan.info, plan.policy.spec.policy_id, list(plan.task.scene.get("cameras", {})))

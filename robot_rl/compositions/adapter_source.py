@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from robot_rl.adapters.acting import BaseAdapter, make_adapter
-from robot_rl.adapters.files import numbers, read_weights
+from robot_rl.adapters.files import numbers
 from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.config import MethodConfig
 from robot_rl.errors import IntegrityError, SpecMismatch
@@ -22,6 +22,7 @@ from robot_rl.protocols import Adapter
 from robot_rl.store.origin import require_origin
 from robot_rl.store.run import RunDirectory
 from robot_rl.store.training import labelled_episodes
+from robot_rl.store.weights import sound_weights
 from robot_rl.types import PolicySpec
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ class Versions:
     def load(self, version: int) -> Adapter | None:
         """A version; None and an alarm for one that is not to be used."""
         try:
-            arrays, manifest = read_weights(self.run.adapters, version)
+            arrays, manifest = sound_weights(self.run.adapters, version)
             require_origin(f"adapter version {version}", manifest, self.run.read_info().task, self.spec)
             return make_adapter(arrays, manifest, self.spec)
         except (IntegrityError, SpecMismatch) as error:
@@ -79,6 +80,11 @@ class LockstepAdapters:
     _due: tuple[int, int] = field(default=(0, 0), repr=False)
     """(episode, the episode through which its version is to have been trained; 0: none)."""
 
+    @cached_property
+    def _began_offline(self) -> bool:
+        """Its first version came of all its first episodes at once: for those there is no older one to be missed."""
+        return "offline" in self.versions.run.read_info().arguments
+
     def next(self, episode: int) -> Adapter | None:
         run = self.versions.run
         if self._due[0] != episode:
@@ -96,7 +102,7 @@ class LockstepAdapters:
             adapter = self.versions.load(known[through])
             if adapter is None:
                 continue
-            if through != due:
+            if through != due and not (self._began_offline and not older):
                 self.versions.alarm(f"no version through episode {due} can be used: version {adapter.version} acts")
             return adapter
         return self.versions.base
@@ -136,6 +142,6 @@ def _through(path: Path, changed_ns: int) -> tuple[int, int]:
     try:
         manifest = json.loads(path.read_bytes())
         return int(manifest["through_episode"]), int(manifest["version"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         log.warning("an adapter manifest is not used: %s: %s", path, error)
         return 0, 0

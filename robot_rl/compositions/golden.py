@@ -6,11 +6,12 @@ import logging
 from collections.abc import Callable
 
 from robot_rl.adapters.acting import make_adapter
-from robot_rl.adapters.files import numbers, read_weights
+from robot_rl.adapters.files import numbers
 from robot_rl.compositions.adapter_source import LAG
 from robot_rl.compositions.plan import RunPlan
 from robot_rl.errors import IntegrityError
 from robot_rl.store.golden import make_golden, read_golden, require_adapter, require_policy, write_golden
+from robot_rl.store.weights import sound_weights
 from robot_rl.types import Observation
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ def require_golden(plan: RunPlan, observe: Callable[[], Observation]) -> None:
     require_policy(golden, policy)
     for version in numbers(run.adapters)[-1 - LAG :]:
         try:
-            arrays, manifest = read_weights(run.adapters, version)
+            arrays, manifest = sound_weights(run.adapters, version)
             if manifest["spec_hash"] == policy.spec.hash and "golden" in manifest:
                 require_adapter(golden, make_adapter(arrays, manifest, policy.spec), manifest["golden"])
         except IntegrityError:

@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import getpass
+import os
 import uuid
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 from rich.console import Console
 from rich.table import Table
-from safetensors import SafetensorError
 
-from robot_rl.adapters.files import numbers, read_weights
 from robot_rl.compositions.adapter_source import published
 from robot_rl.compositions.plain_text import plain
-from robot_rl.compositions.plan import policy_of, task_of
+from robot_rl.compositions.run_files import check_files, check_weights
 from robot_rl.compositions.terminal import progress_bar
-from robot_rl.errors import IntegrityError, RobotRLError, StoreError
-from robot_rl.safety.latch import read_latch
-from robot_rl.store.check import Finding, check_episodes, check_labels, check_numbers
-from robot_rl.store.golden import read_golden
+from robot_rl.errors import ConfigError, StoreError
+from robot_rl.store.check import check_episodes, check_labels, check_numbers
 from robot_rl.store.labels import LabelLog
 from robot_rl.store.repair import repair
 from robot_rl.store.run import RunDirectory, locate
-from robot_rl.store.training import labelled_episodes
+from robot_rl.store.training import labelled_episodes, manifest_of
 from robot_rl.types import Label, LabelValue
 
-Found = TypeVar("Found")
+LONGEST_AUTHOR = 100
+"""Characters of who labels: a name, not a text."""
 
 
 def verify_run(path: Path, console: Console) -> bool:
@@ -40,8 +36,8 @@ def verify_run(path: Path, console: Console) -> bool:
         for found in check_episodes(run):
             findings += found
             bar.advance(row)
-    findings += check_numbers(run) + check_labels(run) + _check_start(run) + _check_weights(run)
-    weights = sum(len(numbers(folder)) for folder in (run.adapters, run.checkpoints) if folder.is_dir())
+    weights, of_weights = check_weights(run)
+    findings += check_numbers(run) + check_labels(run) + check_files(run) + of_weights
     checked = f"{len(closed)} episodes, {weights} adapters and checkpoints"
     if findings:
         table = Table("where", "what", title=f"{path.name}: {len(findings)} findings in {checked}")
@@ -51,36 +47,6 @@ def verify_run(path: Path, console: Console) -> bool:
     else:
         console.print(plain(f"{path}: nothing is wrong with {checked}"))
     return not findings
-
-
-def _check_start(run: RunDirectory) -> list[Finding]:
-    """What a resumed run would not start with, each on its own: task, policy, golden observation, guard's latch."""
-    info, found = run.read_info(), []
-
-    def sound(path: Path, read: Callable[[], Found]) -> Found | None:
-        try:
-            return read()
-        except (RobotRLError, OSError) as error:
-            found.append(Finding(path.name, str(error)))
-            return None
-
-    sound(run.task_yaml, lambda: task_of(run, info).method(info.method))
-    policy = sound(run.policy, lambda: policy_of(run, info))
-    if policy is not None:  # without it nobody can say what the golden observation should be
-        sound(run.golden, lambda: read_golden(run, policy.spec))
-    sound(run.guard_json, lambda: read_latch(run.guard_json))
-    return found
-
-
-def _check_weights(run: RunDirectory) -> list[Finding]:
-    found = []
-    for folder in (run.adapters, run.checkpoints):
-        for number in numbers(folder):
-            try:
-                read_weights(folder, number)
-            except (IntegrityError, SafetensorError) as error:
-                found.append(Finding(f"{folder.name}/{number:06d}", str(error)))
-    return found
 
 
 def repair_episode(folder: Path, console: Console) -> bool:
@@ -94,7 +60,11 @@ def repair_episode(folder: Path, console: Console) -> bool:
         console.print(plain(f"damage: {damage}"))
     for loss in salvage.losses:
         console.print(plain(f"lost: {loss}"))
-    if ".salvaged." in salvage.folder.name:
+    if salvage.already:
+        words = "made by an earlier repair of the same bytes; no other copy is made"
+    elif ".salvaged." in salvage.folder.name and not any(salvage.kept.values()):
+        words = "nothing in it could be read; the original bytes are kept"
+    elif ".salvaged." in salvage.folder.name:
         words = "readable, incomplete, never trained on; the original bytes are kept"
     else:
         words = "as its manifest says, nothing to repair"
@@ -112,8 +82,13 @@ def label_episode(folder: Path, value: LabelValue, author: str | None, revision:
         raise StoreError(
             f"{folder}: expected a closed episode, as RUN/episodes/{number:06d}; others are never labelled"
         )
-    if not run.labels.is_file():
+    if not os.path.lexists(run.labels):
         raise StoreError(f"{run.labels} is gone: put it back; `robot-rl verify` tells what else is missing")
+    if value is not LabelValue.DISCARD:
+        manifest_of(run, number)  # what is no episode of this number, or says nothing of itself, is not learnt from
+    author = author or getpass.getuser()
+    if len(author) > LONGEST_AUTHOR:
+        raise ConfigError(f"--author: expected at most {LONGEST_AUTHOR} characters, got {len(author)}")
     log = LabelLog(run.labels)
     try:
         current = log.current().get(number)
@@ -122,7 +97,7 @@ def label_episode(folder: Path, value: LabelValue, author: str | None, revision:
             console.print(plain(f"episode {number} is {value.value} already, by {by} (revision {current.seq})"))
             return
         expected = revision if revision is not None else current.seq if current else 0
-        event = log.add(Label(uuid.uuid4().hex, number, value, author or getpass.getuser()), expected)
+        event = log.add(Label(uuid.uuid4().hex, number, value, author), expected)
     finally:
         log.close()
     was = f", was {current.label.value.value} by {current.label.author} (revision {current.seq})" if current else ""

@@ -96,7 +96,12 @@ def run_lockstep(plan: RunPlan, watch: Watch, announce: Callable[[str], None]) -
             stack.enter_context(Served(ends["actor"], session_handlers(actor.snapshot, command)))
             stack.enter_context(Served(ends["guard"], operator_handlers(guard)))
             page = OperatorPage(
-                children, plan.console_port, actor=ends["actor"], guard=ends["guard"], frames=ends["frames"]
+                children,
+                plan.console_port,
+                plan.access,
+                actor=ends["actor"],
+                guard=ends["guard"],
+                frames=ends["frames"],
             )
             start_cameras(children, twin.camera_process, run.task_yaml, states=ends["states"], frames=ends["frames"])
 

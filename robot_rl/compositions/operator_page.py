@@ -6,6 +6,7 @@ import logging
 import socket
 from pathlib import Path
 
+from robot_rl.console.access import Access
 from robot_rl.control.progress import State
 from robot_rl.control.session import Session
 from robot_rl.errors import ConfigError
@@ -15,20 +16,21 @@ log = logging.getLogger(__name__)
 
 ANNOUNCEMENT = "operator's page: "
 """What the console prints before its address."""
-LOOPBACK = "127.0.0.1"
+HERE = Access()
 
 
-def free_port(wanted: int) -> int:
+def free_port(wanted: int, access: Access = HERE) -> int:
     """`wanted`, or one that the system chooses if that is 0 or something else listens there.
 
     A number, never 0: a console that is started again has the address of the one before.
     """
-    with socket.socket() as probe:
+    address = access.address
+    with socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((LOOPBACK, wanted))
+            probe.bind((str(address), wanted))
         except OSError:
-            probe.bind((LOOPBACK, 0))
+            probe.bind((str(address), 0))
         port: int = probe.getsockname()[1]
     return port
 
@@ -44,11 +46,13 @@ def start_cameras(
 class OperatorPage:
     """Starts the console; `url` is there as soon as the console has said it."""
 
-    def __init__(self, children: Children, port: int, *, actor: str, guard: str, frames: str) -> None:
+    def __init__(
+        self, children: Children, port: int, access: Access = HERE, *, actor: str, guard: str, frames: str
+    ) -> None:
         self._children = children
         self._told = False
-        arguments = ["--actor", actor, "--guard", guard, "--frames", frames, "--port", str(free_port(port))]
-        children.start("console", "robot_rl.console", arguments)
+        arguments = ["--actor", actor, "--guard", guard, "--frames", frames, "--port", str(free_port(port, access))]
+        children.start("console", "robot_rl.console", [*arguments, *access.arguments])
 
     def news(self) -> str | None:
         """The page's address, once."""

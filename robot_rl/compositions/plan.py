@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from robot_rl import __version__
 from robot_rl.config import TASKS_DIR, MethodConfig, TaskConfig, load_task, task_path
+from robot_rl.console.access import Access
 from robot_rl.errors import ConfigError, IntegrityError, SpecMismatch, StoreError
 from robot_rl.policy.backbones.loading import load_checkpoint
 from robot_rl.policy.remote import RemotePolicy
@@ -36,6 +38,8 @@ class RunPlan:
     auto_label: bool
     console_port: int | None
     """TCP port of the operator's page, 0 for a free one, None for no page."""
+    access: Access = field(default_factory=Access)
+    """From where that page may be reached."""
     learner: bool = True
     """Whether this machine learns; if not, the adapters act that come into the run's directory."""
     base_success: float | None = None
@@ -103,8 +107,16 @@ def make_directory(path: Path, info: RunInfo, task_yaml: bytes, policy: Path) ->
 
 
 def open_run(path: Path) -> tuple[RunDirectory, RunInfo, TaskConfig, FrozenPolicy]:
-    """A run as it was begun. Raises `StoreError`, or `SpecMismatch` if its policy is not the one it began with."""
-    run = RunDirectory.open(path)
+    """A run as it was begun, to go on with. Raises `StoreError`, `SpecMismatch` if it began with another policy."""
+    return _begun(RunDirectory.open(path))
+
+
+def look_at_run(path: Path) -> tuple[RunDirectory, RunInfo, TaskConfig, FrozenPolicy]:
+    """A run as it was begun, which may be on a disk that cannot be written. Raises as `open_run` does."""
+    return _begun(RunDirectory.look(path))
+
+
+def _begun(run: RunDirectory) -> tuple[RunDirectory, RunInfo, TaskConfig, FrozenPolicy]:
     info = run.read_info()
     require_labels(run)  # before anybody opens the log, which would make a new one
     task, policy = task_of(run, info), policy_of(run, info)
@@ -113,9 +125,12 @@ def open_run(path: Path) -> tuple[RunDirectory, RunInfo, TaskConfig, FrozenPolic
 
 def task_of(run: RunDirectory, info: RunInfo) -> TaskConfig:
     """The task as the run began with it. Raises `StoreError`, `SpecMismatch` if its file is another, `ConfigError`."""
-    if not run.task_yaml.is_file():
+    if not os.path.isfile(run.task_yaml):
         raise StoreError(f"{run.task_yaml} is gone: put the file back, or begin a new run")
-    found = sha256_file(run.task_yaml)
+    try:
+        found = sha256_file(run.task_yaml)
+    except OSError as error:
+        raise StoreError(f"cannot read {run.task_yaml}: {error.strerror or error}") from error
     begun = str(info.arguments.get("task_sha256", found))
     if begun != found:
         raise SpecMismatch(

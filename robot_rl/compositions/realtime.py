@@ -10,6 +10,7 @@ policy. No episode begins before the cameras have shown something (`services.sig
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
@@ -24,6 +25,8 @@ from robot_rl.processes import Children
 from robot_rl.services.guard import GuardClient
 from robot_rl.services.sight import cameras_of
 from robot_rl.services.store import StoreClient
+
+log = logging.getLogger(__name__)
 
 ENDS = ("store", "guard", "actor", "states", "frames")
 
@@ -41,7 +44,11 @@ def run_realtime(plan: RunPlan, watch: Callable[[Actor], None], announce: Callab
         children = Children(run.path / "logs")
         stack.callback(children.stop)
         stack.enter_context(resumable(children, ("guard", "store"), f"robot-rl run --resume {run.path}"))
-        storing = [str(run.path), "--endpoint", ends["store"], "--frames", ends["frames"]]
+        storing = [str(run.path), "--endpoint", ends["store"]]
+        acted_on = bool(cameras_of(plan.policy.spec))
+        looked_at = acted_on or plan.console_port is not None
+        if looked_at:
+            storing += ["--frames", ends["frames"]]
         children.start("store", "robot_rl.compositions.store_process", storing, restart=False)
         store = StoreClient(ends["store"])
         stack.callback(store.close)
@@ -55,10 +62,13 @@ def run_realtime(plan: RunPlan, watch: Callable[[Actor], None], announce: Callab
         page = None
         if plan.console_port is not None:
             page = OperatorPage(
-                children, plan.console_port, actor=ends["actor"], guard=ends["guard"], frames=ends["frames"]
+                children,
+                plan.console_port,
+                plan.access,
+                actor=ends["actor"],
+                guard=ends["guard"],
+                frames=ends["frames"],
             )
-        acted_on = bool(cameras_of(plan.policy.spec))
-        looked_at = acted_on or page is not None
         if looked_at:
             module, ours = RemoteCell(guard).camera_process, {name: ends[name] for name in ("states", "frames")}
             start_cameras(children, module, run.task_yaml, **ours, acted_on=acted_on)
@@ -80,4 +90,6 @@ def resumable(children: Children, vital: Sequence[str], how: str) -> Iterator[No
     except (DeadlineMissed, ProcessEnded) as error:
         words = [words for name in vital if (words := children.last_words(name))]
         reason = "\n".join(words) or str(error)
+        # At once: to end the others may take as long as `GRACE_S`, and nobody shall take a robot that holds for a run.
+        log.error("%s: the robot holds, and the run ends", reason.splitlines()[0])
         raise ProcessEnded(f"{reason}\nEvery label that was acknowledged is kept; go on with `{how}`") from error

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from robot_rl.clock import wall_time_ns
+from robot_rl.clock import SECOND, wall_time_ns
 from robot_rl.control.ports import EpisodeRecord
-from robot_rl.store.episode import EpisodeHeader, EpisodeOutcome
+from robot_rl.store.episode import EpisodeHeader, EpisodeOutcome, Manifest
 from robot_rl.store.labels import LabelEvent
+from robot_rl.store.ros import CAMERA, CAMERAS
 from robot_rl.store.run import RunInfo
 from robot_rl.store.store import EpisodeSummary, StorePort
 from robot_rl.types import Label, Transition
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,10 @@ class StoreRecorder:
     store: StorePort
     info: RunInfo
     policy_id: str
+    cameras: Sequence[str] = ()
+    """Those of the task."""
+    notices: list[str] = field(default_factory=list)
+    """What is wrong with the newest episode's recording, for the operator's page."""
 
     def begin(self, episode: int, adapter_version: int) -> None:
         self.store.begin(
@@ -45,7 +53,7 @@ class StoreRecorder:
         self.store.write_transition(transition)
 
     def end(self, record: EpisodeRecord) -> None:
-        self.store.end(
+        manifest = self.store.end(
             EpisodeOutcome(
                 ended_by=record.ended_by,
                 steps=record.steps,
@@ -55,6 +63,26 @@ class StoreRecorder:
                 verdicts=record.verdicts,
             )
         )
+        before, self.notices[:] = (
+            len(self.notices),
+            [words for words in [missing_cameras(manifest, self.cameras)] if words],
+        )
+        if self.notices and not before:
+            log.warning("%s", self.notices[0])
+
+
+def missing_cameras(manifest: Manifest, cameras: Sequence[str]) -> str | None:
+    """In words, which of `cameras` were to be recorded in an episode and gave no frame; None where all did."""
+    if CAMERAS not in manifest.counts:  # none was to be
+        return None
+    missing = [camera for camera in cameras if not manifest.counts.get(f"{CAMERA}{camera}")]
+    if not missing:
+        return None
+    seconds = (manifest.last_stamp_ns - manifest.first_stamp_ns) / SECOND
+    return (
+        f"episode {manifest.header.episode} has no frame of {', '.join(missing)} in {seconds:.1f} s: whatever makes "
+        "the pictures is not running yet, or gets no time on this machine; see logs/cameras.log in the run"
+    )
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from pathlib import Path
 
@@ -20,6 +21,8 @@ def replay_to_ros(folder: Path, rate: float, namespace: str, console: Console) -
 
     Raises `ConfigError` where ROS 2 is not installed, `StoreError` for what is no episode in ROS 2's messages.
     """
+    if not math.isfinite(rate):
+        raise ConfigError(f"--rate: expected a finite number, got {rate}")
     with ros_side("--to-ros"):
         from robot_rl_ros.node import valid_namespace
         from robot_rl_ros.replay import publish_recording

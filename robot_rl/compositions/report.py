@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +14,19 @@ from rich.progress import TaskID
 from rich.table import Table
 
 from robot_rl.adapters.acting import load_adapter
-from robot_rl.adapters.files import numbers, read_manifests
+from robot_rl.adapters.files import numbers
 from robot_rl.compositions.evaluate import Witness, evaluate, frozen
 from robot_rl.compositions.plan import open_run
 from robot_rl.compositions.results import Rate, draw_curve, draw_history, write_json_results, write_tensorboard
 from robot_rl.compositions.terminal import progress_bar
 from robot_rl.config import MethodConfig, load_task
-from robot_rl.errors import StoreError
+from robot_rl.errors import IntegrityError, StoreError
 from robot_rl.learn.entropy import chunk_entropy
 from robot_rl.methods import entry_of
 from robot_rl.protocols import Adapter
-from robot_rl.store.labels import LabelLog
 from robot_rl.store.run import RunDirectory
-from robot_rl.store.training import labelled_episodes
+from robot_rl.store.training import labelled_episodes, labels_of
+from robot_rl.store.weights import sound_weights
 from robot_rl.types import LabelValue
 
 PROBES = 32
@@ -95,11 +97,7 @@ def evaluate_and_show(path: Path, *, trials: int, seed: int, version: int | None
 
 def draw_results(run: RunDirectory, base: Rate | None, final: Rate | None) -> None:
     """The learning curve, from the label log as it is now."""
-    log = LabelLog(run.labels)
-    try:
-        labels = log.current()
-    finally:
-        log.close()
+    labels = labels_of(run)
     curve = [
         (episode, int(event.label.value is LabelValue.SUCCESS))
         for episode, event in sorted(labels.items())
@@ -110,10 +108,17 @@ def draw_results(run: RunDirectory, base: Rate | None, final: Rate | None) -> No
     info, task = run.read_info(), load_task(run.task_yaml)
     title = f"{task.title} ({info.method}, seed {info.seed})"
     draw_curve(run.results / "curve.png", title, curve, task.method(info.method).warmup_episodes, base, final)
-    history = [(version["through_episode"], version.get("losses", {})) for version in read_manifests(run.adapters)]
+    history = [(version["through_episode"], version.get("losses", {})) for version in _versions(run)]
     draw_history(run.results / "learner.png", title, history, aims_of(info.method, task.method(info.method)))
     scalars = {} if base is None or final is None else {"evaluation/base": base.rate, "evaluation/adapter": final.rate}
     write_tensorboard(run.results / "tensorboard", curve, scalars, history)
+
+
+def _versions(run: RunDirectory) -> Iterator[dict[str, Any]]:
+    """What every adapter version says of itself, ascending; one that is damaged is left out."""
+    for number in numbers(run.adapters):
+        with contextlib.suppress(IntegrityError):
+            yield sound_weights(run.adapters, number)[1]
 
 
 def aims_of(method: str, config: MethodConfig) -> dict[str, tuple[float, float]]:

@@ -19,15 +19,18 @@ from rich.console import Console
 from rich.table import Table
 
 from robot_rl.clock import SECOND, SteppedClock
-from robot_rl.compositions.plan import open_run
+from robot_rl.compositions.plain_text import plain
+from robot_rl.compositions.plan import look_at_run
 from robot_rl.compositions.results import AMBER, BLUE, GREY, write_json_results
 from robot_rl.config import TaskConfig
 from robot_rl.control.motion import LEEWAY, NO_EPOCH
-from robot_rl.errors import IntegrityError, StoreError
+from robot_rl.errors import DiskError, IntegrityError, StoreError
 from robot_rl.safety.guard import Guard
 from robot_rl.safety.limits import Limits
 from robot_rl.store.episode import EpisodeHeader, read_manifest, read_messages
 from robot_rl.store.mcap_file import Message
+from robot_rl.store.run import locate
+from robot_rl.store.taken import taken_from
 from robot_rl.twins import Cell, load_twin
 from robot_rl.types import Array, Command, Verdict
 
@@ -86,7 +89,8 @@ class Comparison:
 
 def rerun_and_show(folder: Path, world: str, console: Console) -> None:
     """`robot-rl rerun`: table, picture, and one last line of JSON."""
-    run, _, task, _ = open_run(folder.absolute().parent.parent)
+    run, _, folder = locate(folder)
+    _, _, task, _ = look_at_run(run.path)
     manifest, recorded = read_manifest(folder), read_steps(folder)
     compared = rerun(task, manifest.header, recorded, world, refused_ns(folder, recorded))
     distance, departs = compared.distance_mm, compared.departs
@@ -119,10 +123,13 @@ def rerun_and_show(folder: Path, world: str, console: Console) -> None:
         "recorded_ended_by": ended,
         "rerun_success": compared.success,
     }
-    name = f"rerun-{episode:06d}-{world}"
-    draw(run.results / f"{name}.png", f"{task.title}: episode {episode}, rerun in world {world}", compared)
-    write_json_results(run.results / f"{name}.json", results)
-    console.print(f"the picture is {run.results / name}.png")
+    picture = run.results / f"rerun-{episode:06d}-{world}.png"
+    try:
+        draw(picture, f"{task.title}: episode {episode}, rerun in world {world}", compared)
+        write_json_results(picture.with_suffix(".json"), results)
+        console.print(plain(f"the picture is {picture}"), soft_wrap=True)
+    except (OSError, DiskError) as error:  # the run may be on a disk that is not written to any more
+        console.print(plain(f"picture and results are not kept beside the run: {error}"), soft_wrap=True)
     console.file.write(json.dumps(results) + "\n")
 
 
@@ -130,7 +137,8 @@ def read_steps(folder: Path) -> list[Step]:
     """The control steps of a closed episode. Raises `StoreError` for one without commands, or a damaged one."""
     messages = read_messages(folder, "/steps")
     if not messages:
-        raise StoreError(f"{folder}: no recorded commands{_taken_from(folder)}")
+        origin = taken_from(folder)
+        raise StoreError(f"{folder}: no recorded commands{f'; {origin}: rerun that' if origin else ''}")
     return [_step(message, folder) for message in messages]
 
 
@@ -209,11 +217,3 @@ def _step(message: Message, folder: Path) -> Step:
     if step.tcp_pose.shape != (7,) or step.target.ndim != 1 or step.sent.shape != step.target.shape:
         raise IntegrityError(f"{folder}: a message of /steps has arrays of other shapes; not rerun")
     return step
-
-
-def _taken_from(folder: Path) -> str:
-    """For an episode that `train-offline` took over: where the commands are."""
-    for message in read_messages(folder, "/origin"):
-        if "run" in message.body:
-            return f"; it was taken over: rerun episode {message.body['episode']} of {message.body['run']}"
-    return ""

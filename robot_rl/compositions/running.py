@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,17 @@ from rich.markup import escape
 from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.clock import SteppedClock
 from robot_rl.compositions.evaluate import evaluate, frozen
+from robot_rl.compositions.page_access import announce_page
 from robot_rl.compositions.plan import RunPlan, connect_policy, learner_status, load_policy, new_run, open_run
 from robot_rl.compositions.report import draw_results, evaluate_and_show
 from robot_rl.compositions.results import Rate, write_json_results
 from robot_rl.compositions.terminal import Watch, progress_bar
 from robot_rl.config import TaskConfig, load_task, task_path
+from robot_rl.console.access import Access, require_access
 from robot_rl.errors import ConfigError, IntegrityError, StoreError
 from robot_rl.protocols import FrozenPolicy
 from robot_rl.safety.limits import Limits
+from robot_rl.store.compute import read_compute
 from robot_rl.store.files import read_json
 from robot_rl.store.run import RunDirectory, RunInfo
 from robot_rl.store.training import labelled_episodes
@@ -60,6 +63,7 @@ class RunRequest:
     out: Path | None = None
     resume: Path | None = None
     console_port: int | None = None
+    access: Access = field(default_factory=Access)
     trials: int = 0
     learner: bool = True
     """False: none on this machine, now; a resumed run may have one."""
@@ -82,7 +86,7 @@ def run_task(request: RunRequest, console: Console, compose: Compose | None = No
     started, before = time.monotonic(), len(labelled_episodes(run))
     with progress_bar(console) as bar:
         watch = Watch(bar, plan)
-        compose(plan, watch, lambda url: console.print(f"the operator's page: [link]{url}[/link]"))
+        compose(plan, watch, lambda url: announce_page(url, plan.access, console))
     console.print(f"{len(labelled_episodes(run)) - before} episodes in {time.monotonic() - started:.0f} s")
     if not request.learner:
         here = escape(str(run.path))
@@ -101,11 +105,14 @@ def run_task(request: RunRequest, console: Console, compose: Compose | None = No
 
 def plan_run(request: RunRequest, console: Console) -> tuple[RunPlan, str]:
     """Begin a run, or take one up again, and say so; the plan, and the pace. Raises as `run_task` does."""
+    if request.console_port is not None:
+        require_access(request.access)
     path = _begin(request) if request.resume is None else request.resume
     run, info, task, local = open_run(path)
     begun = {"task": info.task, "method": info.method, "seed": info.seed, **info.arguments}
     if request.resume is not None:
         _agrees(request, begun)
+        read_compute(run)  # a learner that cannot go on as it did is refused before anything moves
     label, pace, hw = (str(begun.get(name) or DEFAULTS[name]) for name in ("label", "pace", "hw"))
     pace = _pace(label, pace, hw, request)
     episodes = request.episodes or begun.get("episodes") or task.protocol.episodes
@@ -115,7 +122,8 @@ def plan_run(request: RunRequest, console: Console) -> tuple[RunPlan, str]:
     console.print(f"[bold]{escape(task.title)}[/bold]: {where}")
     keys = request.policy_keys or begun.get("policy_keys")
     policy = connect_policy(request.policy or begun.get("policy"), local, None if keys is None else Path(keys))
-    base = None if request.console_port is None else baseline(run, info, task, local, console)
+    shown = request.console_port is not None and request.trials > 0
+    base = baseline(run, info, task, local, console) if shown else None
     plan = RunPlan(
         run=run,
         info=info,
@@ -124,6 +132,7 @@ def plan_run(request: RunRequest, console: Console) -> tuple[RunPlan, str]:
         episodes=episodes,
         auto_label=label == "auto",
         console_port=request.console_port,
+        access=request.access,
         base_success=base.rate if base else None,
         base_trials=base.trials if base else None,
         learner=request.learner,

@@ -17,14 +17,18 @@ from robot_rl.store.overview import Overview, overview, runs_in
 PARTS = 3
 
 
-def show_runs(folder: Path, console: Console) -> None:
-    """The runs in `folder`, or the one that it is; one that cannot be read is named, and costs no other its row."""
+def show_runs(folder: Path, console: Console) -> bool:
+    """The runs in `folder`, or the one that it is; one that cannot be read is named, and costs no other its row.
+
+    True if all could be read.
+    """
     table = Table("run", "task", "method", "episodes", "success by thirds", "adapter", "incomplete", "size")
-    found, said = runs_in(folder), []
+    found, said, failed = runs_in(folder), [], 0
     for path in found:
         try:
             seen = overview(path)
         except StoreError as error:
+            failed += 1
             said.append(f"{path.name} cannot be read: {error}")
             continue
         table.add_row(*map(plain, _row(path.name, seen)))
@@ -38,12 +42,14 @@ def show_runs(folder: Path, console: Console) -> None:
     console.print(table)
     for words in said:
         console.print(plain(words), soft_wrap=True)
+    return not failed
 
 
 def _row(name: str, seen: Overview) -> list[str]:
     version = f"v{seen.newest_version}" if seen.newest_version else ""
     labelled = "labels gone" if seen.labels_gone else f"{len(seen.outcomes)} labelled"
-    episodes = f"{seen.complete}, {labelled}"
+    discarded = f", {seen.discarded} discarded" if seen.discarded else ""
+    episodes = f"{seen.complete}, {labelled}{discarded}"
     size = f"{seen.bytes / 1e6:.1f} MB"
     return [
         name,

@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 
+from robot_rl.config import load_task
 from robot_rl.errors import RobotRLError, StoreError
 from robot_rl.processes import GRACE_S, begin_service
 from robot_rl.services.camera_recorder import CameraRecorder
@@ -25,12 +26,12 @@ NICE = 5
 """Behind the robot's loop, which recording must not make late, and before the learner (10)."""
 
 
-def open_store(run: RunDirectory, patience_s: float = GRACE_S) -> Store:
+def open_store(run: RunDirectory, cameras: Sequence[str] = (), patience_s: float = GRACE_S) -> Store:
     """The run's store. A process before this one that is just ending may still have it: tries for `patience_s`."""
     deadline = time.monotonic() + patience_s
     while True:
         try:
-            return Store(run)
+            return Store(run, cameras)
         except StoreError:
             if time.monotonic() > deadline:
                 raise
@@ -38,9 +39,9 @@ def open_store(run: RunDirectory, patience_s: float = GRACE_S) -> Store:
 
 
 def serve(run: RunDirectory, endpoint: str, frames: str | None, stopping: threading.Event) -> None:
-    """Until `stopping` is set. Frames that cameras publish on `frames` are recorded too."""
+    """Until `stopping` is set. Frames that the task's cameras publish on `frames` are recorded too."""
     with ExitStack() as stack:
-        store = open_store(run)
+        store = open_store(run, () if frames is None else tuple(load_task(run.task_yaml).scene.get("cameras", {})))
         stack.callback(store.close)
         if frames is None:
             serve_store(store, endpoint, stopping)

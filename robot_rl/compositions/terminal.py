@@ -38,7 +38,7 @@ class Watch:
         self._why = ""
         self._alarms: set[str] = set()
         done = len(labelled_episodes(plan.run))
-        self._task: TaskID = bar.add_task("episodes", total=plan.episodes, completed=done, note="")
+        self._task: TaskID = bar.add_task("episodes", total=max(plan.episodes, done), completed=done, note="")
 
     def __call__(self, actor: Shown) -> None:
         now = time.monotonic()

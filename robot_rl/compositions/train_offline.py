@@ -25,7 +25,7 @@ from rich.table import Table
 
 from robot_rl import __version__
 from robot_rl.clock import wall_time_ns
-from robot_rl.compositions.plan import make_directory, open_run
+from robot_rl.compositions.plan import look_at_run, make_directory
 from robot_rl.compositions.results import write_json_results
 from robot_rl.compositions.terminal import progress_bar
 from robot_rl.config import TaskConfig, load_task
@@ -36,15 +36,13 @@ from robot_rl.learn.prior import load_prior
 from robot_rl.learn.process import LearnerService
 from robot_rl.protocols import FrozenPolicy
 from robot_rl.store.episode import EpisodeHeader, EpisodeOutcome, read_manifest, read_messages
-from robot_rl.store.labels import LabelLog
 from robot_rl.store.packed import stored_transitions
 from robot_rl.store.run import RunDirectory, RunInfo
 from robot_rl.store.store import Store
-from robot_rl.store.training import training_set
+from robot_rl.store.taken import ORIGIN
+from robot_rl.store.training import labels_of, training_set
 from robot_rl.types import Label, LabelValue, PolicySpec, Transition
 
-ORIGIN = "/origin"
-"""Topic of the one message that says where an episode was taken over from."""
 DEMONSTRATION = "demonstration"
 
 
@@ -76,7 +74,7 @@ class Taken:
 def train_offline(request: OfflineRequest, console: Console) -> None:
     """Raises `RobotRLError`s that say what was expected; nothing is made on the disk for episodes that do not fit."""
     use_one_thread()
-    first, info, task, policy = open_run(request.runs[0])
+    first, info, task, policy = look_at_run(request.runs[0])
     target = Interface(policy.spec, request.method or info.method, task.method(request.method or info.method))
     taken, table = _demonstrated(request, target, policy, task), _table(target)
     left_out: Counter[str] = Counter()
@@ -160,14 +158,10 @@ def _demonstrated(request: OfflineRequest, target: Interface, policy: FrozenPoli
 
 def _recorded(path: Path, target: Interface, task: TaskConfig) -> tuple[list[Taken], list[str]]:
     """The labelled episodes of a run, and for each labelled one that cannot be used, why."""
-    run, info, theirs, policy = open_run(path)
+    run, info, theirs, policy = look_at_run(path)
     _require_alike(path, task, target.spec, theirs, policy.spec)
     source = Interface(policy.spec, info.method, theirs.method(info.method))
-    log = LabelLog(run.labels)
-    try:
-        labels = log.current()
-    finally:
-        log.close()
+    labels = labels_of(run)
     chosen = training_set(run, labels)
     taken, left_out = [], list(chosen.left_out.values())
 

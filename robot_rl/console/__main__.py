@@ -1,30 +1,35 @@
-"""`python -m robot_rl.console`: the operator's page as a process of its own, on this machine's loopback only."""
+"""`python -m robot_rl.console`: the operator's page as a process of its own; on loopback, unless told otherwise."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
 
+from robot_rl.console.access import Access
 from robot_rl.console.app import create_app
+from robot_rl.console.entrance import open_entrance
+from robot_rl.console.installation import installation, listed
 from robot_rl.console.messages import LIMIT_BYTES
 from robot_rl.console.port import OperatorPort
-from robot_rl.console.security import authorities, bind_loopback
+from robot_rl.console.security import Door
 from robot_rl.console.service import ServicePort
 from robot_rl.errors import RobotRLError
 from robot_rl.processes import end_with_parent
 
 
-def make_server(port: OperatorPort, hosts: frozenset[str]) -> uvicorn.Server:
-    """A uvicorn server for the console."""
-    return server_of(create_app(port, hosts))
+def make_server(port: OperatorPort, door: Door, pem: Path | None = None) -> uvicorn.Server:
+    """A uvicorn server for the console, with TLS if there is a `pem`."""
+    return server_of(create_app(port, door), pem)
 
 
-def server_of(app: FastAPI) -> uvicorn.Server:
-    """A uvicorn server: no compression, small messages in, one second to say goodbye."""
+def server_of(app: FastAPI, pem: Path | None = None) -> uvicorn.Server:
+    """A uvicorn server: no compression, no log of requests, small messages in, one second to say goodbye."""
     config = uvicorn.Config(
         app,
         ws="websockets-sansio",
@@ -35,6 +40,7 @@ def server_of(app: FastAPI) -> uvicorn.Server:
         timeout_graceful_shutdown=1,
         access_log=False,
         log_level="warning",
+        ssl_certfile=pem,
     )
     return uvicorn.Server(config)
 
@@ -45,25 +51,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--actor", required=True, help="endpoint of the actor's calls, e.g. ipc:///run/actor")
     parser.add_argument("--guard", required=True, help="endpoint of the guard, which STOP and the heartbeat go to")
     parser.add_argument("--frames", required=True, help="endpoint on which the cameras publish JPEG frames")
-    parser.add_argument("--host", default="127.0.0.1", help="loopback address to listen on (default: %(default)s)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on, 0.0.0.0: all (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="TCP port, 0 picks a free one (default: %(default)s)")
+    parser.add_argument("--token", action="store_true", help="loopback too opens by a one-time link alone")
+    parser.add_argument("--insecure", action="store_true", help="other machines without TLS, and without link")
     arguments = parser.parse_args(argv)
     try:
-        listener = bind_loopback(arguments.host, arguments.port)
+        access = Access(arguments.host, arguments.token, arguments.insecure)
+        entrance = open_entrance(access, arguments.port)
     except RobotRLError as error:
         print(f"console: {error}", file=sys.stderr)
         return 2
     end_with_parent()
-    number = listener.getsockname()[1]
     port = ServicePort(arguments.actor, arguments.guard, arguments.frames)
-    print(f"operator's page: http://localhost:{number}/", flush=True)
+    print(f"operator's page: {entrance.url}", flush=True)  # never with a link's word: this may be a log
+    known = listed(installation(), entrance.url) if access.guarded else contextlib.nullcontext()
     try:
-        make_server(port, authorities(number)).run(sockets=[listener])
+        with known:
+            make_server(port, entrance.door, entrance.pem).run(sockets=[entrance.listener])
     except KeyboardInterrupt:
         pass  # uvicorn has shut down in order and raises it once more
     finally:
         port.close()
-        listener.close()
+        entrance.listener.close()
     return 0
 
 

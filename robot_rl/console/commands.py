@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import anyio
 import anyio.to_thread
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from robot_rl.console.messages import finite
 from robot_rl.console.port import OperatorPort
@@ -34,7 +34,7 @@ class LabelArguments(NoArguments):
     """One 0/1 (or discard) for one episode; with `expected_revision` it is a correction of what the page showed."""
 
     episode: Episode
-    value: LabelValue
+    value: Annotated[LabelValue, WithJsonSchema({"enum": [value.value for value in LabelValue]})]
     event_id: str = Field(min_length=1, max_length=64)
     expected_revision: Revision | None = None
 

@@ -2,7 +2,8 @@
 
 The first page to connect is in charge until it leaves; then nobody is, until a person says so on a page, or one
 connects that has not been watching. A page that watches renews no deadline and gives no command, but its STOP is a
-STOP.
+STOP. A script that posts holds no lease, for nothing tells when it is gone: it commands while nobody is in charge. One
+that wants to be in charge connects as a page does, and renews the deadline.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ Standing: TypeAlias = Literal["yours", "another's", "nobody's"]
 
 
 class NotInCharge(IllegalTransition):
-    """A page that watches gives no command but STOP and `take_over`."""
+    """Who is not in charge gives no command but STOP; a page may take over."""
 
 
 class Lease:
@@ -34,6 +35,14 @@ class Lease:
         """Raises `NotInCharge` unless the lease is held by `page`."""
         if self._holder is not page:
             raise NotInCharge(f"the lease is {self.standing(page)}: this page watches; STOP works, or take over first")
+
+    def admit_script(self) -> None:
+        """Raises `NotInCharge` while a page is in charge."""
+        if self._holder is not None:
+            raise NotInCharge(
+                "a page is in charge: by POST only STOP works now; let the page go, or be in charge yourself over "
+                "/ws/control, as a page is"
+            )
 
     def offer(self, page: object) -> None:
         """`page` is in charge if nobody is."""

@@ -12,7 +12,7 @@ from fastapi.staticfiles import StaticFiles
 
 from robot_rl.clock import SECOND
 from robot_rl.console.app import WEB
-from robot_rl.console.security import OriginGate
+from robot_rl.console.security import Door, Gate
 from robot_rl.errors import IntegrityError, StoreError
 from robot_rl.store.episode import Image, read_images, read_manifest, read_messages
 from robot_rl.store.mcap_file import Message
@@ -75,10 +75,10 @@ def load_recording(folder: Path, label: str | None) -> Recording:
     return Recording(view, pictures)
 
 
-def create_replay(recording: Recording, hosts: frozenset[str]) -> FastAPI:
-    """The service of one episode's page; `hosts` are the Host headers it answers to (`security.authorities`)."""
+def create_replay(recording: Recording, door: Door) -> FastAPI:
+    """The service of one episode's page."""
     app = FastAPI(title="robot_rl replay", docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(OriginGate, hosts=hosts)
+    app.add_middleware(Gate, door=door)
 
     @app.get("/")
     async def page() -> FileResponse:

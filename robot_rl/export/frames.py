@@ -41,6 +41,8 @@ class Frames:
     """Of the E entries."""
     images: Mapping[str, Sequence[bytes]] = field(default_factory=dict)
     """Camera -> N JPEG files."""
+    ages: Mapping[str, Array] = field(default_factory=dict)
+    """Camera -> [N] s: how old its picture is at the frame's time; below 0 where there was none yet."""
 
     def __len__(self) -> int:
         return len(self.state)
@@ -85,12 +87,14 @@ def frames_of(
     state[:, 3:7] /= np.linalg.norm(state[:, 3:7], axis=1, keepdims=True)
     way = _way(since, sent[:, :-1], SECOND / control_hz)
     moved = _interpolated(times + SECOND / fps, *way) - _interpolated(times, *way)
+    shown = {camera: _newest(shots, times + stamps[0]) for camera, shots in images.items() if shots}
     return Frames(
         state=state.astype(np.float32),
         action=np.concatenate([moved, sent[newest + 1, -1:]], 1).astype(np.float32),
         extra=extra[newest].astype(np.float32),
         extra_names=names,
-        images={camera: _newest(shots, times + stamps[0]) for camera, shots in images.items() if shots},
+        images={camera: jpegs for camera, (jpegs, _) in shown.items()},
+        ages={camera: ages for camera, (_, ages) in shown.items()},
     )
 
 
@@ -118,11 +122,12 @@ def _unflipped(pose: Array) -> Array:
     return np.concatenate([pose[:, :3], pose[:, 3:] * signs[:, None]], 1)
 
 
-def _newest(shots: Sequence[Image], times: Array) -> list[bytes]:
-    """The newest picture at each time; before the first one, the first."""
+def _newest(shots: Sequence[Image], times: Array) -> tuple[list[bytes], Array]:
+    """The newest picture at each of [N] times in ns, before the first one the first, and how old it is, [N] s."""
     stamps = np.array([shot.stamp_ns for shot in shots], np.float64)
     index = np.searchsorted(stamps, times + SLACK_NS, side="right") - 1
-    return [shots[max(0, at)].jpeg for at in index]
+    shown = np.maximum(0, index)
+    return [shots[at].jpeg for at in shown], (times - stamps[shown]) / SECOND
 
 
 def _column(steps: Sequence[Message], name: str, where: str) -> Array:

@@ -16,6 +16,7 @@ within the rows of `data/`, and has no videos/.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -90,8 +91,12 @@ def write_dataset(
     if os.path.lexists(out):
         raise StoreError(f"{out} is there already: a dataset is written to a new place; choose another")
     temporary = out.parent / f".{out.name}.{secrets.token_hex(4)}.tmp"
+    held = -1
     try:
+        _remove_stale(out)
         temporary.mkdir(parents=True)
+        held = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(held, fcntl.LOCK_EX)
         info = _write(temporary, episodes, fps, task, action_names, images)
         _sync(temporary)
         os.rename(temporary, out)
@@ -100,7 +105,24 @@ def write_dataset(
         raise StoreError(f"cannot write the dataset {out}: {error.strerror or error}; nothing is left there") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        if held >= 0:
+            os.close(held)
     return info
+
+
+def _remove_stale(out: Path) -> None:
+    """What exports to the same place left when they were killed; one that is at work has its folder locked."""
+    form = re.compile(rf"\.{re.escape(out.name)}\.[0-9a-f]{{8}}\.tmp")
+    for name in os.listdir(out.parent) if out.parent.is_dir() else ():
+        if not form.fullmatch(name):
+            continue
+        with contextlib.suppress(OSError):
+            descriptor = os.open(out.parent / name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(out.parent / name, ignore_errors=True)
+            finally:
+                os.close(descriptor)
 
 
 def _write(

@@ -11,10 +11,11 @@ import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
-from robot_rl.adapters.files import numbers, read_weights, remove_weights, write_weights
+from robot_rl.adapters.files import numbers, remove_weights, write_weights
 from robot_rl.errors import IntegrityError, SpecMismatch
 from robot_rl.learn.learner import Learner
 from robot_rl.store.origin import origin_of, require_origin
+from robot_rl.store.weights import sound_weights
 
 KEPT = 3
 """Newest checkpoints that stay; every adapter version stays in `adapters/`."""
@@ -42,7 +43,7 @@ def resume(directory: Path, learner: Learner, task: str, take: Callable[[int], N
     complaints = []
     for number in reversed(numbers(directory)):
         try:
-            arrays, manifest = read_weights(directory, number)
+            arrays, manifest = sound_weights(directory, number)
             require_origin(f"checkpoint {number}", manifest, task, learner.spec)
         except (IntegrityError, SpecMismatch) as error:
             complaints.append(str(error))

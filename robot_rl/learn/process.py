@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from robot_rl.adapters.files import read_weights, write_weights
+from robot_rl.adapters.files import write_weights
 from robot_rl.config import TaskConfig
 from robot_rl.errors import DiskError, IntegrityError, SpecMismatch, StoreError
 from robot_rl.learn.checkpoint import resume, save_checkpoint
@@ -35,6 +35,7 @@ from robot_rl.store.origin import origin_of
 from robot_rl.store.packed import stored_transitions
 from robot_rl.store.run import RunDirectory
 from robot_rl.store.training import training_set
+from robot_rl.store.weights import sound_weights
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ class LearnerService:
             log.warning("a checkpoint was not used: %s", complaint)
         self._look()
         if adapter_is_missing(run, self.learner.version):
-            watermark = read_weights(run.checkpoints, self.learner.version)[1]["label_watermark"]
+            watermark = sound_weights(run.checkpoints, self.learner.version)[1]["label_watermark"]
             self._write(lambda: self._publish_adapter(watermark))
         self._report()
 
@@ -247,7 +248,7 @@ def adapter_is_missing(run: RunDirectory, version: int) -> bool:
     if version == 0:
         return False
     try:
-        read_weights(run.adapters, version)
+        sound_weights(run.adapters, version)
     except IntegrityError:
         return True
     return False

@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Sequence
-from typing import get_args
 
 import numpy as np
 
+from robot_rl.adapters.files import numbers
 from robot_rl.config import ComputeConfig, MethodConfig, TaskConfig
-from robot_rl.errors import DiskError, IntegrityError
+from robot_rl.errors import DiskError
 from robot_rl.learn.learner import Learner
 from robot_rl.learn.matmul import MatmulPath, choose, probe
 from robot_rl.learn.prior import load_prior
 from robot_rl.policy.backbones.loading import decoder_of, load_checkpoint
-from robot_rl.store.files import read_json, sha256_file, write_json
+from robot_rl.store.compute import read_compute, write_compute
+from robot_rl.store.files import sha256_file
 from robot_rl.store.pools import PoolMemory
 from robot_rl.store.run import RunDirectory
 from robot_rl.types import Array, Transition, canonical_hash
@@ -26,8 +27,8 @@ log = logging.getLogger(__name__)
 def learner_of(run: RunDirectory, task: TaskConfig) -> Learner:
     """A new one; it is brought to a checkpoint by `learn.checkpoint.resume`.
 
-    Raises `IntegrityError` for demonstrations that cannot be read, `ConfigError` for what the task file wants to
-    compute with and this machine has not.
+    Raises `IntegrityError` for demonstrations or a compute.json that cannot be read, `ConfigError` for what the task
+    file wants to compute with and this machine has not.
     """
     info = run.read_info()
     policy = load_checkpoint(run.policy)
@@ -76,19 +77,20 @@ def pool_memory(run: RunDirectory, learner: Learner) -> PoolMemory:
 
 
 def matmul_of(run: RunDirectory, config: MethodConfig, compute: ComputeConfig) -> MatmulPath:
-    """The path of this run's matrix products on this machine (`learn.matmul`), written down with what was measured."""
+    """The path of this run's matrix products on this machine (`learn.matmul`), written down with what was measured.
+
+    Raises `IntegrityError` when what the run took before cannot be read.
+    """
     measured = probe(batch=config.batch, hidden=config.hidden, members=config.critics)
-    earlier = None
-    if run.compute_json.exists():
-        with contextlib.suppress(IntegrityError):
-            earlier = read_json(run.compute_json).get("matmul")
-    if earlier not in get_args(MatmulPath):
-        earlier = None
+    earlier = read_compute(run)
+    if earlier is None and numbers(run.checkpoints):
+        log.warning(
+            "%s is gone: how this run computes is decided anew, its updates may differ in bits", run.compute_json
+        )
     path = choose(compute.matmul, earlier, measured)
     if earlier is not None and earlier != path:
         log.warning("this run multiplied matrices by %s, now by %s: its updates will differ in bits", earlier, path)
     log.info("%s; taken: %s", measured, path)
-    taken = {"matmul": path, "onednn_speedup": measured.speedup, "onednn_error": measured.error}
     with contextlib.suppress(DiskError):  # the next start writes it
-        write_json(run.compute_json, taken)
+        write_compute(run, path, measured.speedup, measured.error)
     return path

@@ -3,7 +3,8 @@
 The loss model
 --------------
 An episode is written to `episodes/.NNNNNN.partial/episode.mcap` and handed to the operating system at least every
-`FLUSH_S` of recording: a message that comes `FLUSH_S` or more after the last flush takes everything before it along.
+`FLUSH_S` of recording: a message that comes `FLUSH_S` or more after the last flush, by its stamp or by the clock on the
+wall (lockstep records seconds in no time), takes everything before it along, as an MCAP chunk of its own.
 
 - *The writer is killed (-9) while the episode is open*: the messages since the last flush are lost, less than
   `FLUSH_S` of recording; what came before reads as it was (`salvage`). The episode is incomplete: it keeps its bytes
@@ -27,13 +28,14 @@ import base64
 import contextlib
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple, NoReturn
 
 from mcap.writer import CompressionType, Writer
 
+from robot_rl.clock import SECOND
 from robot_rl.errors import DiskError, IntegrityError, StoreError
 from robot_rl.store import ros
 from robot_rl.store.bag import write_bag_metadata
@@ -46,7 +48,7 @@ from robot_rl.store.transitions import from_message, to_message
 from robot_rl.types import Transition, canonical_hash
 
 FLUSH_S = 0.5
-"""Seconds of recording that a kill may cost, at most."""
+"""Seconds of recording, by its stamps and on the wall, that a kill may cost, at most."""
 CHUNK_BYTES = 256 * 1024
 """An MCAP chunk is closed at this size, or at a flush."""
 FORMAT = 1
@@ -172,6 +174,10 @@ class EpisodeWriter:
         self._add_json(TRANSITIONS, self._last_ns, to_message(transition))
         self._flush_if_due()
 
+    def write_cameras(self, names: Sequence[str]) -> None:
+        """Record how many frames there are of each camera so far, of one that never came 0. Raises `StoreError`."""
+        self._add_json(ros.CAMERAS, self._last_ns, {name: self._counts.get(ros.CAMERA + name, 0) for name in names})
+
     def close(self, outcome: EpisodeOutcome) -> Manifest:
         """Sync, seal and rename; afterwards nothing of the episode can be lost.
 
@@ -239,19 +245,22 @@ class EpisodeWriter:
         except OSError as error:
             self._fail(error)
         self._counts[topic] = count + 1
-        self._first_ns = stamp_ns if self._first_ns is None else min(self._first_ns, stamp_ns)
+        if self._first_ns is None:  # stamps count from wherever the machine's clock began
+            self._first_ns = self._flushed_ns = stamp_ns
+        self._first_ns = min(self._first_ns, stamp_ns)
         self._last_ns = max(self._last_ns, stamp_ns)
 
     def _flush_if_due(self) -> None:
         try:
-            if time.monotonic() - self._flushed_s >= FLUSH_S:
+            recorded_s = (self._last_ns - self._flushed_ns) / SECOND
+            if max(recorded_s, time.monotonic() - self._flushed_s) >= FLUSH_S:
                 self._flush()
         except OSError as error:
             self._fail(error)
 
     def _flush(self) -> None:
         self._mcap.flush()  # type: ignore[no-untyped-call]
-        self._flushed_s = time.monotonic()
+        self._flushed_s, self._flushed_ns = time.monotonic(), self._last_ns
 
     def _close_file(self) -> None:
         with contextlib.suppress(OSError):
@@ -346,14 +355,10 @@ def read_images(folder: Path, camera: str) -> list[Image]:
     """The frames of a camera. Raises as `read_messages` does."""
     messages = read_messages(folder, f"{ros.CAMERA}{camera}")
     try:
-        return [Image(message.stamp_ns, _bytes(message.body["data"])) for message in messages]
+        frames = [(message.stamp_ns, message.body["data"]) for message in messages]  # in JSON they are base64
+        return [Image(at, data if isinstance(data, bytes) else base64.b64decode(data)) for at, data in frames]
     except (KeyError, TypeError, ValueError) as error:
         raise IntegrityError(f"{folder}: a frame of {camera} is not an image message: {error!r:.200}") from error
-
-
-def _bytes(data: bytes | str) -> bytes:
-    """A frame's; in JSON they are base64."""
-    return data if isinstance(data, bytes) else base64.b64decode(data)
 
 
 def read_transitions(folder: Path) -> list[Transition]:

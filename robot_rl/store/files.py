@@ -88,7 +88,7 @@ def open_inside(folder: Path, name: str) -> io.BufferedReader:
             os.close(directory)
     except OSError as error:
         for link in (folder, path):
-            if link.is_symlink():
+            if os.path.islink(link):  # False where nothing can be seen at all
                 raise IntegrityError(f"{link} is a symbolic link: expected the data itself; not followed") from error
         raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):

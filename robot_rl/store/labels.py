@@ -3,17 +3,19 @@
 SQLite in WAL mode with synchronous=FULL: when `add` has returned, the label survives a kill and a power cut. Triggers
 refuse to change or delete a row. The newest event of an episode counts. Several threads and processes of one host may
 use one log at once (WAL needs shared memory: not over a network file system). Next to the labels lies the audit log:
-who did what, when.
+who did what, when. Whoever only reads takes `store.label_snapshot`, which writes nothing.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
+import stat
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +32,9 @@ LEAST_BYTES = 64 * 1024
 """Of free space, without which SQLite does not even open a log (its shared memory is a file of 32 KiB)."""
 FORMAT = 1
 """SQLite's user_version of this layout."""
+BESIDE = ("-wal", "-shm")
+"""Suffixes of the files that SQLite keeps beside a log: what is not folded in yet, and its index."""
+_VALUES = frozenset(value.value for value in LabelValue)
 
 _SCHEMA = """
 CREATE TABLE labels (
@@ -85,18 +90,95 @@ class AuditEvent:
     wall_ns: int
 
 
-class LabelLog:
-    """The log in one SQLite file, which is made if it is not there. Raises `StoreError` when it cannot be opened."""
+class LabelReader:
+    """The questions that an open log answers. Each raises `IntegrityError` for a log that is damaged."""
 
-    def __init__(self, path: Path) -> None:
+    refusal = "not used"
+    """What became of what was asked, when an answer cannot be had."""
+
+    def __init__(self, path: Path, sqlite: sqlite3.Connection) -> None:
         self.path = path
         self._lock = threading.Lock()
+        self._sqlite = sqlite
+
+    def current(self) -> dict[int, LabelEvent]:
+        """Episode -> its newest event, in the order of episodes."""
+        with self._reading():
+            newest = self._select("WHERE seq IN (SELECT MAX(seq) FROM labels GROUP BY episode) ORDER BY episode")
+        return {event.label.episode: event for event in newest}
+
+    def history(self, episode: int) -> list[LabelEvent]:
+        """Every event of an episode, oldest first."""
+        with self._reading():
+            return self._select("WHERE episode = ? ORDER BY seq", episode)
+
+    def corrected(self) -> list[LabelEvent]:
+        """Every event of the episodes that have more than one, oldest first."""
+        with self._reading():
+            return self._select(
+                "WHERE episode IN (SELECT episode FROM labels GROUP BY episode HAVING COUNT(*) > 1) ORDER BY seq"
+            )
+
+    def watermark(self) -> int:
+        """The seq of the newest label event, 0 when there is none."""
+        with self._reading():
+            return int(self._sqlite.execute("SELECT COALESCE(MAX(seq), 0) FROM labels").fetchone()[0])
+
+    def events(self, after: int = 0) -> list[AuditEvent]:
+        """The audit log's entries with seq > `after`, oldest first."""
+        with self._reading():
+            rows = self._sqlite.execute(
+                "SELECT seq, kind, author, detail, wall_ns FROM events WHERE seq > ? ORDER BY seq", (after,)
+            ).fetchall()
+            return [_audit_event(self.path, row) for row in rows]
+
+    @property
+    def owner(self) -> int:
+        """The run that it is of (`RunDirectory.identity`), 0 if it does not say."""
+        with self._reading():
+            return int(self._sqlite.execute("PRAGMA application_id").fetchone()[0])
+
+    def close(self) -> None:
+        """Let go of the file; the log cannot be used afterwards."""
+        with self._lock:
+            self._sqlite.close()
+
+    def _format(self) -> int:
+        with self._reading():
+            return int(self._sqlite.execute("PRAGMA user_version").fetchone()[0])
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        with self._lock:
+            try:
+                yield
+            except (sqlite3.Error, OverflowError, UnicodeError) as error:
+                raise _kind(error)(f"label log {self.path}: {error}; {self.refusal}{_full(self.path)}") from error
+
+    def _select(self, where: str, *arguments: int | str) -> list[LabelEvent]:
+        return [_label_event(self.path, row) for row in self._sqlite.execute(f"{_LABEL} {where}", arguments)]
+
+
+class LabelLog(LabelReader):
+    """The log in one SQLite file, which is made if it is not there, to be read and appended to.
+
+    `owner`: the run that it is of (`RunDirectory.identity`); written into it, 0 for whoever does not care. Raises
+    `StoreError` when it cannot be opened, `IntegrityError` when it is a link, damaged, or another run's.
+    """
+
+    refusal = "nothing was appended"
+
+    def __init__(self, path: Path, owner: int = 0) -> None:
+        require_plain(path)
         try:
-            self._sqlite = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+            sqlite = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as error:
             raise StoreError(f"cannot open the label log {path}: {error}") from error
+        super().__init__(path, sqlite)
         try:
             self._prepare()
+            if owner:
+                self._require_owner(owner)
         except BaseException:
             self._sqlite.close()
             raise
@@ -140,29 +222,6 @@ class LabelLog:
             value = events[1].label.value if len(events) == 2 else LabelValue.DISCARD
             return self._append(Label(event_id, episode, value, author, events[0].label.event_id))
 
-    def current(self) -> dict[int, LabelEvent]:
-        """Episode -> its newest event, in the order of episodes."""
-        with self._reading():
-            newest = self._select("WHERE seq IN (SELECT MAX(seq) FROM labels GROUP BY episode) ORDER BY episode")
-        return {event.label.episode: event for event in newest}
-
-    def history(self, episode: int) -> list[LabelEvent]:
-        """Every event of an episode, oldest first."""
-        with self._reading():
-            return self._select("WHERE episode = ? ORDER BY seq", episode)
-
-    def corrected(self) -> list[LabelEvent]:
-        """Every event of the episodes that have more than one, oldest first."""
-        with self._reading():
-            return self._select(
-                "WHERE episode IN (SELECT episode FROM labels GROUP BY episode HAVING COUNT(*) > 1) ORDER BY seq"
-            )
-
-    def watermark(self) -> int:
-        """The seq of the newest label event, 0 when there is none."""
-        with self._reading():
-            return int(self._sqlite.execute("SELECT COALESCE(MAX(seq), 0) FROM labels").fetchone()[0])
-
     def record(self, kind: str, author: str, detail: Mapping[str, JSON]) -> AuditEvent:
         """Append to the audit log. Raises `StoreError` for a detail that JSON cannot hold."""
         try:
@@ -175,19 +234,6 @@ class LabelLog:
                 "INSERT INTO events (kind, author, detail, wall_ns) VALUES (?, ?, ?, ?)", (kind, author, text, wall_ns)
             )
             return AuditEvent(int(cursor.lastrowid or 0), kind, author, json.loads(text), wall_ns)
-
-    def events(self, after: int = 0) -> list[AuditEvent]:
-        """The audit log's entries with seq > `after`, oldest first."""
-        with self._reading():
-            rows = self._sqlite.execute(
-                "SELECT seq, kind, author, detail, wall_ns FROM events WHERE seq > ? ORDER BY seq", (after,)
-            ).fetchall()
-        return [AuditEvent(seq, kind, author, json.loads(text), wall) for seq, kind, author, text, wall in rows]
-
-    def close(self) -> None:
-        """Let go of the file; the log cannot be used afterwards."""
-        with self._lock:
-            self._sqlite.close()
 
     def _prepare(self) -> None:
         """WAL, full syncs, and the tables; two processes may be doing this at once."""
@@ -212,9 +258,13 @@ class LabelLog:
         if (found := self._format()) != FORMAT:
             raise IntegrityError(f"{self.path}: expected label log format {FORMAT}, got {found}; use its version")
 
-    def _format(self) -> int:
-        with self._reading():
-            return int(self._sqlite.execute("PRAGMA user_version").fetchone()[0])
+    def _require_owner(self, owner: int) -> None:
+        found = self.owner
+        if not found:
+            with self._transaction():
+                self._sqlite.execute(f"PRAGMA application_id = {owner:d}")
+        elif found != owner:
+            raise IntegrityError(f"{self.path} is the label log of another run; put this run's own back")
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -228,14 +278,6 @@ class LabelLog:
                 if self._sqlite.in_transaction:
                     self._sqlite.execute("ROLLBACK")
                 raise
-
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        with self._lock:
-            try:
-                yield
-            except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
-                raise _kind(error)(f"label log {self.path}: {error}; nothing was appended{_full(self.path)}") from error
 
     def _append(self, label: Label) -> LabelEvent:
         wall_ns = wall_time_ns()
@@ -253,18 +295,53 @@ class LabelLog:
         found = self._select("WHERE episode = ? ORDER BY seq DESC LIMIT 1", episode)
         return found[0] if found else None
 
-    def _select(self, where: str, *arguments: int | str) -> list[LabelEvent]:
-        return [
-            LabelEvent(seq, Label(event_id, episode, LabelValue(value), author, supersedes), wall_ns)
-            for seq, event_id, episode, value, author, supersedes, wall_ns in self._sqlite.execute(
-                f"{_LABEL} {where}", arguments
-            )
-        ]
+
+def require_plain(path: Path) -> None:
+    """Raises `IntegrityError` for a log, or what SQLite keeps beside it, that is a link or no file: not followed."""
+    for name in (path.name, *(f"{path.name}{suffix}" for suffix in BESIDE)):
+        beside = path.with_name(name)
+        try:
+            mode = os.lstat(beside).st_mode
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise StoreError(f"cannot open the label log {beside}: {error.strerror or error}") from error
+        if stat.S_ISLNK(mode):
+            raise IntegrityError(f"{beside} is a symbolic link: expected the data itself; not followed")
+        if not stat.S_ISREG(mode):
+            raise IntegrityError(f"{beside}: expected a plain file; not opened")
+
+
+def _label_event(path: Path, row: Sequence[object]) -> LabelEvent:
+    """A row as SQLite gives it: its columns hold whatever a damaged file says, of any type."""
+    seq, event_id, episode, value, author, supersedes, wall_ns = row
+    if (
+        isinstance(seq, int)
+        and isinstance(event_id, str)
+        and isinstance(episode, int)
+        and value in _VALUES
+        and isinstance(author, str)
+        and isinstance(supersedes, str | None)
+        and isinstance(wall_ns, int)
+    ):
+        return LabelEvent(seq, Label(event_id, episode, LabelValue(value), author, supersedes), wall_ns)
+    raise IntegrityError(f"label log {path}: event {seq!r:.20} is no label: {row[1:]!r:.200}; the log is damaged")
+
+
+def _audit_event(path: Path, row: Sequence[Any]) -> AuditEvent:
+    seq, kind, author, text, wall_ns = row
+    try:
+        detail = json.loads(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise IntegrityError(f"label log {path}: audit event {seq!r:.20} is no JSON: {error!r:.100}") from error
+    return AuditEvent(seq, kind, author, detail, wall_ns)
 
 
 def _kind(error: Exception) -> type[StoreError]:
     """SQLite's plain DatabaseError means a damaged file; its subclasses mean a refusal, some of them by the disk."""
-    if type(error) is sqlite3.DatabaseError:
+    if type(error) is sqlite3.DatabaseError or isinstance(error, UnicodeDecodeError):
+        return IntegrityError
+    if isinstance(error, sqlite3.OperationalError) and "decode" in str(error):  # text that is not UTF-8
         return IntegrityError
     refused = isinstance(error, sqlite3.OperationalError) and "disk" in str(error)  # "... is full", "disk I/O error"
     return DiskError if refused else StoreError

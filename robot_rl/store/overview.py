@@ -6,8 +6,10 @@ remembered in `.episodes.memory`, what the adapters' say in `.adapters.memory` (
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +18,11 @@ from robot_rl.errors import IntegrityError, StoreError
 from robot_rl.store.corrections import Correction, Version, corrections
 from robot_rl.store.episode import MANIFEST_NAME, MCAP_NAME, read_manifest
 from robot_rl.store.files import load_json, open_inside
-from robot_rl.store.labels import LabelEvent, LabelLog
+from robot_rl.store.label_snapshot import LabelSnapshot
+from robot_rl.store.labels import LabelEvent
 from robot_rl.store.remembered import remembered
 from robot_rl.store.run import RunDirectory, RunInfo
+from robot_rl.store.training import foreign
 from robot_rl.types import LabelValue
 
 
@@ -32,15 +36,17 @@ class Overview:
     incomplete: int
     """Those that were cut off: closed as incomplete, set aside, or open."""
     unreadable: int
-    """Closed ones whose manifest is damaged."""
+    """Closed ones whose manifest is damaged, or whose recording is not there as it says."""
     labels_gone: bool
     """Episodes were closed, and the log of what was said of them is not there."""
     outcomes: Sequence[bool]
     """Success or not, of the complete episodes that are labelled so, in order."""
+    discarded: int
+    """Complete episodes that are labelled never to be trained on."""
     newest_version: int
     """Of the adapter; 0: none."""
     bytes: int
-    """Of recordings and weights."""
+    """Of all that lies beside recordings, of the policy's weights, adapters and checkpoints, as it is on the disk."""
     corrections: Sequence[Correction]
 
 
@@ -50,41 +56,45 @@ def overview(path: Path) -> Overview:
     info, closed = run.read_info(), run.closed_episodes()
     folder = str(run.episodes)
     manifests = {str(number): f"{folder}/{number:06d}/{MANIFEST_NAME}" for number in closed}
-    facts = remembered(run.path / ".episodes.memory", manifests, 2, lambda name: _facts_of_episode(run, int(name)))
+    facts = remembered(
+        run.path / ".episodes.memory", manifests, 2, lambda name: _facts_of_episode(run, info, int(name))
+    )
     labels, history = _labels(run)
-    complete = {int(name) for name, (fit, _) in facts.items() if fit}
-    cut_off = run.incomplete_paths() + [run.partial(number) for number in run.partial_episodes()]
+    sizes = _sizes(run.episodes)
+    there = {int(name) for name, (_, size) in facts.items() if sizes.get(f"{int(name):06d}", (0, -1))[1] == size}
+    complete = {number for number in there if facts[str(number)][0]}
+    cut_off = len(run.incomplete_paths()) + len(run.partial_episodes())
     versions, weights = _weights(run)
+    values = [(event.label.value, number in complete) for number, event in labels.items()]
     return Overview(
         info=info,
         complete=len(complete),
-        incomplete=len(facts) - len(complete) + len(cut_off),
-        unreadable=len(closed) - len(facts),
-        labels_gone=bool(closed) and not run.labels.is_file(),
-        outcomes=[
-            event.label.value is LabelValue.SUCCESS
-            for number, event in labels.items()
-            if number in complete and event.label.value is not LabelValue.DISCARD
-        ],
+        incomplete=len(there) - len(complete) + cut_off,
+        unreadable=len(closed) - len(there),
+        labels_gone=bool(closed) and not os.path.lexists(run.labels),
+        outcomes=[value is LabelValue.SUCCESS for value, fit in values if fit and value is not LabelValue.DISCARD],
+        discarded=sum(value is LabelValue.DISCARD for value, fit in values if fit),
         newest_version=max(versions, default=0),
-        bytes=weights + sum(size for _, size in facts.values()) + sum(map(_size, cut_off)),
+        bytes=weights + sum(size for size, _ in sizes.values()),
         corrections=corrections(history, _versions(run, versions)) if history else [],
     )
 
 
-def _facts_of_episode(run: RunDirectory, number: int) -> list[int]:
+def _facts_of_episode(run: RunDirectory, info: RunInfo, number: int) -> list[int]:
     """[whether it can be trained on, bytes of its recording]."""
     manifest = read_manifest(run.episode(number))
     if manifest.header.episode != number:
         raise IntegrityError(f"{run.episode(number)}: its manifest is of episode {manifest.header.episode}")
-    return [int(manifest.outcome.complete and manifest.outcome.ended_by != "fault"), manifest.bytes]
+    outcome = manifest.outcome
+    fit = outcome.complete and outcome.ended_by != "fault" and foreign(manifest.header, info) is None
+    return [int(fit), manifest.bytes]
 
 
 def _labels(run: RunDirectory) -> tuple[dict[int, LabelEvent], list[LabelEvent]]:
     """(episode -> its label, the events of episodes that have several); a log that is not there is not made."""
-    if not run.labels.is_file():
+    if not os.path.lexists(run.labels):
         return {}, []
-    log = LabelLog(run.labels)
+    log = LabelSnapshot(run.labels)
     try:
         return log.current(), log.corrected()
     finally:
@@ -94,8 +104,13 @@ def _labels(run: RunDirectory) -> tuple[dict[int, LabelEvent], list[LabelEvent]]
 def _weights(run: RunDirectory) -> tuple[list[int], int]:
     """(the adapter versions that have a manifest, bytes of adapters and checkpoints)."""
     versions, size = [], 0
+    with contextlib.suppress(OSError):
+        size = os.lstat(run.policy).st_size
     for folder in (run.adapters, run.checkpoints):
-        found = list(os.scandir(folder)) if folder.is_dir() else []
+        try:
+            found = list(os.scandir(folder)) if os.path.isdir(folder) else []
+        except OSError as error:
+            raise StoreError(f"cannot look into {folder}: {error.strerror or error}") from error
         size += sum(entry.stat(follow_symlinks=False).st_size for entry in found)
         if folder == run.adapters:
             versions = [int(m[1]) for entry in found if (m := re.fullmatch(r"([0-9]{6,9})\.json", entry.name))]
@@ -120,21 +135,38 @@ def _versions(run: RunDirectory, numbers: Sequence[int]) -> list[Version]:
     return [Version(version, through, mark, bool(warmup)) for version, through, mark, warmup in facts.values()]
 
 
-def _size(folder: Path) -> int:
-    """Bytes of the recording in an episode's directory."""
-    try:
-        return os.lstat(folder / MCAP_NAME).st_size
-    except OSError:
-        return 0
+def _sizes(episodes: Path) -> dict[str, tuple[int, int]]:
+    """Name of each directory in there -> (bytes of all that is in it, bytes of its recording: -1 without one)."""
+    found = {}
+    for name in os.listdir(episodes):
+        total, recording = 0, -1
+        with contextlib.suppress(OSError), os.scandir(f"{episodes}/{name}") as files:
+            for file in files:
+                size = file.stat(follow_symlinks=False).st_size
+                total += size
+                if file.name == MCAP_NAME:
+                    recording = size
+        found[name] = total, recording
+    return found
 
 
 def runs_in(folder: Path) -> list[Path]:
     """`folder` itself if it is a run, else the runs in it, by name; links are not followed. Raises `StoreError`."""
-    if RunDirectory(folder).run_json.is_file():
+    if os.path.isfile(RunDirectory(folder).run_json):
         return [folder]
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
         raise StoreError(f"cannot look for runs in {folder}: {error.strerror or error}") from error
     found = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
-    return [path for path in found if RunDirectory(path).run_json.is_file()]
+    return [path for path in found if _may_be_a_run(path)]
+
+
+def _may_be_a_run(path: Path) -> bool:
+    """Also where nobody may look: it is then named as one that cannot be read."""
+    try:
+        return stat.S_ISREG(os.stat(RunDirectory(path).run_json).st_mode)
+    except PermissionError:
+        return True
+    except OSError:
+        return False

@@ -1,16 +1,17 @@
 """What can be read of a damaged or cut episode, as a recording of its own; the original's bytes are not touched.
 
-The loss model: damage within one record of the MCAP costs that record (a chunk: up to `FLUSH_S` of recording) and
-messages of topics that only it described; where the framing itself is damaged, everything behind is lost. Every message
-carries its number in its topic, so that what is missing before the last readable one is counted exactly; what is
-missing behind it is counted exactly where the manifest or the file's own statistics say how much there was, and is said
-to be unknown where neither is left.
+The loss model: damage within one record of the MCAP costs that record (a chunk: up to `FLUSH_S` of recording, by its
+stamps and on the wall) and messages of topics that only it described; where the framing itself is damaged, everything
+behind is lost. Every message carries its number in its topic, so that what is missing before the last readable one is
+counted exactly; what is missing behind it is counted exactly where the manifest or the file's own statistics say how
+much there was, and is said to be unknown where neither is left.
 
 The salvaged episode is closed as incomplete in a directory of its own, `000012.salvaged.1`: it is never trained on.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import struct
@@ -50,6 +51,7 @@ from robot_rl.store.records import record
 from robot_rl.store.ros import STEPS
 from robot_rl.store.run import RunDirectory, locate
 from robot_rl.store.store import lock
+from robot_rl.store.training import foreign
 
 MAGIC = b"\x89MCAP0\r\n"
 _HEAD = struct.Struct("<BQ")
@@ -77,6 +79,8 @@ class Salvage:
     """What is lost beyond that, a sentence each."""
     damage: Sequence[str] = ()
     """Where the file is not as it was written, a sentence each."""
+    already: bool = False
+    """An earlier repair had made this copy."""
 
     @property
     def whole(self) -> bool:
@@ -86,24 +90,40 @@ class Salvage:
 def repair(folder: Path) -> Salvage:
     """Salvage the episode in `folder`, closed, open or set aside; one that is as its manifest says is left alone.
 
-    Raises `StoreError` when it is being recorded, or when nothing says what it is a recording of.
+    Raises `StoreError` when it is being recorded, `IntegrityError` when nothing says what it is a recording of, or when
+    it is whole and not of this run: that cannot be repaired.
     """
     run, number, path = locate(folder)
     if path == run.partial(number):
         path = _settle(run, number)
     try:
         manifest = verify(path)
-    except StoreError:
+        counts, is_bag = _contents(path)
+    except (StoreError, *DAMAGE):
         return _salvage(run, number, path)
-    if not (path / METADATA_NAME).exists() and _is_bag(path):
+    if manifest.header.episode != number:
+        raise IntegrityError(
+            f"{path}: it is whole, and its manifest is of episode {manifest.header.episode}: a copy? It is not used as "
+            f"{number}; remove it, or give it its own name back"
+        )
+    if (words := foreign(manifest.header, run.read_info())) is not None:
+        raise IntegrityError(f"{path}: it is whole, and {words}; it is not used, and nothing can be repaired in it")
+    if counts != manifest.counts:
+        return _salvage(run, number, path)
+    if not os.path.lexists(path / METADATA_NAME) and is_bag:
         describe_bag(path, manifest)
-    return Salvage(path, kept=dict(manifest.counts))
+    return Salvage(path, kept=counts)
 
 
-def _is_bag(folder: Path) -> bool:
-    """Whether ROS could read the whole recording in `folder`."""
+def _contents(folder: Path) -> tuple[dict[str, int], bool]:
+    """(topic -> messages, whether ROS could read the whole recording). Raises one of `DAMAGE`."""
+    counts: Counter[str] = Counter()
+    is_bag = True
     with open_inside(folder, MCAP_NAME) as file:
-        return all(channel.message_encoding == "cdr" for channel, _ in read_messages_of(file))
+        for channel, _ in read_messages_of(file):
+            counts[channel.topic] += 1
+            is_bag = is_bag and channel.message_encoding == "cdr"
+    return dict(counts), is_bag
 
 
 def _settle(run: RunDirectory, number: int) -> Path:
@@ -139,22 +159,33 @@ def _salvage(run: RunDirectory, number: int, folder: Path) -> Salvage:
                 )
             copy.finish()
             sync_file(target.fileno())
-        _seal(work, header, manifest, copy)
-        final = run.salvaged(number)
-        os.rename(work, final)
-        sync_directory(run.episodes)
+        made = _seal(work, header, manifest, copy)
+        earlier = _earlier(run, number, made)
+        final = earlier or run.salvaged(number)
+        if earlier is None:
+            os.rename(work, final)
+            sync_directory(run.episodes)
     except OSError as error:
         raise StoreError(f"{folder} could not be repaired: {error.strerror or error}; its bytes are intact") from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    salvage = copy.account(final, manifest)
+    salvage = replace(copy.account(final, manifest), already=earlier is not None)
     if manifest is None and (folder == run.episode(number) or os.path.lexists(folder / MANIFEST_NAME)):
         lost = "the manifest: how the episode ended, what became of its commands, and the sha256 of its recording"
         return replace(salvage, losses=[lost, *salvage.losses])
     return salvage
 
 
-def _seal(work: Path, header: EpisodeHeader, manifest: Manifest | None, copy: _Copy) -> None:
+def _earlier(run: RunDirectory, number: int, made: Manifest) -> Path | None:
+    """A copy that an earlier repair made, and that is what this one has made."""
+    for path in run.salvaged_paths():
+        with contextlib.suppress(StoreError):
+            if path.name.startswith(f"{number:06d}.") and verify(path) == made:
+                return path
+    return None
+
+
+def _seal(work: Path, header: EpisodeHeader, manifest: Manifest | None, copy: _Copy) -> Manifest:
     """The manifest of the salvaged episode: incomplete, whatever it was."""
     outcome = EpisodeOutcome("aborted", copy.kept[STEPS], False, False, False, {})
     path = work / MCAP_NAME
@@ -170,6 +201,7 @@ def _seal(work: Path, header: EpisodeHeader, manifest: Manifest | None, copy: _C
     if copy.is_bag:
         describe_bag(work, manifest)
     write_manifest(work, manifest)
+    return manifest
 
 
 class _Copy:

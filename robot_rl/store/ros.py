@@ -24,6 +24,8 @@ STEPS = "/steps"
 """The topic that the standard streams come of."""
 CAMERA = "/camera/"
 """What the topics of cameras begin with."""
+CAMERAS = "/cameras"
+"""Topic of one message, {camera: frames}: the cameras that were to be recorded, and of one that never came 0."""
 STRING, IMAGE = "std_msgs/msg/String", "sensor_msgs/msg/CompressedImage"
 STREAMS: Mapping[str, str] = {
     "/joint_states": "sensor_msgs/msg/JointState",

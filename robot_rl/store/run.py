@@ -31,6 +31,7 @@ from robot_rl.clock import wall_time_ns
 from robot_rl.errors import IntegrityError, StoreError
 from robot_rl.store.files import read_json, sync_directory, write_json
 from robot_rl.store.records import record
+from robot_rl.types import canonical_hash
 
 FORMAT = 1
 """Of run.json."""
@@ -83,13 +84,16 @@ class RunDirectory:
         Raises `StoreError` when `path` is none, `IntegrityError` when its run.json is damaged.
         """
         run = cls(Path(path))
-        if not run.run_json.is_file():
-            raise StoreError(f"{run.path} is not a run: expected {run.run_json.name} in it")
-        run.read_info()
-        if run.episodes.is_symlink():
-            raise StoreError(f"{run.episodes} is a symbolic link: move the whole run there, and open it there")
-        if not run.episodes.is_dir():
-            raise StoreError(f"{run.episodes} is gone: put it back; its labels mean nothing without it")
+        try:
+            if not run.run_json.is_file():
+                raise StoreError(f"{run.path} is not a run: expected {run.run_json.name} in it")
+            run.read_info()
+            if run.episodes.is_symlink():
+                raise StoreError(f"{run.episodes} is a symbolic link: move the whole run there, and open it there")
+            if not run.episodes.is_dir():
+                raise StoreError(f"{run.episodes} is gone: put it back; its labels mean nothing without it")
+        except OSError as error:  # `is_file` and the like raise where they may not look
+            raise StoreError(f"cannot look into {run.path}: {error.strerror or error}") from error
         return run
 
     def _make_folders(self) -> None:
@@ -108,6 +112,11 @@ class RunDirectory:
         if (found := raw.pop("format", None)) != FORMAT:
             raise IntegrityError(f"{self.run_json}: expected format {FORMAT}, got {found!r}; use its version")
         return record(RunInfo, raw, str(self.run_json))
+
+    @property
+    def identity(self) -> int:
+        """31 bits, never 0, that tell this run's label log from another's (`LabelLog`). Raises as `read_info` does."""
+        return int(canonical_hash(asdict(self.read_info()))[:8], 16) & 0x7FFFFFFF or 1
 
     @property
     def run_json(self) -> Path:
@@ -202,7 +211,14 @@ class RunDirectory:
 
     def incomplete_paths(self) -> list[Path]:
         """What kills and aborts have left."""
-        return sorted(self.episodes.glob("[0-9]*.incomplete.*"))
+        return self._named(r"[0-9]{6,9}\.incomplete\.[0-9]+")
+
+    def salvaged_paths(self) -> list[Path]:
+        """What `repair` could read of episodes."""
+        return self._named(r"[0-9]{6,9}\.salvaged\.[0-9]+")
+
+    def _named(self, pattern: str) -> list[Path]:
+        return sorted(self.episodes / name for name in _names(self.episodes) if re.fullmatch(pattern, name))
 
 
 def locate(folder: Path) -> tuple[RunDirectory, int, Path]:
@@ -214,10 +230,10 @@ def locate(folder: Path) -> tuple[RunDirectory, int, Path]:
     match = re.fullmatch(r"\.?([0-9]{6,9})(\.partial|\.incomplete\.[0-9]+)?", path.name)
     if match is None or path.parent.name != "episodes":
         raise StoreError(f"{folder}: expected an episode's directory, as RUN/episodes/000012")
-    if path.is_symlink():
+    if os.path.islink(path):
         raise IntegrityError(f"{folder} is a symbolic link: expected the episode's own directory; not followed")
     run = RunDirectory.look(path.parent.parent)
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise StoreError(
             f"{folder}: expected an episode's directory, and there is none; `robot-rl runs` lists the runs"
         )
@@ -227,5 +243,12 @@ def locate(folder: Path) -> tuple[RunDirectory, int, Path]:
 def _numbers(folder: Path, pattern: str) -> list[int]:
     """The numbers in the names that the store gives: 0000007 is none of them, and would be a second 7."""
     form = re.compile(pattern)
-    digits = (match[1] for name in os.listdir(folder) if (match := form.fullmatch(name)))
+    digits = (match[1] for name in _names(folder) if (match := form.fullmatch(name)))
     return sorted(int(number) for number in digits if number == f"{int(number):06d}")
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError as error:
+        raise StoreError(f"cannot look into {folder}: {error.strerror or error}") from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,11 +110,13 @@ class StorePort(Protocol):
 class Store:
     """`StorePort` over a run's directory, for any number of threads.
 
-    Raises `StoreError` when another process has the run open, or when the label log of its episodes is gone.
+    `cameras`: those whose frames are to come into its episodes; each episode says how many did (`ros.CAMERAS`). Raises
+    `StoreError` when another process has the run open, or when the label log of its episodes is gone.
     """
 
-    def __init__(self, run: RunDirectory) -> None:
+    def __init__(self, run: RunDirectory, cameras: Sequence[str] = ()) -> None:
         self.run = run
+        self._cameras = cameras
         self._writer: EpisodeWriter | None = None
         self._refused: DiskError | None = None
         """Why the episode that was open is not, if the disk took it."""
@@ -123,7 +125,7 @@ class Store:
         self._descriptor = lock(run)
         try:
             require_labels(run)
-            self._log = LabelLog(run.labels)
+            self._log = LabelLog(run.labels, run.identity)
             self._settle()
         except BaseException:
             os.close(self._descriptor)
@@ -160,7 +162,10 @@ class Store:
 
     def end(self, outcome: EpisodeOutcome) -> Manifest:
         with self._writing():
-            manifest = self._open().close(outcome)
+            writer = self._open()
+            if self._cameras:
+                writer.write_cameras(self._cameras)
+            manifest = writer.close(outcome)
             self._writer = None
             return manifest
 
@@ -278,7 +283,7 @@ def summaries(run: RunDirectory, labels: Mapping[int, LabelEvent]) -> list[Episo
 def require_labels(run: RunDirectory) -> None:
     """A log that is gone is not silently begun anew: what people said of the episodes would be lost without a word."""
     closed = run.closed_episodes()
-    if closed and not run.labels.exists():
+    if closed and not os.path.lexists(run.labels):
         raise StoreError(
             f"{run.labels}: expected the label log of {len(closed)} closed episodes, and it is gone; put it back, or "
             "make an empty file of that name to label them all anew"
@@ -290,7 +295,10 @@ def lock(run: RunDirectory) -> int:
 
     Raises `StoreError` when another process has it.
     """
-    descriptor = os.open(run.store_lock, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        descriptor = os.open(run.store_lock, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise DiskError(f"cannot write into {run.path}: {error.strerror or error}; it is as it was") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,7 +29,7 @@ def run(tmp_path: Path) -> RunDirectory:
 
 def label(run: RunDirectory, episode: int, value: LabelValue = LabelValue.SUCCESS) -> None:
     """Close `episode` and label it."""
-    EpisodeWriter(run, header(episode)).close(SUCCESS)
+    EpisodeWriter(run, replace(header(episode), spec_hash=SPEC.hash)).close(SUCCESS)
     log = LabelLog(run.labels)
     log.add(Label(f"label-{episode}", episode, value, "test"))
     log.close()
@@ -86,9 +88,16 @@ def test_a_run_that_began_offline_acts_with_its_first_version_at_once(run: RunDi
     for number in range(1, 4):
         label(run, number)
     publish(run, 3)
-    adapter = LockstepAdapters(Versions(run, SPEC, METHOD)).next(4)
+    versions = Versions(run, SPEC, METHOD)
+    adapter = LockstepAdapters(versions).next(4)
     assert adapter is not None
     assert adapter.version == 3
+    assert versions.alarms == ["no version through episode 2 can be used: version 3 acts"]
+    info = json.loads(run.run_json.read_text())
+    run.run_json.write_text(json.dumps(info | {"arguments": {"offline": ["runs/first"]}}))
+    quiet = Versions(run, SPEC, METHOD)
+    assert LockstepAdapters(quiet).next(4) is not None
+    assert quiet.alarms == []  # it never had an older one
 
 
 def test_the_version_due_is_fixed_when_an_episode_first_asks(run: RunDirectory) -> None:

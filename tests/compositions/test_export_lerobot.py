@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,22 @@ from robot_rl.clock import SECOND
 from robot_rl.compositions.export_lerobot import export_and_show
 from robot_rl.compositions.plan import new_run
 from robot_rl.errors import ConfigError, StoreError
-from robot_rl.store.episode import EpisodeHeader, EpisodeOutcome, EpisodeWriter
+from robot_rl.export.frames import frames_of
+from robot_rl.store.episode import (
+    EpisodeHeader,
+    EpisodeOutcome,
+    EpisodeWriter,
+    Image,
+    read_manifest,
+    read_messages,
+    write_manifest,
+)
 from robot_rl.store.labels import LabelLog
 from robot_rl.store.run import RunDirectory
 from robot_rl.types import Label, LabelValue
 from tests.export.reader import Reader
+from tests.export.test_frames import SPACE
+from tests.ordinary_user import read_only
 from tests.pictures import jpeg
 from tests.small_task import write_small_task
 
@@ -29,7 +41,7 @@ STEPS = 21
 
 
 def record(
-    run: RunDirectory, episode: int, steps: int, label: LabelValue, cameras: tuple[str, ...] = ("front",)
+    run: RunDirectory, episode: int, steps: int, label: LabelValue | None, cameras: tuple[str, ...] = ("front",)
 ) -> None:
     """An episode of `steps` control steps and of cameras at 30 Hz."""
     info = run.read_info()
@@ -44,9 +56,10 @@ def record(
         else:
             writer.write_image(topic, stamp, jpeg(episode + 50 * (stamp > SECOND // 2)))
     writer.close(EpisodeOutcome("timeout", steps, False, True, True, {"pass": steps}))
-    log = LabelLog(run.labels)
-    log.add(Label(f"label-{episode}", episode, label, "test"))
-    log.close()
+    if label is not None:
+        log = LabelLog(run.labels)
+        log.add(Label(f"label-{episode}", episode, label, "test"))
+        log.close()
 
 
 @pytest.fixture
@@ -55,7 +68,9 @@ def run(tmp_path: Path) -> RunDirectory:
     return RunDirectory.open(tmp_path / "run")
 
 
-def export(run: RunDirectory, out: Path, fps: int | None = None, *, images: bool = True) -> tuple[dict[str, Any], str]:
+def export(
+    run: RunDirectory, out: Path, fps: int | None = None, *, images: bool | None = True
+) -> tuple[dict[str, Any], str]:
     """Its last line as JSON, and all that it printed."""
     text = io.StringIO()
     export_and_show(run.path, out, fps, images, Console(file=text, width=160))
@@ -101,7 +116,7 @@ def test_the_declared_rate_is_that_of_the_frames(run: RunDirectory, tmp_path: Pa
 def test_cameras_are_video_if_not_said_otherwise(run: RunDirectory, tmp_path: Path) -> None:
     for episode in (1, 2):
         record(run, episode, STEPS, LabelValue.SUCCESS)
-    results, _ = export(run, tmp_path / "out", images=False)
+    results, _ = export(run, tmp_path / "out", images=None)
     assert (results["cameras"], results["cameras_as"]) == (["observation.images.front"], "video")
     reader = Reader(tmp_path / "out")
     for index, episode in enumerate((1, 2)):
@@ -120,8 +135,59 @@ def test_an_episode_from_before_the_cameras_ran_is_left_out_and_said(run: RunDir
     results, printed = export(run, tmp_path / "out")
     assert results["cameras"] == ["observation.images.front", "observation.images.wrist"]
     assert (results["episodes"], results["left_out"]) == (3, 3)
-    assert "000001: expected frames of each camera as in most episodes, got none of front, wrist" in printed
-    assert "000004: expected frames of each camera as in most episodes, got none of wrist" in printed
+    assert (
+        "000001: expected frames of each camera as in at least half of the episodes, got none of front, wrist"
+        in printed
+    )
+    assert "000004: expected frames of each camera as in at least half of the episodes, got none of wrist" in printed
+
+
+def test_a_few_episodes_with_cameras_cost_the_others_nothing(run: RunDirectory, tmp_path: Path) -> None:
+    for episode in range(1, 6):
+        record(run, episode, STEPS, LabelValue.SUCCESS, ("front",) if episode > 3 else ())
+    results, printed = export(run, tmp_path / "out")
+    assert (results["episodes"], results["left_out"], results["cameras"]) == (5, 0, [])
+    assert "camera front: not exported, 2 of 5 episodes have frames of it" in printed
+
+
+def test_a_manifest_that_claims_a_camera_costs_its_episode_at_most(run: RunDirectory, tmp_path: Path) -> None:
+    for episode in (1, 2):
+        record(run, episode, STEPS, LabelValue.SUCCESS, ())
+    manifest = read_manifest(run.episode(1))
+    write_manifest(run.episode(1), replace(manifest, counts={**manifest.counts, "/camera/front": 7}))
+    results, _ = export(run, tmp_path / "without", images=False)
+    assert (results["episodes"], results["cameras_as"]) == (2, "none")
+    with pytest.raises(StoreError, match=r"expected 7 messages of /camera/front, got 0.*got none of front"):
+        export(run, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_age_of_pictures_is_said(run: RunDirectory, tmp_path: Path) -> None:
+    record(run, 1, STEPS, LabelValue.SUCCESS, ())
+    folder = run.episode(1)
+    shots = [Image(round(at * SECOND), jpeg(1)) for at in (0.1, 0.15)]
+    steps = read_messages(folder, "/steps")
+    ages = frames_of(steps, {"front": shots}, SPACE, fps=20, control_hz=20, where="").ages["front"]
+    np.testing.assert_allclose(ages, [-0.05, 0, *np.arange(18) / 20], atol=1e-9)
+    record(run, 2, STEPS, LabelValue.SUCCESS)
+    record(run, 3, STEPS, LabelValue.SUCCESS)
+    results, printed = export(run, tmp_path / "out")
+    assert results["picture_ages"]["front"]["largest_s"] < 1 / 30
+    assert "camera front: its pictures are 0.01 s old in the median, 0.02 s at most" in printed
+
+
+def test_what_nobody_has_labelled_is_counted(run: RunDirectory, tmp_path: Path) -> None:
+    record(run, 1, STEPS, LabelValue.SUCCESS, ())
+    record(run, 2, STEPS, None, ())
+    results, printed = export(run, tmp_path / "out")
+    assert (results["episodes"], results["left_out"]) == (1, 1)
+    assert "left out: 1, not labelled" in printed
+
+
+def test_a_run_that_cannot_be_written_is_exported_elsewhere(run: RunDirectory, tmp_path: Path) -> None:
+    record(run, 1, STEPS, LabelValue.SUCCESS, ())
+    with read_only(run.path):
+        assert export(run, tmp_path / "out")[0]["episodes"] == 1
 
 
 def test_without_pyav_it_is_said_what_to_install_and_images_are_exported(
@@ -131,7 +197,7 @@ def test_without_pyav_it_is_said_what_to_install_and_images_are_exported(
     monkeypatch.delitem(sys.modules, "robot_rl.export.video", raising=False)
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(ConfigError, match=r"pip install 'robot-rl\[export\]', or export them with --images"):
-        export(run, tmp_path / "out", images=False)
+        export(run, tmp_path / "out", images=None)
     assert not (tmp_path / "out").exists()
     assert export(run, tmp_path / "out")[0]["cameras_as"] == "images"
 

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,18 +19,30 @@ from robot_rl.adapters.files import write_weights
 from robot_rl.compositions.housekeeping import label_episode, repair_episode, verify_run
 from robot_rl.compositions.plan import new_run, policy_of
 from robot_rl.compositions.runs import ranges, show_runs, thirds
-from robot_rl.errors import LabelConflict, StoreError
+from robot_rl.errors import ConfigError, LabelConflict, StoreError
 from robot_rl.safety.latch import write_latch
 from robot_rl.safety.supervisor import Supervision
+from robot_rl.store.compute import write_compute
 from robot_rl.store.episode import MANIFEST_NAME, MCAP_NAME, EpisodeHeader, EpisodeOutcome
+from robot_rl.store.files import write_json
 from robot_rl.store.golden import make_golden, write_golden
 from robot_rl.store.labels import LabelLog
 from robot_rl.store.run import RunDirectory
 from robot_rl.store.store import Store
 from robot_rl.types import Label, LabelValue, Observation
 from tests.commands import robot_rl
+from tests.ordinary_user import mode, ordinary_user, read_only
 
 S, F, D = LabelValue.SUCCESS, LabelValue.FAILURE, LabelValue.DISCARD
+
+
+def a_golden(run: RunDirectory) -> None:
+    policy = policy_of(run, run.read_info())
+    seen = Observation(
+        0, {}, np.zeros(7), np.zeros(7), np.array([0.4, 0, 0.3, 1, 0, 0, 0.0]), 0.08, np.zeros(6),
+        extra={"bin_pose": np.array([0.5, 0.1, 0.0, 0.3])},
+    )  # fmt: skip
+    write_golden(run, make_golden(seen, policy))
 
 
 @pytest.fixture
@@ -46,6 +59,10 @@ def store(tmp_path: Path) -> Iterator[Store]:
         manifest = {"version": episode, "through_episode": episode, "label_watermark": episode, "warmup": False}
         for folder in (run.adapters, run.checkpoints):
             write_weights(folder, episode, {"w": np.zeros(3, np.float32)}, manifest)
+    a_golden(run)
+    write_latch(run.guard_json, Supervision(), "a test")
+    write_compute(run, "default", 1.0, 0.0)
+    write_json(run.learner_json, {"version": 3, "label_watermark": 3})
     yield store
     store.close()
 
@@ -125,7 +142,7 @@ def test_runs_shows_what_was_learnt_from_a_label_corrected_since(store: Store, c
     store.add_label(Label("c", 2, F, "bob"))
     (store.run.path.parent / "damaged").mkdir()
     (store.run.path.parent / "damaged" / "run.json").write_text("{")
-    show_runs(store.run.path.parent, console)
+    assert show_runs(store.run.path.parent, console) is False
     text = printed(console)
     row = next(line for line in text.splitlines() if "lid_opening" in line)
     assert [cell.strip() for cell in row.strip("│").split("│")][:7] == [
@@ -167,20 +184,9 @@ def test_verify_ends_with_0_for_a_sound_run_and_with_1_and_a_table_for_another(s
     assert robot_rl("verify", str(run.path.parent)).returncode == 2
 
 
-def a_golden(run: RunDirectory) -> None:
-    policy = policy_of(run, run.read_info())
-    seen = Observation(
-        0, {}, np.zeros(7), np.zeros(7), np.array([0.4, 0, 0.3, 1, 0, 0, 0.0]), 0.08, np.zeros(6),
-        extra={"bin_pose": np.array([0.5, 0.1, 0.0, 0.3])},
-    )  # fmt: skip
-    write_golden(run, make_golden(seen, policy))
-
-
 def test_verify_names_all_that_a_resumed_run_would_refuse_and_the_guards_latch(store: Store, console: Console) -> None:
     """Each on its own: one that cannot be read hides none of the others."""
     run = store.run
-    a_golden(run)
-    write_latch(run.guard_json, Supervision(), "a test")
     assert verify_run(run.path, console) is True, printed(console)
     task = run.task_yaml.read_bytes()
     run.task_yaml.write_bytes(task + b"# changed since\n")
@@ -213,6 +219,88 @@ def test_verify_names_weights_that_are_foreign_though_their_sha256_is_right(stor
     assert "adapters/000001" in printed(console)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("golden.json", None, "is gone: the run has had it since the robot first moved"),
+        ("guard.json", None, "is gone: the run has had it since the robot first moved"),
+        ("compute.json", None, "is gone: the learner has written it"),
+        ("compute.json", "{cut", "delete it to have that decided anew"),
+        ("learner.json", None, "is gone: the learner has written it"),
+        ("learner.json", "[1]", "expected a JSON object"),
+        ("policy.json", "[" * 100_000, "expected a policy's manifest"),
+        ("adapters/000002.json", None, "has weights and no manifest"),
+        ("adapters/000003.json", "[" * 100_000, "no weights that can be read"),
+        ("checkpoints/000002.json", None, "has weights and no manifest"),
+        ("checkpoints/000003.json", "[" * 100_000, "no weights that can be read"),
+    ],
+)
+def test_verify_names_what_is_missing_or_hostile(
+    store: Store, console: Console, name: str, content: str | None, words: str
+) -> None:
+    path = store.run.path / name
+    if content is None:
+        path.unlink()
+    else:
+        path.write_text(content)
+    assert verify_run(store.run.path, console) is False
+    text = " ".join(printed(console).split())
+    assert words in text
+    assert name.removesuffix(".json") in text
+
+
+def test_a_run_that_has_not_moved_lacks_nothing(store: Store, console: Console, tmp_path: Path) -> None:
+    run, _ = new_run(tmp_path / "new", "lid_opening", "usr", 3, {})
+    assert verify_run(run.path, console) is True, printed(console)
+
+
+def test_verify_names_links(store: Store, console: Console, tmp_path: Path) -> None:
+    for name in ("run.json", "task.yaml", "policy.safetensors", "guard.json", "adapters", "labels.sqlite"):
+        path, moved = store.run.path / name, tmp_path / name
+        path.rename(moved)
+        path.symlink_to(moved)
+    (store.run.checkpoints / "000001.json").rename(tmp_path / "c1")
+    (store.run.checkpoints / "000001.json").symlink_to(tmp_path / "c1")
+    assert verify_run(store.run.path, console) is False
+    text = printed(console)
+    assert "7 findings" in text
+    assert text.count("symbolic link") == 7
+
+
+def test_what_this_user_may_not_read_is_named_and_hides_nothing_else(store: Store, console: Console) -> None:
+    run = store.run
+    store.close()
+    with mode(run.episode(2), 0), mode(run.adapters, 0), ordinary_user():
+        assert verify_run(run.path, console) is False
+    text = " ".join(printed(console).split())
+    assert "cannot read" in text
+    assert "cannot look into" in text
+    assert "2 findings in 3 episodes" in text
+    with mode(run.episodes, 0), ordinary_user():
+        with pytest.raises(StoreError, match="cannot look into"):
+            verify_run(run.path, console)
+        assert show_runs(run.path.parent, console) is False
+    with mode(run.path, 0), ordinary_user(), pytest.raises(StoreError, match="cannot look into"):
+        label_episode(run.episode(1), F, "bob", None, console)
+
+
+def test_a_run_that_cannot_be_written_is_looked_at(store: Store, console: Console) -> None:
+    store.close()
+    with read_only(store.run.path):
+        assert verify_run(store.run.path, console) is True, printed(console)
+        assert show_runs(store.run.path.parent, console) is True
+        with pytest.raises(StoreError):
+            label_episode(store.run.episode(1), S, "bob", None, console)
+
+
+def test_a_copy_of_an_episode_is_not_labelled(store: Store, console: Console) -> None:
+    shutil.copytree(store.run.episode(3), store.run.episode(7))
+    with pytest.raises(StoreError, match="its manifest is of episode 3"):
+        label_episode(store.run.episode(7), S, "bob", None, console)
+    with pytest.raises(ConfigError, match="at most 100 characters, got 101"):
+        label_episode(store.run.episode(3), F, "b" * 101, None, console)
+
+
 def test_repair_ends_with_3_when_something_is_lost_and_says_what(store: Store) -> None:
     folder = store.run.episode(2)
     whole = robot_rl("repair", str(folder))
@@ -227,7 +315,7 @@ def test_repair_ends_with_3_when_something_is_lost_and_says_what(store: Store) -
     kept, missing = (int(cell) for cell in row.strip("│").split("│")[1:])
     assert kept + missing == 4
     assert missing > 0
-    assert "000002.salvaged.1: readable, incomplete, never trained on; the original bytes are kept" in lost.stdout
+    assert "000002.salvaged.1: nothing in it could be read; the original bytes are kept" in lost.stdout
     assert (folder / MCAP_NAME).read_bytes() == cut
     assert robot_rl("repair", str(store.run.path)).returncode == 2
 

@@ -6,7 +6,8 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from robot_rl.compositions.operator_page import ANNOUNCEMENT, LOOPBACK, OperatorPage, free_port, start_cameras
+from robot_rl.compositions.operator_page import ANNOUNCEMENT, OperatorPage, free_port, start_cameras
+from robot_rl.console.access import LOOPBACK, Access
 from robot_rl.processes import Children
 
 
@@ -66,6 +67,13 @@ def test_both_processes_are_told_where_to_look(tmp_path: Path) -> None:
     assert "--acted-on" not in arguments
     start_cameras(children, module, Path("task.yaml"), states="ipc:///s", frames="ipc:///f", acted_on=True)
     assert "--acted-on" in children.started["cameras"][1]
+
+
+def test_the_console_is_told_who_may_reach_it(tmp_path: Path) -> None:
+    children = Noted(tmp_path)
+    access = Access(LOOPBACK, token=True, insecure=True)
+    OperatorPage(children, 0, access, actor="ipc:///a", guard="ipc:///g", frames="ipc:///f")
+    assert children.started["console"][1][-4:] == ["--host", LOOPBACK, "--token", "--insecure"]
 
 
 def test_the_address_is_news_once(tmp_path: Path) -> None:

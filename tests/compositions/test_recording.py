@@ -64,6 +64,34 @@ def test_an_incomplete_episode_says_so(store: Store) -> None:
     assert (outcome.ended_by, outcome.complete) == ("aborted", False)
 
 
+def test_a_camera_without_a_frame_is_said_once_and_as_long_as_it_lasts(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Store(RunDirectory.create(tmp_path / "run", INFO), ("front", "side"))
+    recorder = StoreRecorder(store, INFO, "flow-1234", ("front", "side"))
+    for episode in (1, 2):
+        recorder.begin(episode, 0)
+        for stamp in (0, 3_200_000_000):
+            recorder.write("/steps", stamp, {"step": 0})
+            store.write_image("side", stamp, b"jpeg")
+        recorder.end(RECORD)
+        (words,) = recorder.notices
+        assert words.startswith(f"episode {episode} has no frame of front in 3.2 s")
+    recorder.begin(3, 0)
+    for camera in ("front", "side"):
+        store.write_image(camera, 1, b"jpeg")
+    recorder.end(RECORD)
+    store.close()
+    assert recorder.notices == []
+    assert [record.message[:9] for record in caplog.records] == ["episode 1"]
+
+
+def test_where_no_camera_is_recorded_none_is_missed(store: Store) -> None:
+    recorder = StoreRecorder(store, INFO, "flow-1234", ("front",))
+    record_one(recorder)
+    assert recorder.notices == []
+
+
 # --- scratch --------------------------------------------------------------------------------------------------------
 
 

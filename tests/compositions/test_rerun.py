@@ -24,6 +24,7 @@ from robot_rl.store.episode import EpisodeWriter, read_manifest, read_messages
 from robot_rl.store.labels import LabelLog
 from robot_rl.store.run import RunDirectory
 from robot_rl.types import Array, Context, Observation, Verdict
+from tests.ordinary_user import read_only
 from tests.small_task import write_small_task
 from tests.store.examples import SUCCESS, header
 
@@ -105,6 +106,14 @@ def test_where_nothing_differs_table_and_json_say_never(run: RunDirectory) -> No
     assert text.getvalue().count("never") == 4
 
 
+def test_a_run_that_cannot_be_written_is_rerun_and_what_is_not_kept_is_said(run: RunDirectory) -> None:
+    text = io.StringIO()
+    with read_only(run.path):
+        rerun_and_show(run.episode(1), "twin", Console(file=text, width=120))
+    assert json.loads(text.getvalue().splitlines()[-1])["identical"] is True
+    assert "picture and results are not kept beside the run" in text.getvalue()
+
+
 def test_another_command_departs_where_it_is_sent(run: RunDirectory) -> None:
     step = read_steps(run.episode(2))[9]
     compared = compare(run, 2, target=np.add(step.target, [0.002, 0.0, 0.0, 0.0]))
@@ -160,9 +169,9 @@ def test_an_episode_without_commands_is_refused(tmp_path: Path) -> None:
     foreign.close(SUCCESS)
     refused: list[tuple[int, type[StoreError], str]] = [
         (1, StoreError, "no recorded commands$"),
-        (2, StoreError, "rerun episode 7 of /runs/old"),
+        (2, StoreError, "it was taken over from episode 7 of /runs/old: rerun that"),
         (3, IntegrityError, "no control step"),
-        (4, StoreError, "cannot read"),
+        (4, StoreError, "there is none"),
     ]
     for episode, error, words in refused:
         with pytest.raises(error, match=words):

@@ -12,8 +12,8 @@ import pytest
 from rich.console import Console
 
 from robot_rl.compositions.plan import new_run, open_run
-from robot_rl.compositions.running import RunRequest, baseline, run_task
-from robot_rl.errors import ConfigError
+from robot_rl.compositions.running import RunRequest, baseline, plan_run, run_task
+from robot_rl.errors import ConfigError, IntegrityError
 from tests.small_task import write_small_task
 
 
@@ -35,6 +35,19 @@ def test_the_base_line_is_measured_once(run: Path) -> None:
     known = json.loads(file.read_text())
     file.write_text(json.dumps(known | {"successes": (first[0] + 1) % (first[1] + 1)}))
     assert measure(run) != first  # what the file says counts: nothing was measured again
+
+
+@pytest.mark.parametrize(("port", "trials", "measured"), [(0, 0, False), (None, 5, False), (0, 5, True)])
+def test_no_trials_means_none_before_the_run_either(run: Path, port: int | None, trials: int, measured: bool) -> None:
+    plan, _ = plan_run(RunRequest(resume=run, console_port=port, trials=trials), Console(file=io.StringIO()))
+    assert (plan.base_success is not None) is measured
+    assert (run / "results" / "base.json").exists() is measured
+
+
+def test_a_run_whose_way_to_compute_is_damaged_does_not_go_on(run: Path) -> None:
+    (run / "compute.json").write_text("{cut")
+    with pytest.raises(IntegrityError, match="delete it to have that decided anew"):
+        plan_run(RunRequest(resume=run), Console(file=io.StringIO()))
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,16 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import uvicorn
 from playwright.sync_api import Browser, sync_playwright
 
 from robot_rl.console.__main__ import make_server
+from robot_rl.console.access import Access
+from robot_rl.console.entrance import Entrance, open_entrance
+from robot_rl.console.installation import installation
 from robot_rl.console.port import OperatorPort
-from robot_rl.console.security import authorities, bind_loopback
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = [
@@ -26,27 +29,46 @@ FLAGS = [
 ]
 
 
-def serving(port: OperatorPort, number: int = 0) -> contextlib.AbstractContextManager[str]:
+def local(number: int) -> Entrance:
+    """On loopback, open to this machine."""
+    return open_entrance(Access(), number)
+
+
+def locked(number: int) -> Entrance:
+    """As to other machines, but on loopback: with TLS, and open to who comes by a link."""
+    from robot_rl.console.certificate import PEM, make_certificate
+
+    folder = installation()
+    if not (folder / PEM).exists():
+        make_certificate(folder, ["127.0.0.1"])
+    entrance = open_entrance(Access(token=True), number)
+    return replace(entrance, door=replace(entrance.door, tls=True), pem=folder / PEM)
+
+
+def serving(
+    port: OperatorPort, number: int = 0, opened: Callable[[int], Entrance] = local
+) -> contextlib.AbstractContextManager[str]:
     """The console in front of `port`; see `running`."""
-    return running(lambda hosts: make_server(port, hosts), number)
+    return running(lambda entrance: make_server(port, entrance.door, entrance.pem), number, opened)
 
 
 @contextlib.contextmanager
-def running(make: Callable[[frozenset[str]], uvicorn.Server], number: int = 0) -> Iterator[str]:
-    """The server that `make` makes for its host names; yields its origin, `http://127.0.0.1:NUMBER`."""
-    listener = bind_loopback("127.0.0.1", number)
-    number = listener.getsockname()[1]
-    server = make(authorities(number))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="console", daemon=True)
+def running(
+    make: Callable[[Entrance], uvicorn.Server], number: int = 0, opened: Callable[[int], Entrance] = local
+) -> Iterator[str]:
+    """The server that `make` makes for an entrance; yields its origin, as `http://127.0.0.1:NUMBER`."""
+    entrance = opened(number)
+    server = make(entrance)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [entrance.listener]}, name="console", daemon=True)
     thread.start()
     try:
         eventually(lambda: server.started or not thread.is_alive(), 10)
         assert thread.is_alive(), "the console ended at its start"
-        yield f"http://127.0.0.1:{number}"
+        yield f"{entrance.door.scheme}://127.0.0.1:{entrance.listener.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join(timeout=5)
-        listener.close()
+        entrance.listener.close()
         assert not thread.is_alive(), "the console did not end within 5 s"
 
 

@@ -49,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def origin(folder: Path) -> Iterator[str]:
     recording = load_recording(folder, "failure")
-    with running(lambda hosts: server_of(create_replay(recording, hosts))) as address:
+    with running(lambda entrance: server_of(create_replay(recording, entrance.door))) as address:
         yield address
 
 

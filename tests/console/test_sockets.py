@@ -108,6 +108,28 @@ def test_a_script_takes_nothing_over(origin: str, port: ScriptedPort) -> None:
     assert port.commands == []
 
 
+def test_while_a_page_is_in_charge_a_script_can_only_stop(origin: str, port: ScriptedPort) -> None:
+    label = {"episode": 42, "value": "success", "event_id": "a"}
+
+    def post(name: str, args: dict[str, Any] | None = None) -> httpx.Response:
+        return httpx.post(f"{origin}/api/command/{name}", json=args or {}, headers={"origin": origin})
+
+    with opened(origin, "/ws/control?watch") as watching, opened(origin, "/ws/control") as first:
+        assert (lease(watching), lease(first)) == ("nobody's", "yours")
+        for name, args in (("label", label), ("pause", {}), ("undo", {"episode": 3}), ("clear", {"cause_id": "x"})):
+            refused = post(name, args)
+            assert refused.status_code == 409
+            assert "a page is in charge" in refused.json()["detail"]
+        assert port.commands == []
+        assert post("stop").status_code == 200
+        port.become("RUNNING")
+        first.close()
+        assert lease(watching) == "another's"
+        assert lease(watching) == "nobody's"
+        assert post("label", label).status_code == 200, "a page that watches is not in charge"
+    assert port.commands == [("label", label)]
+
+
 def test_nothing_is_compressed(control: ClientConnection) -> None:
     assert control.response is not None
     assert "sec-websocket-extensions" not in control.response.headers
@@ -245,7 +267,6 @@ def test_a_number_that_is_not_finite_is_refused_and_not_echoed(
     ],
 )
 def test_a_refusal_has_one_status_on_the_socket_and_by_post(
-    control: ClientConnection,
     origin: str,
     port: ScriptedPort,
     monkeypatch: pytest.MonkeyPatch,
@@ -256,9 +277,9 @@ def test_a_refusal_has_one_status_on_the_socket_and_by_post(
         raise raised
 
     monkeypatch.setattr(port, "command", refuse)
-    send(control, "pause")
-    ack = receive(control)
     by_post = httpx.post(f"{origin}/api/command/pause", headers={"origin": origin})
+    with opened(origin, "/ws/control") as control:
+        ack = answer(control, "pause")
     assert (ack["type"], ack["status"], by_post.status_code) == ("ack", status, status)
     assert ack["detail"] == by_post.json()["detail"]
     if isinstance(raised, RobotRLError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import resource
 import signal
 from collections.abc import Iterator
@@ -312,3 +314,18 @@ def test_episodes_that_do_not_go_together_are_refused_by_name(tmp_path: Path) ->
             ],
         )
     assert left(tmp_path) == []
+
+
+def test_what_a_killed_export_left_is_removed_and_one_at_work_is_let_be(tmp_path: Path) -> None:
+    killed, at_work = tmp_path / ".out.0123abcd.tmp", tmp_path / ".out.4567cdef.tmp"
+    others = [tmp_path / name for name in (".out2.0123abcd.tmp", ".out.notes.tmp")]
+    for folder in (killed, at_work, *others):
+        (folder / "data").mkdir(parents=True)
+    held = os.open(at_work, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(StoreError, match="no episode has a frame"):
+            write_dataset(tmp_path / "out", [], fps=20, task="t", action_names=ACTION)
+    finally:
+        os.close(held)
+    assert sorted(tmp_path.iterdir()) == sorted([at_work, *others])

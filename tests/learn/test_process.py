@@ -25,6 +25,7 @@ from robot_rl.adapters.acting import BaseAdapter, SteeringAdapter, load_adapter
 from robot_rl.adapters.files import numbers, read_weights
 from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.config import TASKS_DIR, MethodConfig, PolicyConfig, load_task
+from robot_rl.errors import IntegrityError
 from robot_rl.learn import columns
 from robot_rl.learn.learner import Learner
 from robot_rl.learn.process import LearnerService
@@ -32,6 +33,7 @@ from robot_rl.learn.replay import Batch
 from robot_rl.policy.cloning import clone
 from robot_rl.policy.demonstrations import Demonstrations
 from robot_rl.policy.flow import FlowPolicy
+from robot_rl.store.compute import write_compute
 from robot_rl.store.episode import EndedBy, EpisodeHeader, EpisodeOutcome, EpisodeWriter, read_transitions
 from robot_rl.store.labels import LabelLog
 from robot_rl.store.run import RunDirectory, RunInfo
@@ -535,12 +537,16 @@ def test_a_run_stays_with_the_matrix_products_that_it_took(tmp_path: Path, polic
     said = json.loads(run.compute_json.read_bytes())
     assert said["matmul"] == taken
     assert said["onednn_speedup"] > 0
-    run.compute_json.write_text(json.dumps(said | {"matmul": "default"}))
+    write_compute(run, "default", 1.0, 0.0)
     with service(run) as learner:
         assert learner.learner.matmul == "default"
-    run.compute_json.write_text("{cut sho")
+    for damaged in ("{cut sho", "[" * 100_000, json.dumps(said | {"matmul": "onednn", "onednn_error": 1.0}), "{}"):
+        run.compute_json.write_text(damaged)
+        with pytest.raises(IntegrityError, match="delete it to have that decided anew"), service(run):
+            pass
+    run.compute_json.unlink()
     with service(run) as learner:
-        assert learner.learner.matmul in ("default", "onednn")
+        assert learner.learner.matmul == taken
 
 
 def test_a_precision_in_the_task_file_reaches_the_updates(tmp_path: Path, policy: Path) -> None:

@@ -12,6 +12,7 @@ from robot_rl_ros.launching import ARGUMENTS, request_of
 
 from robot_rl.compositions.adapter_source import published
 from robot_rl.compositions.running import RunRequest
+from robot_rl.console.access import Access
 from robot_rl.errors import ConfigError
 from robot_rl.store.run import RunDirectory
 from tests.realtime_run import labels, short_task
@@ -29,11 +30,13 @@ def test_what_is_said_is_what_is_asked_for() -> None:
     expected = RunRequest("lid_opening", "zprl", 7, 3, "human", "real-time", "twin", out=Path("/tmp/x"))
     assert request_of(DEFAULTS | said) == expected
     assert request_of(DEFAULTS | {"hw": "protocol_twin"}).hw == "protocol_twin"
+    access = request_of(DEFAULTS | {"console_host": "0.0.0.0", "console_token": "true"}).access
+    assert access == Access("0.0.0.0", token=True)
     resumed = request_of(DEFAULTS | {"resume": "runs/one"})
     assert (resumed.task, resumed.hw) == (None, None)  # a resumed run has its own
 
 
-@pytest.mark.parametrize(("name", "value"), [("episodes", "many"), ("seed", "-1")])
+@pytest.mark.parametrize(("name", "value"), [("episodes", "many"), ("seed", "-1"), ("console_token", "yes")])
 def test_what_cannot_be_meant_is_refused(name: str, value: str) -> None:
     with pytest.raises(ConfigError, match=f"{name}: expected .* got '{value}'"):
         request_of(DEFAULTS | {name: value})

@@ -19,6 +19,7 @@ from robot_rl.errors import ConfigError, StoreError
 from robot_rl.store.episode import EpisodeWriter
 from robot_rl.store.ros import type_of
 from robot_rl.store.run import RunDirectory, RunInfo
+from robot_rl.store.streams import read_streams
 from tests.console.recorded import step
 from tests.ros.graph import Heard, command_line, environment, listening
 from tests.store.examples import SUCCESS, header
@@ -130,3 +131,14 @@ def test_what_is_no_episode_is_refused(run: RunDirectory) -> None:
     pytest.importorskip("rclpy", reason="ROS 2's Python is not installed: pip install 'robot-rl[ros]'")
     with pytest.raises(StoreError, match="cannot read"):
         replay_to_ros(run.path, 1.0, "/", Console(file=io.StringIO()))
+
+
+@pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")  # rclpy's own
+def test_what_nobody_listens_to_is_not_said_to_be_published(run: RunDirectory) -> None:
+    pytest.importorskip("rclpy", reason="ROS 2's Python is not installed: pip install 'robot-rl[ros]'")
+    from robot_rl_ros.replay import publish_recording
+
+    with pytest.raises(ConfigError, match=r"nobody listened to any of its topics below /lonely for 0.1 s"):
+        publish_recording(read_streams(run.episode(1)), namespace="/lonely", patience_s=0.1)
+    with pytest.raises(ConfigError, match="--rate: expected a finite number, got inf"):
+        replay_to_ros(run.episode(1), float("inf"), "/", Console(file=io.StringIO()))

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 from mcap.reader import make_reader
-from mcap.records import Schema
+from mcap.records import Chunk, Schema
+from mcap.stream_reader import StreamReader
 
+from robot_rl.clock import SECOND
 from robot_rl.errors import IntegrityError, StoreError
 from robot_rl.store import episode as module
 from robot_rl.store.episode import (
@@ -221,6 +223,22 @@ def test_salvage_survives_flipped_bytes(run: RunDirectory) -> None:
         for message in salvage(path, "/robot")[0]:
             assert message.body["mode"] == "ok"
         patch(path, offset, whole[offset])
+
+
+def test_a_lockstep_episode_is_flushed_by_its_stamps_though_no_time_goes_by(run: RunDirectory) -> None:
+    """Three seconds of recording in a few milliseconds: a kill costs `FLUSH_S` of them, and a byte one chunk."""
+    writer, began, period = EpisodeWriter(run, header(1)), 7_000 * SECOND, SECOND // 20
+    stamps = [began + n * period for n in range(60)]
+    for stamp in stamps:
+        writer.write("/steps", stamp, {"n": stamp})
+    kept, _ = salvage(run.partial(1) / MCAP_NAME, "/steps")
+    assert stamps[-1] - kept[-1].stamp_ns < FLUSH_S * SECOND
+    path = writer.abandon() / MCAP_NAME
+    with path.open("rb") as file:
+        chunks = [r for r in StreamReader(file, emit_chunks=True).records if isinstance(r, Chunk)]
+    spans = [chunk.message_end_time - chunk.message_start_time for chunk in chunks]
+    assert len(chunks) == 6
+    assert max(spans) <= FLUSH_S * SECOND
 
 
 def test_a_killed_writer_loses_less_than_the_flush_interval(run: RunDirectory) -> None:

@@ -1,18 +1,22 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from robot_rl.errors import StoreError
 from robot_rl.store.corrections import Correction
-from robot_rl.store.episode import MANIFEST_NAME, MCAP_NAME, EndedBy
+from robot_rl.store.episode import MANIFEST_NAME, MCAP_NAME, EndedBy, read_manifest, write_manifest
 from robot_rl.store.overview import overview, runs_in
 from robot_rl.store.run import RunDirectory
 from robot_rl.store.store import Store
 from robot_rl.types import Label, LabelValue
+from tests.ordinary_user import mode, ordinary_user
 from tests.store.examples import header, outcome
 
 S, F, D = LabelValue.SUCCESS, LabelValue.FAILURE, LabelValue.DISCARD
@@ -61,6 +65,35 @@ def test_what_there_is_is_counted(store: Store) -> None:
     assert seen.bytes > recorded + 100
 
 
+def test_what_is_not_on_the_disk_is_not_counted(store: Store) -> None:
+    for episode in range(1, 7):
+        add(store, episode, S)
+    run = store.run
+    assert overview(run.path).complete == 6
+    before = overview(run.path).bytes
+    (run.episode(1) / MCAP_NAME).unlink()
+    (run.episode(2) / MCAP_NAME).write_bytes(b"")
+    os.truncate(run.episode(3) / MCAP_NAME, 100)
+    claims = read_manifest(run.episode(4))
+    write_manifest(run.episode(4), replace(claims, bytes=2**62))
+    foreign = read_manifest(run.episode(5))
+    write_manifest(run.episode(5), replace(foreign, header=replace(foreign.header, spec_hash="ff" * 32)))
+    seen = overview(run.path)
+    assert (seen.complete, seen.unreadable, seen.incomplete, len(seen.outcomes)) == (1, 4, 1, 1)
+    assert 0 < seen.bytes < before
+
+
+def test_all_that_lies_beside_recordings_and_the_policy_count(store: Store) -> None:
+    add(store, 1, D)
+    run, before = store.run, overview(store.run.path)
+    assert before.discarded == 1
+    (run.episode(1) / "transitions.packed").write_bytes(bytes(1000))
+    (run.episode(1) / ".pool.0123456789ab").write_bytes(bytes(200))
+    run.policy.write_bytes(bytes(30))
+    shutil.copytree(run.episode(1), run.salvaged(1))
+    assert overview(run.path).bytes == 2 * (before.bytes + 1200) + 30
+
+
 def test_a_correction_names_the_versions_that_had_the_old_value(store: Store) -> None:
     for episode in (1, 2, 3):
         add(store, episode, S)
@@ -86,5 +119,9 @@ def test_runs_are_found_by_name_and_links_are_not_followed(run: RunDirectory, tm
     (tmp_path / "latest").symlink_to(other.path)
     assert runs_in(tmp_path) == [other.path, run.path]
     assert runs_in(run.path) == [run.path]
+    with mode(other.path, 0), ordinary_user():
+        assert runs_in(tmp_path) == [other.path, run.path]  # nobody can say that it is none
+        with pytest.raises(StoreError, match="cannot look into"):
+            overview(other.path)
     with pytest.raises(StoreError, match="cannot look for runs in"):
         runs_in(tmp_path / "nowhere")

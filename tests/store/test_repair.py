@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,10 +22,12 @@ from robot_rl.store.episode import (
     MCAP_NAME,
     EpisodeWriter,
     read_images,
+    read_manifest,
     read_messages,
     read_transitions,
     salvage,
     verify,
+    write_manifest,
 )
 from robot_rl.store.repair import Salvage, repair
 from robot_rl.store.run import RunDirectory
@@ -253,3 +257,28 @@ def test_foxglove_finds_an_indexed_copy(run: RunDirectory) -> None:
     assert summary is not None
     assert summary.statistics is not None
     assert summary.statistics.message_count == sum(found.kept.values()) > 0
+
+
+def test_a_second_repair_makes_no_second_copy(run: RunDirectory) -> None:
+    folder = record_one(run)
+    damage_chunk(folder / MCAP_NAME, 1)
+    first, second = repair(folder), repair(folder)
+    assert (first.already, second.already) == (False, True)
+    assert first.folder == second.folder == run.salvaged_paths()[0]
+    assert (first.kept, first.lost) == (second.kept, second.lost)
+    damage_chunk(folder / MCAP_NAME, 2)  # more was lost since
+    assert repair(folder).folder.name == "000001.salvaged.2"
+
+
+def test_what_verify_says_of_a_whole_episode_repair_does_not_deny(run: RunDirectory) -> None:
+    folder = record_one(run)
+    shutil.copytree(folder, run.episode(7))
+    with pytest.raises(IntegrityError, match="manifest is of episode 1: a copy"):
+        repair(run.episode(7))
+    manifest = read_manifest(folder)
+    write_manifest(folder, replace(manifest, header=replace(manifest.header, spec_hash="ff" * 32)))
+    with pytest.raises(IntegrityError, match="recorded with policy spec ffffffffffff"):
+        repair(folder)
+    write_manifest(folder, replace(manifest, counts={**manifest.counts, "/robot": 9}))
+    salvage = repair(folder)
+    assert (salvage.kept["/robot"], salvage.lost["/robot"], salvage.whole) == (8, 1, False)

@@ -48,12 +48,17 @@ export class Link {
     const wish = this.lease === null || this.lease === 'yours' ? '' : '?watch';
     const socket = new WebSocket(`${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/ws/control${wish}`);
     this.socket = socket;
-    socket.addEventListener('open', () => { this.lastBeat = performance.now(); });
+    let opened = false;
+    socket.addEventListener('open', () => {
+      opened = true;
+      this.lastBeat = performance.now();
+    });
     socket.addEventListener('message', (event) => this.receive(JSON.parse(event.data)));
-    socket.addEventListener('close', () => {
+    socket.addEventListener('close', async () => {
+      const locked = !opened && await lockedOut();
       if (this.socket !== socket) return;
       this.socket = null;
-      this.update('the console’s service does not answer');
+      this.update(locked ? 'this page needs a new one-time link' : 'the console’s service does not answer');
       setTimeout(() => this.connect(), RECONNECT_MS);
     });
   }
@@ -137,5 +142,15 @@ export class Link {
     } catch {
       return null; // the page says so, in its largest letters
     }
+  }
+}
+
+/** Whether the service answers, but not to this browser: a socket that is refused does not say why. */
+async function lockedOut() {
+  try {
+    const response = await fetch('/', { method: 'HEAD', signal: AbortSignal.timeout(RECONNECT_MS) });
+    return response.status === 401;
+  } catch {
+    return false;
   }
 }

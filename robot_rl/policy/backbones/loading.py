@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robot_rl.errors import ConfigError
+from robot_rl.errors import ConfigError, IntegrityError
 from robot_rl.policy.flow import FlowPolicy
 from robot_rl.protocols import FrozenPolicy
 
@@ -20,8 +20,11 @@ def load_checkpoint(path: Path) -> FrozenPolicy:
 
     Raises `IntegrityError` for a damaged one, `ConfigError` for one that needs torch where there is none.
     """
+    beside = path.with_suffix(".json")
     try:
-        manifest = json.loads(path.with_suffix(".json").read_text())
+        manifest = json.loads(beside.read_text())
+    except RecursionError as error:
+        raise IntegrityError(f"{beside}: expected a policy's manifest, got JSON without end") from error
     except (OSError, ValueError):
         manifest = {}  # what is wrong is said below
     if not isinstance(manifest, dict) or "backbone" not in manifest:

@@ -43,7 +43,7 @@ def begin(context: LaunchContext) -> list[Node]:
     stack = ExitStack()
     atexit.register(stack.close)  # after the last node has ended
     sockets = stack.enter_context(socket_folder())
-    port = None if plan.console_port is None else free_port(plan.console_port)
+    port = None if plan.console_port is None else free_port(plan.console_port, plan.access)
     specs = nodes_of(plan, {name: f"ipc://{sockets}/{name}" for name in ENDS}, port)
     return [node_of(spec, namespace) for spec in specs]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from robot_rl.compositions.plan import RunPlan
@@ -38,24 +38,20 @@ def nodes_of(plan: RunPlan, ends: Mapping[str, str], port: int | None) -> list[N
     run = str(plan.run.path.absolute())
     acted_on = bool(cameras_of(plan.policy.spec))
     looked_at, seen = acted_on or port is not None, []
+    frames = ends["frames"] if looked_at else ""
     if looked_at:
-        drawing: dict[str, Value] = {
-            "run": run,
-            "states": ends["states"],
-            "frames": ends["frames"],
-            "acted_on": acted_on,
-        }
-        seen.append(NodeSpec("camera", drawing))
+        drawing = {name: ends[name] for name in ("states", "frames")}
+        seen.append(NodeSpec("camera", {"run": run, **drawing, "acted_on": acted_on}))
     if port is not None:
-        ours = {name: ends[name] for name in ("actor", "guard", "frames")}
-        seen.append(NodeSpec("console", {"port": port, **ours}))
+        asked = {name: ends[name] for name in ("actor", "guard", "frames")}
+        seen.append(NodeSpec("console", {"port": port, **asdict(plan.access), **asked}))
     policy, keys = (str(plan.info.arguments.get(name) or "") for name in ("policy", "policy_keys"))
     acting: dict[str, Value] = {
         "run": run,
         "store": ends["store"],
         "guard": ends["guard"],
         "actor": ends["actor"],
-        "frames": ends["frames"] if looked_at else "",
+        "frames": frames,
         "episodes": plan.episodes,
         "auto_label": plan.auto_label,
         "page": port is not None,
@@ -65,7 +61,7 @@ def nodes_of(plan: RunPlan, ends: Mapping[str, str], port: int | None) -> list[N
         "policy_keys": keys,
     }
     return [
-        NodeSpec("recorder", {"run": run, "store": ends["store"], "frames": ends["frames"]}, restart=False),
+        NodeSpec("recorder", {"run": run, "store": ends["store"], "frames": frames}, restart=False),
         NodeSpec("robot", {"run": run, "guard": ends["guard"], "states": ends["states"]}, restart=False),
         NodeSpec("learner", {"run": run}),
         *seen,

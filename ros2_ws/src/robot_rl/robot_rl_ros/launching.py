@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from robot_rl.compositions.running import RunRequest
+from robot_rl.console.access import LOOPBACK, Access
 from robot_rl.errors import ConfigError
 from robot_rl.twins import HARDWARE, hardware
 
@@ -19,6 +20,12 @@ ARGUMENTS: Mapping[str, tuple[str, str]] = {
     "out": ("", "the run's directory; empty: runs/TASK-METHOD-SEED-TIME where the launch is started"),
     "resume": ("", "the directory of a run to go on with"),
     "console_port": ("8000", "TCP port of the operator's page, another one if it is taken; empty: no page, no cameras"),
+    "console_host": (
+        LOOPBACK,
+        "address that the page is served on, 0.0.0.0: all; others than loopback need TLS and a link",
+    ),
+    "console_token": ("false", "true: the page opens by a one-time link alone (`robot-rl console --url`), here too"),
+    "console_insecure": ("false", "true: other machines without TLS or link; who reaches the port commands the robot"),
     "namespace": ("/", "what the nodes and topics are below, e.g. /cell_1"),
 }
 """Name -> (default, what it is). An empty one is not said."""
@@ -40,7 +47,14 @@ def request_of(given: Mapping[str, str]) -> RunRequest:
         out=path["out"],
         resume=path["resume"],
         console_port=number["console_port"],
+        access=Access(given["console_host"], _flag("console_token", given), _flag("console_insecure", given)),
     )
+
+
+def _flag(name: str, given: Mapping[str, str]) -> bool:
+    if given[name] not in ("true", "false"):
+        raise ConfigError(f"{name}: expected true or false, got {given[name]!r}")
+    return given[name] == "true"
 
 
 def _number(name: str, text: str) -> int | None:

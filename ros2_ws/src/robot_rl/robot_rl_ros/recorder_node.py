@@ -11,14 +11,14 @@ from robot_rl_ros.node import Live, serve_node
 PARAMETERS = {
     "run": (str, "the run's directory"),
     "store": (str, "endpoint of the store's calls, e.g. ipc:///run/store"),
-    "frames": (str, "endpoint on which the cameras publish JPEG frames"),
+    "frames": (str, "endpoint on which the cameras publish JPEG frames, empty where there are none"),
 }
 
 
 def work(live: Live) -> None:
     """Until it is told to end; an episode that is open then is set aside as incomplete."""
     values = live.parameters
-    serve(RunDirectory.open(values["run"]), values["store"], values["frames"], live.stopping)
+    serve(RunDirectory.open(values["run"]), values["store"], values["frames"] or None, live.stopping)
 
 
 def main() -> int:

@@ -10,6 +10,7 @@ from rclpy.duration import Duration
 from rclpy.publisher import Publisher
 
 from robot_rl.clock import MS, SECOND
+from robot_rl.errors import ConfigError
 from robot_rl.store.streams import Recorded
 from robot_rl_ros.node import ros_node
 from robot_rl_ros.topics import Streams
@@ -37,12 +38,16 @@ def publish_recording(
 ) -> Published:
     """Publish `recorded`, at least one message, `rate` times as fast as it was recorded; returns after the last one.
 
-    It begins when the topics have their subscribers, and after `patience_s` without any. `namespace` as
-    `valid_namespace` has it. Raises `ConfigError` for topics that are no names in ROS.
+    It begins when the topics have their subscribers. `namespace` as `valid_namespace` has it. Raises `ConfigError` for
+    topics that are no names in ROS, and when nobody has subscribed to any within `patience_s`.
     """
     with ros_node(NODE, namespace=namespace) as node:
         streams = Streams(node, {message.topic for message in recorded})
-        await_subscribers(streams.publishers.values(), patience_s)
+        if not await_subscribers(streams.publishers.values(), patience_s):
+            raise ConfigError(
+                f"nobody listened to any of its topics below {namespace or '/'} for {patience_s:g} s, nothing was "
+                "published: start the listener first; if it runs, compare its namespace and ROS_DOMAIN_ID"
+            )
         begun, first_ns, latest_ns = time.monotonic_ns(), recorded[0].stamp_ns, 0
         for message in recorded:
             due = begun + round((message.stamp_ns - first_ns) / rate)
@@ -56,12 +61,16 @@ def publish_recording(
         return Published(seconds, latest_ns / MS)
 
 
-def await_subscribers(publishers: Collection[Publisher], patience_s: float) -> None:
-    """Until each has a subscriber, or no further one has got any for `REPEATED_S`; without any, for `patience_s`."""
+def await_subscribers(publishers: Collection[Publisher], patience_s: float) -> int:
+    """Until each has a subscriber, or no further one has got any for `REPEATED_S`; without any, for `patience_s`.
+
+    How many have one.
+    """
     deadline, matched = time.monotonic() + patience_s, 0
     while matched < len(publishers) and time.monotonic() < deadline:
         time.sleep(LOOK_S)
         now = sum(publisher.get_subscription_count() > 0 for publisher in publishers)
         if now > matched:
             matched, deadline = now, time.monotonic() + REPEATED_S
-    time.sleep(SETTLE_S)
+    time.sleep(SETTLE_S if matched else 0.0)
+    return matched

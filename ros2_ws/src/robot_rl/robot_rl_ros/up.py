@@ -49,7 +49,7 @@ def run_graph(
     actor end early.
     """
     run = plan.run
-    port = None if plan.console_port is None else free_port(plan.console_port)
+    port = None if plan.console_port is None else free_port(plan.console_port, plan.access)
     with ExitStack() as stack:
         sockets = stack.enter_context(socket_folder())
         ends = {name: f"ipc://{sockets}/{name}" for name in ENDS}
