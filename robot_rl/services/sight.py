@@ -3,7 +3,8 @@
 Cameras publish in a process of their own (`services.frames`), and nothing here waits for them: `take` drains what has
 come, which is done between any two control steps. A frame is decoded when somebody looks at it, and that is once a
 chunk. What a camera shows is acted on for `oldest_ms` after it was taken and no longer: a picture that is older, or was
-never there, is `BadObservation`, which the loop answers by holding, with the camera's name and the age as the reason.
+never there, is `BadObservation`, which the loop answers by holding, with the camera's name as the reason. Nothing is
+acted on that was shown before the robot was told that it may move: a scene is reset between two episodes.
 
 A stamp is the monotonic clock of this host, on which the cameras' process runs too. A frame whose stamp is not newer
 than its camera's last one is no news: a camera that repeats a picture, or whose sequence goes back, ages. One from the
@@ -64,6 +65,7 @@ class Sight:
         self._oldest_ms, self._clock = oldest_ms, clock
         self._frames = None if endpoint is None else Subscriber(endpoint, backlog=FRAME_BACKLOG)
         self._newest: dict[str, Frame] = {}
+        self._since_ns = 0
 
     def take(self) -> None:
         """Take what has come since the last call."""
@@ -95,12 +97,17 @@ class Sight:
             time.sleep(LOOK_S)
             self.take()
 
+    def begin(self) -> None:
+        """What was shown before now is not acted on."""
+        self._since_ns = self._clock.now_ns()
+
     def with_images(self, observation: Observation) -> Observation:
         """`observation` and what the policy's cameras show now, each under its own stamp."""
         if not self.wanted:
             return observation
         self.take()
-        seen = {camera: self._newest[camera] for camera in self.wanted if camera in self._newest}
+        newest = {camera: self._newest[camera] for camera in self.wanted if camera in self._newest}
+        seen = {camera: frame for camera, frame in newest.items() if frame.stamp_ns >= self._since_ns}
         stamps = {camera: frame.stamp_ns for camera, frame in seen.items()}
         images = Shown(self.wanted, seen, self._clock.now_ns(), self._oldest_ms)
         return replace(observation, stamps_ns={**observation.stamps_ns, **stamps}, images=images)
@@ -185,6 +192,8 @@ class SeeingPort:
         return self.guard.check(chunk)
 
     def set_active(self, active: bool) -> SafetyState:
+        if active:
+            self.sight.begin()
         return self.guard.set_active(active)
 
 

@@ -150,19 +150,18 @@ def test_a_camera_that_freezes_holds_the_robot_until_it_shows_something(bench: B
     bench.show(10)
     cell.start_episode()
 
-    cell.at[9] = lambda: bench.show(200)  # the robot has held since step 4, at 250 ms
+    cell.at[9] = lambda: bench.show(200)  # the robot has held since step 4, at 200 ms
     motion = Motion(SeeingPort(cell.guard, bench.sight), cell.session, cell.clock, cell.pump)
-    motion.begin()
     run = EpisodeRun(
         motion, policy, PointAdapter(), recorder,
         episode=1, max_steps=8, discount=0.97, rng=np.random.default_rng(0),
     )  # fmt: skip
-    cell.clock.advance(20 * MS)
+    bench.sight._oldest_ms = 150.0
     record = run.run()
     assert record.steps == 8
     assert record.verdicts["held"] >= 4
     whys = [message["why"] for message in recorder.topic("/held")]
-    assert "camera front: its newest frame is older than 200 ms" in whys[0]
+    assert "camera front: its newest frame is older than 150 ms" in whys[0]
     assert [grey > 100 for grey in policy.saw[:2]] == [False, True], "no chunk from the stale picture"
 
 
@@ -185,3 +184,14 @@ def test_an_episode_waits_for_every_camera_and_says_what_it_goes_on_without(benc
     bench.show(10, camera="side")
     assert first() is None
     assert not first.alarms, "it has come after all"
+
+
+def test_what_was_shown_before_an_episode_is_not_acted_on_in_it(bench: Bench) -> None:
+    bench.show(10)
+    bench.clock.advance(10 * MS)
+    bench.cell.guard.renew_operator()
+    bench.port.set_active(True)
+    with pytest.raises(BadObservation, match="none has come yet"):
+        bench.front()
+    bench.show(200)
+    assert bench.front().mean() > 190
