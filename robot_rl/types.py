@@ -233,7 +233,7 @@ class Transition:
     executed_chunk: Array
     """[T, A] SI: what the robot was sent after the filter; steps after the episode's end are as planned."""
     k_executed: int
-    """Steps of the chunk that were sent."""
+    """Steps of the chunk that were sent; with overlap, those until the next one's observation (`control.overlap`)."""
     discount: float
     """Factor on the value of the next state, for one chunk."""
     terminal: bool

@@ -81,6 +81,13 @@ def run(
     policy_keys: Annotated[
         Path | None, typer.Option(help="this client's key file, for a policy server with keys (`robot-rl keys`)")
     ] = None,
+    overlap: Annotated[
+        str | None,
+        typer.Option(
+            help="auto: a policy server infers the next chunk while the present one runs; off: the robot waits for it  "
+            "[default: auto]"
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="the run's directory  [default: runs/TASK-METHOD-SEED-TIME]")] = None,
     resume: Annotated[
         Path | None, typer.Option(help="go on with this run, with the settings it was begun with")
@@ -109,11 +116,13 @@ def run(
 
     choose("--label", label, ("auto", "human"))
     choose("--pace", pace, ("auto", "lockstep", "real-time"))
+    choose("--overlap", overlap, ("auto", "off"))
     run_task(
         RunRequest(
             task=task, method=method, episodes=episodes, seed=seed, label=label, pace=pace, hw=hw,
-            policy=policy, policy_keys=policy_keys, out=out, resume=resume, console_port=None if no_console else port,
-            access=Access(host, token, insecure), trials=trials, learner=not no_learner,
+            policy=policy, policy_keys=policy_keys, overlap=overlap, out=out, resume=resume,
+            console_port=None if no_console else port, access=Access(host, token, insecure),
+            trials=trials, learner=not no_learner,
         ),
         console,
     )  # fmt: skip

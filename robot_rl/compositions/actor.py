@@ -25,11 +25,14 @@ def make_actor(
     alarms: Callable[[], Sequence[str]],
     labelled: Callable[[], int],
     recorder: Recorder | None = None,
+    not_yet: Callable[[], str | None] = lambda: None,
+    overlap: bool = False,
 ) -> Actor:
     """`pace` is "lockstep" or "real time", as the page shows it.
 
     `alarms` are shown on the page together with the learner's own; `labelled` rises with every label in the log.
-    `recorder` keeps the episodes; None: the store does.
+    `recorder` keeps the episodes; None: the store does. `not_yet` says why no episode may begin yet, or None.
+    `overlap`: the next chunk is inferred while the present one runs.
     """
     keeps = recorder_of(plan, store)
     view = RunView(
@@ -42,10 +45,11 @@ def make_actor(
         learner=lambda: learner_status(plan.run, alive=learner_alive()),
         alarms=lambda: [*alarms(), *keeps.notices],
         labelled=labelled,
+        not_yet=not_yet,
     )
     return Actor(
         plan.task, plan.info.method, plan.info.seed, motion, plan.policy, adapters, recorder or keeps, store, guard,
-        view, twin,
+        view, twin, overlap=overlap,
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from robot_rl.compositions.adapter_source import LockstepAdapters, Versions, awa
 from robot_rl.compositions.disk import DiskWatch
 from robot_rl.compositions.golden import require_golden
 from robot_rl.compositions.label_watch import LabelWatch
-from robot_rl.compositions.operator_page import LatchNotice, OperatorPage
+from robot_rl.compositions.operator_page import LatchNotice, OperatorPage, start_cameras
 from robot_rl.compositions.plan import RunPlan
 from robot_rl.compositions.sockets import socket_folder
 from robot_rl.control.actor import Actor
@@ -103,7 +103,7 @@ def run_lockstep(plan: RunPlan, watch: Watch, announce: Callable[[str], None]) -
                 guard=ends["guard"],
                 frames=ends["frames"],
             )
-            page.start_cameras(twin.camera_process, run.task_yaml, states=ends["states"], frames=ends["frames"])
+            start_cameras(children, twin.camera_process, run.task_yaml, states=ends["states"], frames=ends["frames"])
 
             def show() -> None:
                 states.offer(twin.joint_positions)

@@ -35,8 +35,16 @@ def free_port(wanted: int, access: Access = HERE) -> int:
     return port
 
 
+def start_cameras(
+    children: Children, module: str, task_yaml: Path, *, states: str, frames: str, acted_on: bool = False
+) -> None:
+    """The process that draws what a twin's cameras see; `module` is the twin's own. `acted_on`: by a policy."""
+    arguments = ["--task", str(task_yaml), "--states", states, "--frames", frames]
+    children.start("cameras", module, [*arguments, *(["--acted-on"] if acted_on else [])])
+
+
 class OperatorPage:
-    """Starts both processes; `url` is there as soon as the console has said it."""
+    """Starts the console; `url` is there as soon as the console has said it."""
 
     def __init__(
         self, children: Children, port: int, access: Access = HERE, *, actor: str, guard: str, frames: str
@@ -45,11 +53,6 @@ class OperatorPage:
         self._told = False
         arguments = ["--actor", actor, "--guard", guard, "--frames", frames, "--port", str(free_port(port, access))]
         children.start("console", "robot_rl.console", [*arguments, *access.arguments])
-
-    def start_cameras(self, module: str, task_yaml: Path, *, states: str, frames: str) -> None:
-        """The process that draws what a twin's cameras see; `module` is the twin's own."""
-        arguments = ["--task", str(task_yaml), "--states", states, "--frames", frames]
-        self._children.start("cameras", module, arguments)
 
     def news(self) -> str | None:
         """The page's address, once."""

@@ -177,7 +177,11 @@ def _measured(policy: FrozenPolicy, twin: TwinRobot, figures: dict[str, Any]) ->
     duration = spec.horizon * spec.step_s
     figures |= {"p50_ms": 1e3 * p50, "p99_ms": 1e3 * p99, "chunk_ms": 1e3 * duration}
     verdict = "ok" if p99 < BUSY * spec.step_s else "look" if p99 < BUSY * duration else "no"
-    words = {"ok": "", "look": "; the robot holds between chunks", "no": "; most of the time the robot would hold"}
+    words = {
+        "ok": "",
+        "look": "; by a server in time if it is asked before the chunk is over, else the robot holds between chunks",
+        "no": "; most of the time the robot would hold",
+    }
     times = f"encode and decode {1e3 * p50:.1f} ms (p99 {1e3 * p99:.1f}), a chunk lasts {1e3 * duration:.0f} ms"
     yield Row("round trip", verdict, times + words[verdict])
     again = policy.decode(policy.encode([seen]), noise)

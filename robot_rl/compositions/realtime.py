@@ -1,10 +1,11 @@
 """Composition (a), real time: the same run by the clock on the wall, a process for each part that may fail alone.
 
 This process is the actor: control loop and session. Its children are the guard with the twin behind it, the store, the
-learner, and if a page is wanted the console and the process that draws the cameras. All of them end with it, kill -9
-included. Learner, console and cameras are started again when they end; without guard or store the run ends, in order,
-and `--resume` goes on with it: what is labelled is on the disk, and a STOP stays latched. A robot's PC without torch
-has no learner: what another machine publishes in the run's directory acts, or the frozen policy.
+learner, if a page is wanted the console, and the process that draws the cameras if page or policy look at them. All of
+them end with it, kill -9 included. Learner, console and cameras are started again when they end; without guard or store
+the run ends, in order, and `--resume` goes on with it: what is labelled is on the disk, and a STOP stays latched. A
+robot's PC without torch has no learner: what another machine publishes in the run's directory acts, or the frozen
+policy. No episode begins before the cameras have shown something (`services.sight`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from robot_rl.compositions.operator_page import OperatorPage
+from robot_rl.compositions.operator_page import OperatorPage, start_cameras
 from robot_rl.compositions.plan import RunPlan
 from robot_rl.compositions.realtime_actor import GUARD_S, Others, act, answered
 from robot_rl.compositions.remote_cell import RemoteCell
@@ -22,6 +23,7 @@ from robot_rl.control.actor import Actor
 from robot_rl.errors import DeadlineMissed, ProcessEnded
 from robot_rl.processes import Children
 from robot_rl.services.guard import GuardClient
+from robot_rl.services.sight import cameras_of
 from robot_rl.services.store import StoreClient
 
 log = logging.getLogger(__name__)
@@ -43,7 +45,9 @@ def run_realtime(plan: RunPlan, watch: Callable[[Actor], None], announce: Callab
         stack.callback(children.stop)
         stack.enter_context(resumable(children, ("guard", "store"), f"robot-rl run --resume {run.path}"))
         storing = [str(run.path), "--endpoint", ends["store"]]
-        if plan.console_port is not None:
+        acted_on = bool(cameras_of(plan.policy.spec))
+        looked_at = acted_on or plan.console_port is not None
+        if looked_at:
             storing += ["--frames", ends["frames"]]
         children.start("store", "robot_rl.compositions.store_process", storing, restart=False)
         store = StoreClient(ends["store"])
@@ -65,8 +69,9 @@ def run_realtime(plan: RunPlan, watch: Callable[[Actor], None], announce: Callab
                 guard=ends["guard"],
                 frames=ends["frames"],
             )
-            module = RemoteCell(guard).camera_process
-            page.start_cameras(module, run.task_yaml, states=ends["states"], frames=ends["frames"])
+        if looked_at:
+            module, ours = RemoteCell(guard).camera_process, {name: ends[name] for name in ("states", "frames")}
+            start_cameras(children, module, run.task_yaml, **ours, acted_on=acted_on)
 
         def tend() -> None:
             children.tend()
@@ -74,7 +79,7 @@ def run_realtime(plan: RunPlan, watch: Callable[[Actor], None], announce: Callab
                 announce(url)
 
         others = Others(tend, lambda: children.alive("learner"), lambda: children.troubles)
-        act(plan, guard, store, ends["actor"], others, watch)
+        act(plan, guard, store, ends["actor"], others, watch, frames=ends["frames"] if looked_at else None)
 
 
 @contextmanager

@@ -23,11 +23,12 @@ from robot_rl.compositions.remote_cell import RemoteCell
 from robot_rl.control.actor import Actor
 from robot_rl.control.motion import Motion
 from robot_rl.control.operator import AutoOperator
-from robot_rl.control.ports import Recorder
+from robot_rl.control.ports import PatientPolicy, Recorder
 from robot_rl.control.session import Session
-from robot_rl.errors import DeadlineMissed
+from robot_rl.errors import BadObservation, DeadlineMissed, RobotRLError
 from robot_rl.services.guard import GuardClient
 from robot_rl.services.session import Served, session_handlers
+from robot_rl.services.sight import FirstFrames, SeeingPort, Sight, cameras_of
 from robot_rl.services.store import StoreClient
 from robot_rl.store.training import first_free_episode
 
@@ -35,6 +36,9 @@ T = TypeVar("T")
 
 START_S = 30.0
 """How long a process may take until it answers for the first time."""
+RETRY_S = 0.02
+OFF = "off"
+"""Of the run's setting `overlap`."""
 GUARD_S = 2.0
 """How long the guard may take to answer; the robot has been holding long before."""
 
@@ -58,16 +62,26 @@ def act(
     others: Others,
     watch: Callable[[Actor], None],
     recorder: Recorder | None = None,
+    frames: str | None = None,
 ) -> None:
     """Run `plan` to its last episode, and serve the page's calls on `endpoint`; guard and store answer already.
 
-    `watch(actor)` is called every control step; `recorder` keeps the episodes in the store's place. Raises
-    `ConfigError` for a latched STOP or FAULT without a page on which a person could clear it, and `SpecMismatch` when
-    policy or adapter have changed.
+    `watch(actor)` is called every control step; `recorder` keeps the episodes in the store's place; on `frames` the
+    task's cameras publish (None: there are none). Raises `ConfigError` for a latched STOP or FAULT without a page on
+    which a person could clear it, `SpecMismatch` when policy or adapter have changed, and `DeadlineMissed` when a
+    camera that the policy reads shows nothing.
     """
     run, clock = plan.run, RealClock()
-    require_golden(plan, guard.observe)
     with ExitStack() as stack:
+        sight = Sight(
+            frames, list(plan.task.scene.get("cameras", {})) if frames else (), cameras_of(plan.policy.spec),
+            plan.task.guard.observation_ms, clock,
+        )  # fmt: skip
+        stack.callback(sight.close)
+        port = SeeingPort(guard, sight)
+        sight.await_wanted(START_S, others.tend)
+        answered(lambda: require_golden(plan, port.observe), others.tend, BadObservation)  # a frame may be too old
+        first_frames = FirstFrames(sight, START_S)
         versions = Versions(run, plan.policy.spec, plan.method)
         label_watch = LabelWatch(run)
         stack.callback(label_watch.close)
@@ -79,6 +93,7 @@ def act(
 
         def pump() -> None:
             others.tend()
+            sight.take()
             if operator is not None:
                 disk.poll()
                 operator.poll()
@@ -91,15 +106,17 @@ def act(
         actor = make_actor(
             plan,
             "real time",
-            motion=Motion(guard, session, clock, pump),
+            motion=Motion(port, session, clock, pump),
             adapters=NewestAdapters(versions),
             store=store,
             guard=guard,
             twin=cell,
             learner_alive=others.learner_alive,
-            alarms=lambda: [*versions.alarms, *others.troubles()],
+            alarms=lambda: [*versions.alarms, *others.troubles(), *first_frames.alarms],
             labelled=label_watch.newest,
             recorder=recorder,
+            not_yet=first_frames,
+            overlap=overlaps(plan),
         )
         stack.enter_context(Served(endpoint, session_handlers(actor.snapshot, command)))
         actor.run()
@@ -112,13 +129,19 @@ def act(
             await_version(versions, pump=wait)
 
 
-def answered(ask: Callable[[], T], tend: Callable[[], None]) -> T:
-    """What `ask` returns as soon as the process that it asks is up. Raises what `tend` does, or `DeadlineMissed`."""
+def overlaps(plan: RunPlan) -> bool:
+    """Whether a chunk is inferred while the one before it runs: where the policy is a server's, unless it is off."""
+    return isinstance(plan.policy, PatientPolicy) and plan.info.arguments.get("overlap") != OFF
+
+
+def answered(ask: Callable[[], T], tend: Callable[[], None], passing: type[RobotRLError] = DeadlineMissed) -> T:
+    """What `ask` returns as soon as the process that it asks is up. Raises what `tend` does, or at last `passing`."""
     deadline = time.monotonic() + START_S
     while True:
         try:
             return ask()
-        except DeadlineMissed:
+        except passing:
             tend()
             if time.monotonic() > deadline:
                 raise
+            time.sleep(RETRY_S)

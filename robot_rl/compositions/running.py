@@ -40,6 +40,7 @@ DEFAULTS: dict[str, Any] = {
     "label": "auto",
     "pace": "auto",
     "hw": TWIN,
+    "overlap": "auto",
 }
 
 
@@ -57,6 +58,8 @@ class RunRequest:
     """What moves: a name of `robot_rl.twins.HARDWARE`."""
     policy: str | None = None
     policy_keys: Path | None = None
+    overlap: str | None = None
+    """auto: a policy server infers the next chunk while the present one runs, at real-time pace; off: it does not."""
     out: Path | None = None
     resume: Path | None = None
     console_port: int | None = None
@@ -149,7 +152,7 @@ def _composition(pace: str) -> Compose:
 
 def _begin(request: RunRequest) -> Path:
     """The directory of a new run, once everything that it needs has been seen to be there."""
-    name, method, seed, label, pace, hw = (
+    name, method, seed, label, pace, hw, _ = (
         DEFAULTS[key] if getattr(request, key) is None else getattr(request, key) for key in DEFAULTS
     )
     task = load_task(name)
@@ -161,7 +164,7 @@ def _begin(request: RunRequest) -> Path:
         _close(connect_policy(request.policy, policy, request.policy_keys))
     stamp = time.strftime("%Y%m%d-%H%M%S")
     path = request.out or Path("runs") / f"{task.name}-{method.replace(':', '-')}-{seed}-{stamp}"
-    arguments = {key: getattr(request, key) for key in ("episodes", "label", "policy", "pace", "hw")}
+    arguments = {key: getattr(request, key) for key in ("episodes", "label", "policy", "pace", "hw", "overlap")}
     if request.policy_keys is not None:
         arguments["policy_keys"] = str(request.policy_keys.absolute())
     new_run(path, name, method, seed, arguments)

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,9 @@ import numpy as np
 from robot_rl.clock import SECOND
 from robot_rl.control.episode import EpisodeRun
 from robot_rl.control.homing import retreat
+from robot_rl.control.inference import RoundTrips
 from robot_rl.control.motion import Motion
+from robot_rl.control.overlap import OverlappedRun
 from robot_rl.control.ports import AdapterSource, EpisodeSummary, GuardControls, LabelBook, Recorder, Twin
 from robot_rl.control.progress import State
 from robot_rl.errors import ArmStuck, DiskError, RobotFault, SpecMismatch
@@ -49,6 +52,8 @@ class RunView:
     """What is wrong with the run's files, in words; the learner's own alarms are in its status."""
     labelled: Callable[[], int] = field(default=lambda: 0)
     """Rises with every label in the log, whoever gave it and how; cheap, it is asked at every look."""
+    not_yet: Callable[[], str | None] = field(default=lambda: None)
+    """Why no episode may begin yet, or None."""
 
 
 class Actor:
@@ -56,8 +61,9 @@ class Actor:
 
     Everything an episode draws at random comes from (`seed`, its number), so an episode that is run again after a
     restart is the same. `explore` lets adapters sample, for learning; else they give their mode. When `faults_in_a_row`
-    episodes have ended as faults (None: never), a latched STOP asks for a person. Raises `SpecMismatch` when policy
-    and robot do not speak of the same actions.
+    episodes have ended as faults (None: never), a latched STOP asks for a person. With `overlap` the next chunk is
+    inferred while the present one runs (`control.overlap`), by a `PatientPolicy` and the clock on the wall. Raises
+    `SpecMismatch` when policy and robot do not speak of the same actions.
     """
 
     def __init__(
@@ -76,11 +82,13 @@ class Actor:
         *,
         explore: bool = True,
         faults_in_a_row: int | None = FAULTS_IN_A_ROW,
+        overlap: bool = False,
     ) -> None:
         _check_actions(policy, motion)
         self.session = motion.session
         self._task, self._method, self._seed = task, method, seed
         self._explore = explore
+        self._kind = partial(OverlappedRun, trips=RoundTrips()) if overlap else EpisodeRun
         self._discount = task.method(method).gamma
         self._motion, self._policy, self._adapters = motion, policy, adapters
         self._recorder, self._labels, self._guard, self._view, self._twin = recorder, labels, guard, view, twin
@@ -114,6 +122,10 @@ class Actor:
 
     def _episode(self) -> None:
         """The session's present episode, from its adapter to the store; nothing if that is not there yet."""
+        if why := self._view.not_yet():
+            self.session.explain(why)
+            self._motion.idle()
+            return
         episode = self.session.episode
         adapter = self._adapters.next(episode)
         if adapter is None:
@@ -127,7 +139,7 @@ class Actor:
             return
         self._adapter_version = adapter.version
         self._recorder.begin(episode, adapter.version)
-        self._running = EpisodeRun(
+        self._running = self._kind(
             self._motion,
             self._policy,
             adapter,

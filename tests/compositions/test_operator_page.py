@@ -6,7 +6,7 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from robot_rl.compositions.operator_page import ANNOUNCEMENT, OperatorPage, free_port
+from robot_rl.compositions.operator_page import ANNOUNCEMENT, OperatorPage, free_port, start_cameras
 from robot_rl.console.access import LOOPBACK, Access
 from robot_rl.processes import Children
 
@@ -51,7 +51,8 @@ def page(children: Children) -> OperatorPage:
 
 def test_both_processes_are_told_where_to_look(tmp_path: Path) -> None:
     children = Noted(tmp_path)
-    page(children).start_cameras("sim_twin.camera_process", Path("task.yaml"), states="ipc:///s", frames="ipc:///f")
+    page(children)
+    start_cameras(children, "sim_twin.camera_process", Path("task.yaml"), states="ipc:///s", frames="ipc:///f")
     module, arguments = children.started["console"]
     assert module == "robot_rl.console"
     assert [option(arguments, name) for name in ("--actor", "--guard", "--frames")] == [
@@ -63,6 +64,9 @@ def test_both_processes_are_told_where_to_look(tmp_path: Path) -> None:
     module, arguments = children.started["cameras"]
     assert module == "sim_twin.camera_process"
     assert [option(arguments, name) for name in ("--task", "--states")] == ["task.yaml", "ipc:///s"]
+    assert "--acted-on" not in arguments
+    start_cameras(children, module, Path("task.yaml"), states="ipc:///s", frames="ipc:///f", acted_on=True)
+    assert "--acted-on" in children.started["cameras"][1]
 
 
 def test_the_console_is_told_who_may_reach_it(tmp_path: Path) -> None:

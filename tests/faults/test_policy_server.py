@@ -136,12 +136,13 @@ def check_recording(run: RunDirectory) -> None:
         folder, begun, held_ns = manifest.parent, set[int](), -1
         held = read_messages(folder, "/held")
         reasons |= {message.body["why"] for message in held}
+        skipped = {message.body["chunk"]: message.body["skipped"] for message in read_messages(folder, "/spliced")}
         for step in read_messages(folder, "/steps"):
             chunk, sent = step.body["chunk"], step.body["verdict"] in ("pass", "clipped")
             before = [message.stamp_ns for message in held if message.stamp_ns < step.stamp_ns]
             if sent and before and before[-1] != held_ns:
                 held_ns = before[-1]
-                assert (step.body["row"], chunk in begun) == (0, False)
+                assert (step.body["row"], chunk in begun) == (skipped.get(chunk, 0), False)
             begun.add(chunk)
     for words in FAULTS.values():
         assert any(words in reason for reason in reasons), words

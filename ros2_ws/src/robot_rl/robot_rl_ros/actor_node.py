@@ -28,6 +28,7 @@ PARAMETERS = {
     "page": (False, "there is a page on which a person can clear a STOP"),
     "base_success": (-1.0, "0 to 1, of the frozen policy alone, for the page; below 0: not measured"),
     "base_trials": (0, "trials in which that was measured"),
+    "frames": ("", "endpoint on which the cameras publish JPEG frames; empty: there are none"),
     "policy": ("", "endpoint of a policy server; empty: the run's own policy, in this process"),
     "policy_keys": ("", "key file for a policy server that has keys"),
 }
@@ -75,7 +76,8 @@ def work(live: Live) -> int:
             guard = answered(lambda: GuardClient(values["guard"], GUARD_S, connect_timeout_s=1.0), tend)
             stack.callback(guard.close)
             recorder = Heard(recorder_of(plan, store), streams)
-            act(plan, guard, store, values["actor"], Others(tend, learner_alive), watch, recorder)
+            others, frames = Others(tend, learner_alive), values["frames"] or None
+            act(plan, guard, store, values["actor"], others, watch, recorder, frames)
         except RobotRLError:  # of others that have been told to end too, and were faster
             if live.stopping.is_set():
                 return INTERRUPTED

@@ -25,6 +25,7 @@ PARAMETERS = {
     "run": (str, "the run's directory"),
     "states": (str, "endpoint on which the twin's joint positions are published"),
     "frames": (str, "endpoint to publish JPEG frames on"),
+    "acted_on": (False, "a policy reads the frames: they are not niced"),
 }
 LOOK_MS = 100
 ENDING = (signal.SIGTERM, signal.SIGINT)
@@ -60,7 +61,8 @@ def work(live: Live) -> None:
         for number in ENDING:
             signal.signal(number, interrupt)
         renderer = importlib.import_module(load_object(task.twin).camera_process)
-        renderer.main(["--task", str(run.task_yaml), "--states", live.parameters["states"], "--frames", frames])
+        drawing = ["--task", str(run.task_yaml), "--states", live.parameters["states"], "--frames", frames]
+        renderer.main([*drawing, "--acted-on"] if live.parameters["acted_on"] else drawing)
     except Interrupted:
         pass
     finally:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from robot_rl.compositions.plan import RunPlan
+from robot_rl.services.sight import cameras_of
 
 PACKAGE = "robot_rl"
 ENDS = ("store", "guard", "actor", "states", "frames")
@@ -35,17 +36,22 @@ class NodeSpec:
 def nodes_of(plan: RunPlan, ends: Mapping[str, str], port: int | None) -> list[NodeSpec]:
     """In the order in which they are started; `ends` are the endpoints of `ENDS`, `port` is the page's TCP port."""
     run = str(plan.run.path.absolute())
-    asked = {name: ends[name] for name in ("actor", "guard", "frames")}
-    seen = [
-        NodeSpec("camera", {"run": run, "states": ends["states"], "frames": ends["frames"]}),
-        NodeSpec("console", {"port": port, **asdict(plan.access), **asked}),
-    ] if port is not None else []  # fmt: skip
+    acted_on = bool(cameras_of(plan.policy.spec))
+    looked_at, seen = acted_on or port is not None, []
+    frames = ends["frames"] if looked_at else ""
+    if looked_at:
+        drawing = {name: ends[name] for name in ("states", "frames")}
+        seen.append(NodeSpec("camera", {"run": run, **drawing, "acted_on": acted_on}))
+    if port is not None:
+        asked = {name: ends[name] for name in ("actor", "guard", "frames")}
+        seen.append(NodeSpec("console", {"port": port, **asdict(plan.access), **asked}))
     policy, keys = (str(plan.info.arguments.get(name) or "") for name in ("policy", "policy_keys"))
     acting: dict[str, Value] = {
         "run": run,
         "store": ends["store"],
         "guard": ends["guard"],
         "actor": ends["actor"],
+        "frames": frames,
         "episodes": plan.episodes,
         "auto_label": plan.auto_label,
         "page": port is not None,
@@ -55,9 +61,7 @@ def nodes_of(plan: RunPlan, ends: Mapping[str, str], port: int | None) -> list[N
         "policy_keys": keys,
     }
     return [
-        NodeSpec(
-            "recorder", {"run": run, "store": ends["store"], "frames": ends["frames"] if seen else ""}, restart=False
-        ),
+        NodeSpec("recorder", {"run": run, "store": ends["store"], "frames": frames}, restart=False),
         NodeSpec("robot", {"run": run, "guard": ends["guard"], "states": ends["states"]}, restart=False),
         NodeSpec("learner", {"run": run}),
         *seen,
