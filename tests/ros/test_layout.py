@@ -15,6 +15,7 @@ from tests.realtime_run import short_task
 from tests.ros.graph import ROOT
 
 PACKAGE = ROOT / "ros2_ws" / "src" / "robot_rl"
+MESSAGES = ROOT / "ros2_ws" / "src" / "robot_rl_msgs"
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +50,18 @@ def test_without_a_page_there_is_neither_console_nor_camera(plan: RunPlan) -> No
     assert names == ["recorder", "robot", "learner", "actor"]
 
 
+def test_every_message_is_built() -> None:
+    listed = {line.strip().strip('"') for line in (MESSAGES / "CMakeLists.txt").read_text().splitlines()}
+    files = {str(path.relative_to(MESSAGES)) for path in MESSAGES.glob("*/*") if path.suffix in (".msg", ".srv")}
+    assert files == {line for line in listed if line.endswith((".msg", ".srv"))}
+
+
 def test_a_node_stays_below_a_hundred_lines() -> None:
     lengths = {path.name: len(path.read_text().splitlines()) for path in (PACKAGE / "robot_rl_ros").glob("*_node.py")}
     assert max(lengths.values()) < 100, lengths
 
 
-def test_the_package_is_of_this_version() -> None:
-    assert ElementTree.parse(PACKAGE / "package.xml").findtext("version") == __version__
+def test_the_packages_are_of_this_version() -> None:
+    for package in (PACKAGE, MESSAGES):
+        assert ElementTree.parse(package / "package.xml").findtext("version") == __version__
     assert f'version="{__version__}"' in (PACKAGE / "setup.py").read_text()

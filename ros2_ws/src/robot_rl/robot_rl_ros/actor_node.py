@@ -1,4 +1,4 @@
-"""The node `actor`: control loop and session. Publishes what it commands and records, and where the session stands."""
+"""The node `actor`: control loop and session, with the operator's services. Publishes what it commands and records."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from pathlib import Path
 from robot_rl.compositions.actor import recorder_of
 from robot_rl.compositions.plan import RunPlan, connect_policy, open_run
 from robot_rl.compositions.realtime_actor import GUARD_S, Others, act, answered
-from robot_rl.control.actor import Actor
 from robot_rl.errors import RobotRLError
 from robot_rl.services.guard import GuardClient
 from robot_rl.services.store import StoreClient
 from robot_rl.store.ros import STEPS
 from robot_rl_ros.heard import Heard
 from robot_rl_ros.node import Live, serve_node
+from robot_rl_ros.operator_services import OperatorServices
+from robot_rl_ros.own import CHUNKS, EPISODE_STATE, Own
+from robot_rl_ros.told import SessionTold
 from robot_rl_ros.topics import COMMAND, Streams
 
 PARAMETERS = {
@@ -41,18 +43,12 @@ class Interrupted(RobotRLError):
 
 def work(live: Live) -> int:
     """Until the last episode is labelled: 0; or until it is told to end."""
-    values, streams = live.parameters, Streams(live.node, TOPICS)
-    told, seen = [0], set[str]()
+    values, streams, own = live.parameters, Streams(live.node, TOPICS), Own(live.node, CHUNKS, EPISODE_STATE)
+    watch, seen = SessionTold(streams, own), set[str]()
 
     def tend() -> None:
         if live.stopping.is_set():
             raise Interrupted
-
-    def watch(actor: Actor) -> None:
-        now = actor.session.now
-        if told != [actor.session.revision]:
-            told[:] = [actor.session.revision]
-            streams.say("/state", {"state": now.state.value, "why": now.why, "episode": now.episode})
 
     def learner_alive() -> bool:
         """Seen in the graph; until it has been for the first time, nothing is said against it."""
@@ -70,11 +66,12 @@ def work(live: Live) -> int:
         plan = RunPlan(run, info, task, policy, values["episodes"], values["auto_label"], port, *base)
         store = StoreClient(values["store"])
         stack.callback(store.close)
+        stack.callback(OperatorServices(live.node, values["actor"]).close)
         try:
             answered(store.episodes, tend)
             guard = answered(lambda: GuardClient(values["guard"], GUARD_S, connect_timeout_s=1.0), tend)
             stack.callback(guard.close)
-            recorder = Heard(recorder_of(plan, store), streams)
+            recorder = Heard(recorder_of(plan, store), streams, own)
             act(plan, guard, store, values["actor"], Others(tend, learner_alive), watch, recorder)
         except RobotRLError:  # of others that have been told to end too, and were faster
             if live.stopping.is_set():
