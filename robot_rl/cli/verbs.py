@@ -333,6 +333,20 @@ def preflight_command(
     raise typer.Exit(0 if preflight(task, policy, policy_keys, console) else 1)
 
 
+@app.command("doctor")
+def doctor_command(
+    hw: Annotated[str, typer.Option(help=f"what is to move: {', '.join(HARDWARE)}")] = TWIN,
+    ros: Annotated[bool, typer.Option("--ros", help="ROS 2 is needed too: for `up`")] = False,
+    port: Annotated[int, typer.Option(help="TCP port of the page", min=1, max=65535)] = 8000,
+    out: Annotated[Path, typer.Option(help="where runs are written")] = Path("runs"),
+) -> None:
+    """Check this machine, and say what to do; exit status 1 if something is missing that --hw needs."""
+    from robot_rl.compositions.doctor import doctor
+    from robot_rl.compositions.machine_checks import Wanted
+
+    raise typer.Exit(0 if doctor(Wanted(hw, ros, port), out, console) else 1)
+
+
 keys = typer.Typer(help="Who may talk to a policy server on another machine.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 
