@@ -104,6 +104,7 @@ def up(
     label: Annotated[str | None, typer.Option(help="auto, or human: you do, on the page  [default: auto]")] = None,
     hw: Annotated[str | None, typer.Option(help=f"what moves: {', '.join(HARDWARE)}  [default: {TWIN}]")] = None,
     namespace: Annotated[str, typer.Option(help="what the nodes and topics are below, e.g. /cell_1")] = "/",
+    config: Annotated[Path | None, typer.Option(help="parameters of the nodes, a .yaml file of ROS 2's form")] = None,
     out: Annotated[Path | None, typer.Option(help="the run's directory  [default: runs/TASK-METHOD-SEED-TIME]")] = None,
     resume: Annotated[Path | None, typer.Option(help="go on with this run, which `up` began")] = None,
     no_console: Annotated[bool, typer.Option("--no-console", help="neither operator's page nor cameras")] = False,
@@ -125,6 +126,7 @@ def up(
             out=out, resume=resume, console_port=None if no_console else port, trials=trials,
         ),
         namespace,
+        config,
         console,
     )  # fmt: skip
 

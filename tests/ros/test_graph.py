@@ -29,6 +29,7 @@ from robot_rl_ros.own import LATCHED as OWN_LATCHED
 from robot_rl_ros.own import TYPES as OWN_TYPES
 from std_msgs.msg import String
 
+DIAGNOSTICS = importlib.util.find_spec("diagnostic_msgs") is not None
 NODES = ("recorder", "robot", "learner", "camera", "console", "actor")
 TOPICS = (
     "/joint_states", "/tcp_pose", "/command", "/steps", "/state", "/safety", "/learner_status", "/camera/side",
@@ -97,6 +98,7 @@ def test_a_run_is_a_graph_of_nodes_that_is_stopped_goes_on_later_learns_and_ends
     before = shared_memory()
     topics = {f"/cell_1{topic}": type_of(topic) for topic in TOPICS}
     topics |= {f"/cell_1/{topic}": f"robot_rl_msgs/msg/{kind}" for topic, kind in OWN_TYPES.items() if OWN}
+    topics |= {"/diagnostics": "diagnostic_msgs/msg/DiagnosticArray"} if DIAGNOSTICS else {}
     latched = [*LATCHED, *(f"/cell_1/{topic}" for topic in OWN_LATCHED)]
     with listening(topics, env, latched) as listener:
         with up(tmp_path / "run", env, *begin) as graph:
@@ -141,6 +143,10 @@ def test_a_run_is_a_graph_of_nodes_that_is_stopped_goes_on_later_learns_and_ends
     assert by_topic["/learner_status"]
     assert all("format='jpeg'" in text for text in by_topic["/camera/side"])
     assert by_topic["/camera/side"]
+    if DIAGNOSTICS:
+        said = {text.split("name='cell_1/")[1].split("'")[0] for text in by_topic["/diagnostics"]}
+        assert said == set(NODES) - {"console"}
+        assert any("STOP: operator_stop" in text for text in by_topic["/diagnostics"])
     if OWN:
         chunks = {text.split('chunk\\":')[1].split(",")[0] for text in by_topic["/steps"]}
         assert chunks <= {text.split(" id=")[1].split(",")[0] for text in by_topic["/chunks"]}

@@ -7,6 +7,7 @@ import os
 import xml.etree.ElementTree as ElementTree
 
 import pytest
+import yaml
 from robot_rl_ros.graph import ENDS, nodes_of
 
 from robot_rl import __version__
@@ -38,8 +39,9 @@ def test_a_node_is_given_the_parameters_that_it_declares_and_no_other(plan: RunP
         (declared,) = (
             {key.value for key in statement.value.keys if isinstance(key, ast.Constant)}
             for statement in tree.body
-            if isinstance(statement, ast.Assign)
-            and ast.unparse(statement.targets[0]) == "PARAMETERS"
+            if isinstance(statement, (ast.Assign, ast.AnnAssign))
+            and ast.unparse(statement.target if isinstance(statement, ast.AnnAssign) else statement.targets[0])
+            == "PARAMETERS"
             and isinstance(statement.value, ast.Dict)
         )
         assert declared == spec.parameters.keys(), spec.name
@@ -48,6 +50,12 @@ def test_a_node_is_given_the_parameters_that_it_declares_and_no_other(plan: RunP
 def test_without_a_page_there_is_neither_console_nor_camera(plan: RunPlan) -> None:
     names = [spec.name for spec in nodes_of(plan, dict.fromkeys(ENDS, "ipc:///x"), None)]
     assert names == ["recorder", "robot", "learner", "actor"]
+
+
+def test_the_file_of_parameters_shows_those_of_every_node_and_their_defaults() -> None:
+    node = pytest.importorskip("robot_rl_ros.node", reason="ROS 2's Python is not installed")
+    shown = yaml.safe_load((PACKAGE / "config" / "robot_rl.yaml").read_text())["/**"]["ros__parameters"]
+    assert shown == {name: described[0] for name, described in node.COMMON.items()}
 
 
 def test_every_message_is_built() -> None:

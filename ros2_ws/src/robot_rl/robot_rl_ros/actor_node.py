@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,23 +14,24 @@ from robot_rl.errors import RobotRLError
 from robot_rl.services.guard import GuardClient
 from robot_rl.services.store import StoreClient
 from robot_rl.store.ros import STEPS
+from robot_rl_ros.diagnostics import diagnose
 from robot_rl_ros.heard import Heard
-from robot_rl_ros.node import Live, serve_node
+from robot_rl_ros.node import Live, Parameter, serve_node
 from robot_rl_ros.operator_services import OperatorServices
 from robot_rl_ros.own import CHUNKS, EPISODE_STATE, Own
 from robot_rl_ros.told import SessionTold
 from robot_rl_ros.topics import COMMAND, Streams
 
-PARAMETERS = {
+PARAMETERS: Mapping[str, Parameter] = {
     "run": (str, "the run's directory"),
     "store": (str, "endpoint of the store's calls, e.g. ipc:///run/store"),
     "guard": (str, "endpoint of the guard's calls"),
     "actor": (str, "endpoint to serve the page's calls on"),
-    "episodes": (int, "labelled episodes that the run is to have in the end"),
+    "episodes": (int, "labelled episodes that the run is to have in the end", (1, 1_000_000)),
     "auto_label": (False, "the twin's truth labels, and nobody has to be there; a twin alone accepts it"),
     "page": (False, "there is a page on which a person can clear a STOP"),
-    "base_success": (-1.0, "0 to 1, of the frozen policy alone, for the page; below 0: not measured"),
-    "base_trials": (0, "trials in which that was measured"),
+    "base_success": (-1.0, "0 to 1, of the frozen policy alone, for the page; below 0: not measured", (-1.0, 1.0)),
+    "base_trials": (0, "trials in which that was measured", (0, 1_000_000)),
     "policy": ("", "endpoint of a policy server; empty: the run's own policy, in this process"),
     "policy_keys": ("", "key file for a policy server that has keys"),
 }
@@ -72,6 +74,7 @@ def work(live: Live) -> int:
             guard = answered(lambda: GuardClient(values["guard"], GUARD_S, connect_timeout_s=1.0), tend)
             stack.callback(guard.close)
             recorder = Heard(recorder_of(plan, store), streams, own)
+            diagnose(live.node, lambda: watch.health(dict(recorder.verdicts)))
             act(plan, guard, store, values["actor"], Others(tend, learner_alive), watch, recorder)
         except RobotRLError:  # of others that have been told to end too, and were faster
             if live.stopping.is_set():

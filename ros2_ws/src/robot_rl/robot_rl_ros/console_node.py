@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 
 from robot_rl.console.__main__ import main as serve_page
-from robot_rl_ros.node import Live, serve_node
+from robot_rl_ros.node import Live, Parameter, serve_node
 
-PARAMETERS = {
+PARAMETERS: Mapping[str, Parameter] = {
     "actor": (str, "endpoint of the actor's calls, e.g. ipc:///run/actor"),
     "guard": (str, "endpoint of the guard, which STOP and the heartbeat go to"),
     "frames": (str, "endpoint on which the cameras publish JPEG frames"),
-    "port": (8000, "TCP port of the page on this machine's loopback"),
+    "port": (8000, "TCP port of the page on this machine's loopback", (1, 65535)),
 }
 
 

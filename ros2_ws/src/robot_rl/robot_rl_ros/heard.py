@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from robot_rl.control.ports import EpisodeRecord, Recorder
@@ -20,6 +21,8 @@ class Heard:
     recorder: Recorder
     streams: Streams
     own: Own
+    verdicts: Counter[str] = field(default_factory=Counter)
+    """On the commands that were recorded."""
 
     def begin(self, episode: int, adapter_version: int) -> None:
         self.recorder.begin(episode, adapter_version)
@@ -27,6 +30,8 @@ class Heard:
     def write(self, topic: str, stamp_ns: int, message: Mapping[str, Any]) -> None:
         self.recorder.write(topic, stamp_ns, message)
         self.streams.say(topic, message)
+        if topic == STEPS:
+            self.verdicts[message["verdict"]] += 1
         for stream, cdr in streams_of(stamp_ns, message) if topic == STEPS else ():
             if stream == COMMAND:  # the others are published by whoever measures them
                 self.streams.publish(stream, cdr)

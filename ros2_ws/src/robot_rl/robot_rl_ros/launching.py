@@ -19,6 +19,7 @@ ARGUMENTS: Mapping[str, tuple[str, str]] = {
     "out": ("", "the run's directory; empty: runs/TASK-METHOD-SEED-TIME where the launch is started"),
     "resume": ("", "the directory of a run to go on with"),
     "console_port": ("8000", "TCP port of the operator's page, another one if it is taken; empty: no page, no cameras"),
+    "config": ("", "a .yaml file of parameters for the nodes, as config/robot_rl.yaml is; empty: their defaults"),
     "namespace": ("/", "what the nodes and topics are below, e.g. /cell_1"),
 }
 """Name -> (default, what it is). An empty one is not said."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from contextlib import suppress
 
 from robot_rl.adapters.files import numbers, read_manifests
@@ -10,6 +11,8 @@ from robot_rl.errors import StoreError
 from robot_rl.learn.__main__ import main as learn
 from robot_rl.store.files import read_json
 from robot_rl.store.run import RunDirectory
+from robot_rl_ros.diagnostics import diagnose
+from robot_rl_ros.health import Health, learner_health
 from robot_rl_ros.node import Live, serve_node
 from robot_rl_ros.own import ADAPTER, Own
 from robot_rl_ros.topics import Streams
@@ -47,7 +50,14 @@ def work(live: Live) -> int:
             streams.say(STATUS, read_json(run.learner_json))
         announce()
 
+    def health() -> Health:
+        try:
+            return learner_health(read_json(run.learner_json), time.time() - run.learner_json.stat().st_mtime)
+        except (StoreError, OSError):
+            return learner_health(None, 0.0)
+
     live.node.create_timer(PERIOD_S, tell)
+    diagnose(live.node, health)
     return learn([str(run.path)])
 
 

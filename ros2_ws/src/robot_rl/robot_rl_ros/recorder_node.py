@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from contextlib import suppress
 
@@ -9,6 +10,8 @@ from robot_rl.compositions.store_process import serve
 from robot_rl.errors import StoreError
 from robot_rl.store.labels import LabelLog
 from robot_rl.store.run import RunDirectory
+from robot_rl_ros.diagnostics import diagnose
+from robot_rl_ros.health import recorder_health
 from robot_rl_ros.node import Live, serve_node
 from robot_rl_ros.own import LABELS, Own
 
@@ -41,6 +44,7 @@ def work(live: Live) -> None:
                     supersedes=label.supersedes or "",
                 )
 
+    diagnose(live.node, lambda: recorder_health(shutil.disk_usage(run.path).free, seen[0]))
     looking = live.node.create_timer(LOOK_S, tell)
     try:
         serve(run, values["store"], values["frames"], live.stopping)
