@@ -58,12 +58,12 @@ def work(live: Live) -> int:
 
     live.node.create_timer(PERIOD_S, tell)
     diagnose(live.node, health)
-    return learn([str(run.path)])
+    return learn([str(run.path)], active=live.active)
 
 
 def main() -> int:
     """Its exit status."""
-    return serve_node("learner", PARAMETERS, work)
+    return serve_node("learner", PARAMETERS, work, managed=True)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import rclpy
@@ -26,6 +26,7 @@ from rclpy.validate_namespace import validate_namespace
 from robot_rl.errors import ConfigError, RobotRLError
 from robot_rl.processes import begin_service
 from robot_rl_ros.diagnostics import PERIOD
+from robot_rl_ros.lifecycle import ManagedNode
 
 Parameter = tuple[Any, str] | tuple[Any, str, tuple[float, float]]
 """(its default, or its type if it must be given; what it is; the lowest and the highest value)."""
@@ -42,14 +43,16 @@ COMMON: Mapping[str, Parameter] = {
 
 
 @contextmanager
-def ros_node(name: str, arguments: Sequence[str] = (), namespace: str = "") -> Iterator[Node]:
+def ros_node(
+    name: str, arguments: Sequence[str] = (), namespace: str = "", kind: Callable[..., Node] = Node
+) -> Iterator[Node]:
     """A node for the length of the block; `arguments` are a command line's, with ROS's behind --ros-args.
 
     Signals stay the caller's: a node that ROS shuts down under a robot's guard could not say that it holds.
     """
     rclpy.init(args=list(arguments), signal_handler_options=SignalHandlerOptions.NO)
     try:
-        node = rclpy.create_node(name, namespace=namespace)
+        node = kind(name, namespace=namespace)
         try:
             yield node
         finally:
@@ -68,20 +71,29 @@ class Live:
     parameters: Mapping[str, Any]
     stopping: threading.Event
     """Set by SIGTERM and SIGINT, and when the process that started this one ends."""
+    active: Callable[[], bool] = lambda: True
+    """What a managed node's work looks at, again and again: False while it is to rest."""
 
 
-def serve_node(name: str, parameters: Mapping[str, Parameter], work: Callable[[Live], int | None]) -> int:
+def serve_node(
+    name: str, parameters: Mapping[str, Parameter], work: Callable[[Live], int | None], *, managed: bool = False
+) -> int:
     """Be the node `name` while `work` lasts; its exit status (None: 0), or 2 for what cannot be.
 
     `parameters`, and those of `COMMON`, are read once, at the start.
-    What `work` gives the node to do, ROS's own services included, a thread of the node's does meanwhile.
+    What `work` gives the node to do, ROS's own services included, a thread of the node's does meanwhile. One that is
+    `managed` has a lifecycle, and begins active.
     """
     stopping = begin_service()
     try:
-        with ros_node(name, sys.argv) as node:
+        with ros_node(name, sys.argv, kind=ManagedNode if managed else Node) as node:
             values = {key: declared(node, key, *described) for key, described in {**COMMON, **parameters}.items()}
+            live = Live(node, values, stopping)
+            if isinstance(node, ManagedNode):
+                node.begin()
+                live = replace(live, active=node.active.is_set)
             with _spinning(node):
-                return work(Live(node, values, stopping)) or 0
+                return work(live) or 0
     except RobotRLError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 2

@@ -20,6 +20,7 @@ from robot_rl.store.ros import streams_of
 from robot_rl.store.run import RunDirectory
 from robot_rl_ros.diagnostics import diagnose
 from robot_rl_ros.health import Health, Rate, robot_health
+from robot_rl_ros.lifecycle import keep_still
 from robot_rl_ros.node import Live, serve_node
 from robot_rl_ros.topics import Streams
 
@@ -54,6 +55,7 @@ def work(live: Live) -> None:
 
     def show(guard: Guard) -> None:
         periods.tick()
+        keep_still(guard, live.active())
         with suppress(RobotFault):  # latched by the guard, and shown as such
             seen = guard.observe()
             newest_ns[0] = seen.stamps_ns["robot"]
@@ -73,7 +75,7 @@ def work(live: Live) -> None:
 
 def main() -> int:
     """Its exit status."""
-    return serve_node("robot", PARAMETERS, work)
+    return serve_node("robot", PARAMETERS, work, managed=True)
 
 
 if __name__ == "__main__":
