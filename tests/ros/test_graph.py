@@ -148,7 +148,7 @@ def test_a_run_is_a_graph_of_nodes_that_is_stopped_goes_on_later_learns_and_ends
         assert said == set(NODES) - {"console"}
         assert any("STOP: operator_stop" in text for text in by_topic["/diagnostics"])
     if OWN:
-        chunks = {text.split('chunk\\":')[1].split(",")[0] for text in by_topic["/steps"]}
+        chunks = {text.split('"chunk":')[1].split(",")[0] for text in by_topic["/steps"]}
         assert chunks <= {text.split(" id=")[1].split(",")[0] for text in by_topic["/chunks"]}
         assert "state='FINISHED'" in by_topic["/episode_state"][-1]
         assert len(by_topic["/labels"]) >= done

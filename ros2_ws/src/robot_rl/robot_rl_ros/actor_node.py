@@ -64,8 +64,9 @@ def work(live: Live) -> int:
         keys = Path(values["policy_keys"]) if values["policy_keys"] else None
         policy = connect_policy(values["policy"] or None, local, keys)
         port = 0 if values["page"] else None
-        base = (values["base_success"], values["base_trials"]) if values["base_success"] >= 0 else (None, None)
-        plan = RunPlan(run, info, task, policy, values["episodes"], values["auto_label"], port, *base)
+        success, trials = values["base_success"], values["base_trials"]
+        base = {"base_success": success, "base_trials": trials} if success >= 0 else {}
+        plan = RunPlan(run, info, task, policy, values["episodes"], values["auto_label"], port, **base)
         store = StoreClient(values["store"])
         stack.callback(store.close)
         stack.callback(OperatorServices(live.node, values["actor"]).close)
