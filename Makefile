@@ -3,24 +3,26 @@
 
 PYTHON ?= python3
 ARGS ?=
+MSGS := ros2_ws/src/robot_rl_msgs
 BIN := .venv/bin
 # One thread a process: on two busy cores more of them are slower, by far.
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types format clean gl browser
+.PHONY: help demo test lint types format msgs clean gl browser
 
 help:
 	@echo "make demo    a frozen policy learns to open the lid (ARGS='--method dsrl-na --seed 3')"
 	@echo "make test    style, types, import rules, then all tests (ARGS='tests/store -x')"
 	@echo "make lint    style, types and import rules alone"
 	@echo "make format  put the code in the house style"
+	@echo "make msgs    build robot_rl_msgs, ROS 2's messages of our own, into .venv"
 	@echo "make clean   remove .venv and caches; runs/ stays"
 
 demo: gl .venv/run.stamp
 	$(BIN)/robot-rl run lid_opening $(ARGS)
 
-test: gl browser lint
+test: gl browser lint msgs
 	$(BIN)/pytest $(ARGS)
 
 lint: types .venv/dev.stamp
@@ -41,6 +43,19 @@ types:
 format: .venv/dev.stamp
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+# Where there is neither a C++ compiler nor apt to get one, the graph goes without these messages, and so do its tests.
+msgs: $(if $(shell command -v c++),.venv/robot_rl_msgs.built)
+	@command -v c++ >/dev/null || { $(call apt_install,g++) && $(MAKE) .venv/robot_rl_msgs.built; } || \
+		{ ! command -v c++ >/dev/null && echo "going on without robot_rl_msgs: there is no C++ compiler"; }
+
+.venv/robot_rl_msgs.built: $(wildcard $(MSGS)/*.* $(MSGS)/msg/* $(MSGS)/srv/*) .venv/msgs.stamp
+	$(BIN)/cmake -G Ninja -S $(MSGS) -B build/robot_rl_msgs -DBUILD_TESTING=OFF \
+		-DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DPython3_EXECUTABLE=$(CURDIR)/$(BIN)/python \
+		-DCMAKE_PREFIX_PATH=$(CURDIR)/.venv -DCMAKE_INSTALL_PREFIX=$(CURDIR)/.venv
+	$(BIN)/cmake --build build/robot_rl_msgs
+	$(BIN)/cmake --install build/robot_rl_msgs >build/robot_rl_msgs/install.log
+	@touch $@
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist

@@ -141,6 +141,7 @@ def up(
     label: Annotated[str | None, typer.Option(help="auto, or human: you do, on the page  [default: auto]")] = None,
     hw: Annotated[str | None, typer.Option(help=f"what moves: {', '.join(HARDWARE)}  [default: {TWIN}]")] = None,
     namespace: Annotated[str, typer.Option(help="what the nodes and topics are below, e.g. /cell_1")] = "/",
+    config: Annotated[Path | None, typer.Option(help="parameters of the nodes, a .yaml file of ROS 2's form")] = None,
     out: Annotated[Path | None, typer.Option(help="the run's directory  [default: runs/TASK-METHOD-SEED-TIME]")] = None,
     resume: Annotated[Path | None, typer.Option(help="go on with this run, which `up` began")] = None,
     no_console: Annotated[bool, typer.Option("--no-console", help="neither operator's page nor cameras")] = False,
@@ -171,6 +172,7 @@ def up(
             trials=trials,
         ),
         namespace,
+        config,
         console,
     )  # fmt: skip
 
@@ -408,6 +410,20 @@ def preflight_command(
     from robot_rl.compositions.preflight import preflight
 
     raise typer.Exit(0 if preflight(task, policy, policy_keys, console) else 1)
+
+
+@app.command("doctor")
+def doctor_command(
+    hw: Annotated[str, typer.Option(help=f"what is to move: {', '.join(HARDWARE)}")] = TWIN,
+    ros: Annotated[bool, typer.Option("--ros", help="ROS 2 is needed too: for `up`")] = False,
+    port: Annotated[int, typer.Option(help="TCP port of the page", min=1, max=65535)] = 8000,
+    out: Annotated[Path, typer.Option(help="where runs are written")] = Path("runs"),
+) -> None:
+    """Check this machine, and say what to do; exit status 1 if something is missing that --hw needs."""
+    from robot_rl.compositions.doctor import doctor
+    from robot_rl.compositions.machine_checks import Wanted
+
+    raise typer.Exit(0 if doctor(Wanted(hw, ros, port), out, console) else 1)
 
 
 keys = typer.Typer(help="Who may talk to a policy server on another machine.", no_args_is_help=True)

@@ -14,7 +14,7 @@ from robot_rl.store.labels import LabelEvent
 from robot_rl.store.ros import CAMERA, CAMERAS
 from robot_rl.store.run import RunInfo
 from robot_rl.store.store import EpisodeSummary, StorePort
-from robot_rl.types import Label, Transition
+from robot_rl.types import ActionChunk, Label, Transition
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +48,9 @@ class StoreRecorder:
 
     def write(self, topic: str, stamp_ns: int, message: Mapping[str, Any]) -> None:
         self.store.write(topic, stamp_ns, message)
+
+    def chunk(self, chunk: ActionChunk, epoch: int) -> None:
+        """Not kept: its steps say the epoch, its transition what was planned and done."""
 
     def write_transition(self, transition: Transition) -> None:
         self.store.write_transition(transition)
@@ -97,6 +100,9 @@ class Scratch:
         self._open = (episode, adapter_version)
 
     def write(self, topic: str, stamp_ns: int, message: Mapping[str, Any]) -> None:
+        """Not kept."""
+
+    def chunk(self, chunk: ActionChunk, epoch: int) -> None:
         """Not kept."""
 
     def write_transition(self, transition: Transition) -> None:

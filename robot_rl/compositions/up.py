@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 from rich.console import Console
 
 from robot_rl.compositions.ros_side import ros_side
 from robot_rl.compositions.running import RunRequest, run_task
+from robot_rl.errors import ConfigError
 
 
-def up(request: RunRequest, namespace: str, console: Console) -> None:
-    """Raises as `run_task` does, and `ConfigError` where ROS 2 is not installed or for a namespace that is none."""
+def up(request: RunRequest, namespace: str, config: Path | None, console: Console) -> None:
+    """`config`: a file of parameters for the nodes, as ROS 2 reads them.
+
+    Raises as `run_task` does, and `ConfigError` where ROS 2 is not installed, for a namespace that is none, or a file.
+    """
     with ros_side("robot-rl up"):
         from robot_rl_ros.node import valid_namespace
         from robot_rl_ros.up import run_graph
-    run_task(request, console, partial(run_graph, namespace=valid_namespace(namespace)))
+    if config is not None and not config.is_file():
+        raise ConfigError(f"--config {config}: expected a file of parameters, there is none")
+    run_task(request, console, partial(run_graph, namespace=valid_namespace(namespace), config=config))

@@ -158,6 +158,7 @@ class EpisodeRun:
     def _execute(self, chunk: ActionChunk) -> ChunkBuffer:
         """Send the chunk, row by row, until it is used up, one is rejected or the episode is over."""
         buffer = ChunkBuffer(chunk)
+        self._recorder.chunk(chunk, self._motion.epoch)
         while (target := buffer.target) is not None and self._session.in_episode:
             if self._session.paused:
                 self._motion.rest()

@@ -45,6 +45,11 @@ class Motion:
         self._epoch = safety.epoch if safety.level < SafetyLevel.STOP else NO_EPOCH
 
     @property
+    def epoch(self) -> int:
+        """The guard's safety epoch that commands carry."""
+        return self._epoch
+
+    @property
     def stopped(self) -> bool:
         """A STOP or a FAULT since `begin`, be it cleared by now or not."""
         return self.port.safety.epoch != self._epoch

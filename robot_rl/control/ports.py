@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from robot_rl.protocols import Adapter, FrozenPolicy, RobotPort
-from robot_rl.types import Array, Context, Label, LabelValue, Observation, SafetyState, Transition
+from robot_rl.types import ActionChunk, Array, Context, Label, LabelValue, Observation, SafetyState, Transition
 
 EndedBy: TypeAlias = Literal["success", "failure", "timeout", "operator", "fault", "aborted"]
 """success, failure: seen while it ran; timeout: its time limit; operator: ended by hand, or discarded; fault: of the
@@ -104,6 +104,10 @@ class Recorder(Protocol):
     def begin(self, episode: int, adapter_version: int) -> None: ...
 
     def write(self, topic: str, stamp_ns: int, message: Mapping[str, Any]) -> None: ...
+
+    def chunk(self, chunk: ActionChunk, epoch: int) -> None:
+        """`chunk` begins to be executed, under the guard's safety `epoch`; the steps that come of it are written."""
+        ...
 
     def write_transition(self, transition: Transition) -> None: ...
 

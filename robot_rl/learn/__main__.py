@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # both before torch is imported: threads that spin starve the robot
@@ -13,8 +13,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # both before torch is impo
 NICE = 10
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Learn until SIGTERM or SIGINT; 2 for a run that cannot be used."""
+def main(argv: Sequence[str] | None = None, active: Callable[[], bool] = lambda: True) -> int:
+    """Learn until SIGTERM or SIGINT, but rest while not `active()`; 2 for a run that cannot be used."""
     parser = argparse.ArgumentParser(prog="python -m robot_rl.learn", description=__doc__)
     parser.add_argument("run", help="the run's directory")
     parser.add_argument("--ordered", action="store_true", help="one labelled episode at a time (lockstep)")
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"learner: {error}", file=sys.stderr)
         return 2
     try:
-        service.serve(stopping)
+        service.serve(stopping, active)
     finally:
         service.close()
     return 0

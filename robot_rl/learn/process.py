@@ -81,13 +81,13 @@ class LearnerService:
             self._write(lambda: self._publish_adapter(watermark))
         self._report()
 
-    def serve(self, stopping: threading.Event) -> None:
-        """Until `stopping` is set; it is looked at between two slices of updates."""
+    def serve(self, stopping: threading.Event, active: Callable[[], bool] = lambda: True) -> None:
+        """Until `stopping` is set; it rests while not `active()`. Both are looked at between two slices of updates."""
         while not stopping.is_set():
-            if not self.step(stopping):
+            if not active() or not self.step(stopping, active):
                 stopping.wait(POLL_S)
 
-    def step(self, stopping: threading.Event | None = None) -> bool:
+    def step(self, stopping: threading.Event | None = None, active: Callable[[], bool] = lambda: True) -> bool:
         """Take in new episodes, do what updates are owed, publish a version; False if there was nothing new.
 
         While the disk refuses a version nothing new is taken in: the next one would overtake it. An episode that the
@@ -108,6 +108,9 @@ class LearnerService:
         self._look()
         started, before = time.monotonic(), self.learner.updates
         while self.learner.owed and not (stopping is not None and stopping.is_set()):
+            if not active():
+                time.sleep(POLL_S)
+                continue
             if self._labels.watermark() != self._watermark:
                 self._look()
             self.learner.learn(min(SLICE, self.learner.owed))

@@ -112,6 +112,11 @@ class LabelReader:
         with self._reading():
             return self._select("WHERE episode = ? ORDER BY seq", episode)
 
+    def since(self, seq: int) -> list[LabelEvent]:
+        """Every event after `seq`, oldest first."""
+        with self._reading():
+            return self._select("WHERE seq > ? ORDER BY seq", seq)
+
     def corrected(self) -> list[LabelEvent]:
         """Every event of the episodes that have more than one, oldest first."""
         with self._reading():

@@ -17,7 +17,7 @@ from robot_rl.errors import LabelConflict, StoreError
 from robot_rl.safety.guard import Guard
 from robot_rl.safety.limits import Limits
 from robot_rl.testing.point_robot import SPEC, PointRobot
-from robot_rl.types import Array, Context, Label, LabelValue, Observation, PolicySpec, Steering, Transition
+from robot_rl.types import ActionChunk, Array, Context, Label, LabelValue, Observation, PolicySpec, Steering, Transition
 
 HOME = (0.4, 0.0, 0.3)
 HORIZON = 4
@@ -184,12 +184,16 @@ class MemoryRecorder:
     transitions: list[Transition] = field(default_factory=list)
     messages: list[tuple[str, int, Mapping[str, Any]]] = field(default_factory=list)
     records: list[EpisodeRecord] = field(default_factory=list)
+    chunks: list[tuple[ActionChunk, int]] = field(default_factory=list)
 
     def begin(self, episode: int, adapter_version: int) -> None:
         self.transitions, self.messages = [], []
 
     def write(self, topic: str, stamp_ns: int, message: Mapping[str, Any]) -> None:
         self.messages.append((topic, stamp_ns, message))
+
+    def chunk(self, chunk: ActionChunk, epoch: int) -> None:
+        self.chunks.append((chunk, epoch))
 
     def write_transition(self, transition: Transition) -> None:
         self.transitions.append(transition)

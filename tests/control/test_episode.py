@@ -77,6 +77,15 @@ def test_time_limit_truncates_and_every_chunk_has_its_transition(cell: Cell, rec
     assert cell.session.state is State.HOMING
 
 
+def test_each_chunk_that_is_begun_is_told_with_the_epoch_of_its_commands(cell: Cell, recorder: MemoryRecorder) -> None:
+    run_episode(cell, recorder)
+    chunks, epochs = zip(*recorder.chunks, strict=True)
+    assert [chunk.id for chunk in chunks] == sorted({step["chunk"] for step in recorder.topic("/steps")})
+    assert set(epochs) == {cell.guard.safety.epoch} == {step["epoch"] for step in recorder.topic("/steps")}
+    for chunk, transition in zip(chunks, recorder.transitions, strict=True):
+        np.testing.assert_array_equal(chunk.base, transition.base_chunk)
+
+
 def test_rows_after_the_end_are_as_planned(cell: Cell, recorder: MemoryRecorder) -> None:
     run_episode(cell, recorder)
     last = recorder.transitions[-1]

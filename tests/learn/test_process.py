@@ -256,6 +256,40 @@ def test_stopping_in_the_middle_of_a_budget_changes_nothing_later(tmp_path: Path
     assert same(weights(whole, 3), weights(broken, 3))
 
 
+def test_a_learner_that_rests_does_no_update_and_goes_on_where_it_was(tmp_path: Path, policy: Path) -> None:
+    whole, rested = (make_run(tmp_path / name, policy) for name in ("whole", "rested"))
+    for run in (whole, rested):
+        fill(run, 3)
+    active, stopping, before = threading.Event(), threading.Event(), 0
+
+    def awake() -> bool:
+        """Falls asleep in the middle of the third episode's budget."""
+        if learner.learner.owed and learner.learner.version == 3 and learner.learner.updates == before:
+            active.clear()
+        return active.is_set()
+
+    with service(rested) as learner:
+        active.set()
+        learner.step()
+        learner.step()
+        before = learner.learner.updates
+        serving = threading.Thread(target=learner.serve, args=(stopping, awake))
+        serving.start()
+        time.sleep(0.3)
+        assert (learner.learner.updates, numbers(rested.adapters)) == (before, [1, 2])
+        before = -1
+        active.set()
+        deadline = time.monotonic() + 20.0
+        while numbers(rested.adapters) != [1, 2, 3] and time.monotonic() < deadline:
+            time.sleep(0.02)
+        stopping.set()
+        serving.join()
+    with service(whole) as learner:
+        while learner.step():
+            pass
+    assert same(weights(whole, 3), weights(rested, 3))
+
+
 def test_a_corrected_label_is_seen_by_the_next_budget(tmp_path: Path, policy: Path) -> None:
     first, second = (make_run(tmp_path / name, policy) for name in ("first", "second"))
     for run in (first, second):

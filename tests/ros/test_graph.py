@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -19,18 +20,23 @@ from robot_rl.store.records import encode
 from robot_rl.store.ros import type_of
 from robot_rl.store.run import RunDirectory
 from robot_rl.wire.rpc import RpcClient
-from tests.realtime_run import alive, answers, labels, short_task, state, tell, wait_for
+from tests.realtime_run import alive, answers, labels, short_task, state, wait_for
 from tests.ros.graph import ROOT, environment, listening
 
 pytest.importorskip("rclpy", reason="ROS 2's Python is not installed: pip install 'robot-rl[ros]'")
 
+from robot_rl_ros.own import LATCHED as OWN_LATCHED
+from robot_rl_ros.own import TYPES as OWN_TYPES
 from std_msgs.msg import String
 
+DIAGNOSTICS = importlib.util.find_spec("diagnostic_msgs") is not None
 NODES = ("recorder", "robot", "learner", "camera", "console", "actor")
 TOPICS = (
     "/joint_states", "/tcp_pose", "/command", "/steps", "/state", "/safety", "/learner_status", "/camera/side",
 )  # fmt: skip
 LATCHED = ("/cell_1/state", "/cell_1/safety", "/cell_1/learner_status")
+OWN = importlib.util.find_spec("robot_rl_msgs") is not None
+"""Whether the messages of our own are built: their topics are there then, and all else is as without them."""
 
 
 class Up:
@@ -90,11 +96,15 @@ def up(run: Path, env: Mapping[str, str], *options: str) -> Iterator[Up]:
 def test_a_run_is_a_graph_of_nodes_that_is_stopped_goes_on_later_learns_and_ends_clean(tmp_path: Path) -> None:
     env, begin = environment(tmp_path), [str(short_task(tmp_path, cameras=["side"])), "--out", str(tmp_path / "run")]
     before = shared_memory()
-    with listening({f"/cell_1{topic}": type_of(topic) for topic in TOPICS}, env, LATCHED) as listener:
+    topics = {f"/cell_1{topic}": type_of(topic) for topic in TOPICS}
+    topics |= {f"/cell_1/{topic}": f"robot_rl_msgs/msg/{kind}" for topic, kind in OWN_TYPES.items() if OWN}
+    topics |= {"/diagnostics": "diagnostic_msgs/msg/DiagnosticArray"} if DIAGNOSTICS else {}
+    latched = [*LATCHED, *(f"/cell_1/{topic}" for topic in OWN_LATCHED)]
+    with listening(topics, env, latched) as listener:
         with up(tmp_path / "run", env, *begin) as graph:
             wait_for(lambda: graph.run.labels.exists() and labels(graph.run), "the first label", 40)
             stopped = graph.pids()
-            assert call_stop("/cell_1/robot/stop", env).startswith("STOP, epoch")
+            assert call("/cell_1/robot/stop", env).startswith("STOP, epoch")
             os.kill(graph.process.pid, signal.SIGINT)
             status, output = graph.finish(20)
             assert status == 130
@@ -105,8 +115,8 @@ def test_a_run_is_a_graph_of_nodes_that_is_stopped_goes_on_later_learns_and_ends
             wait_for(lambda: graph.pids().keys() == set(NODES), "the nodes")
             children, actor = graph.pids(), graph.actor()
             wait_for(lambda: state(actor) == "STOPPED", "the STOP, which is latched")
-            tell(actor, "clear", cause_id=actor.call("snapshot", timeout_s=5.0)[0]["safety"]["causes"][0]["id"])
-            tell(actor, "run")
+            assert call("/cell_1/actor/clear", env) == "PAUSED\n"
+            assert call("/cell_1/actor/run", env) == "RUNNING\n"
             actor.close()
             status, output = graph.finish(40)
             assert status == 0, output + logs(graph.run)
@@ -117,7 +127,7 @@ def test_a_run_is_a_graph_of_nodes_that_is_stopped_goes_on_later_learns_and_ends
     labelled = labels(graph.run)
     assert len(labelled) == done + 1
     assert max(published(graph.run.adapters)) == max(labelled)  # the learner knows the last one too
-    by_topic = {topic: [m.text for m in heard if m.topic == f"/cell_1{topic}"] for topic in TOPICS}
+    by_topic = {topic.removeprefix("/cell_1"): [m.text for m in heard if m.topic == topic] for topic in topics}
     print(f"{done + 1} episodes; messages heard: { {topic: len(texts) for topic, texts in by_topic.items()} }")
     recorded = [
         repr(String(data=encode(step.body, "").decode()))
@@ -133,6 +143,18 @@ def test_a_run_is_a_graph_of_nodes_that_is_stopped_goes_on_later_learns_and_ends
     assert by_topic["/learner_status"]
     assert all("format='jpeg'" in text for text in by_topic["/camera/side"])
     assert by_topic["/camera/side"]
+    if DIAGNOSTICS:
+        said = {text.split("name='cell_1/")[1].split("'")[0] for text in by_topic["/diagnostics"]}
+        assert said == set(NODES) - {"console"}
+        assert any("STOP: operator_stop" in text for text in by_topic["/diagnostics"])
+    if OWN:
+        chunks = {text.split('"chunk":')[1].split(",")[0] for text in by_topic["/steps"]}
+        assert chunks <= {text.split(" id=")[1].split(",")[0] for text in by_topic["/chunks"]}
+        assert "state='FINISHED'" in by_topic["/episode_state"][-1]
+        assert len(by_topic["/labels"]) >= done
+        assert f"through_episode={max(labelled)}" in by_topic["/adapter"][-1]
+    else:
+        assert "robot_rl_msgs are left out" in logs(graph.run)
 
 
 def shared_memory() -> set[str]:
@@ -140,8 +162,8 @@ def shared_memory() -> set[str]:
     return {path.name for path in Path("/dev/shm").glob("*fastrtps_*")}
 
 
-def call_stop(service: str, env: Mapping[str, str]) -> str:
-    """What the guard says to a STOP by a node of its own."""
+def call(service: str, env: Mapping[str, str]) -> str:
+    """What a Trigger answers to a node of its own."""
     command = [sys.executable, "-m", "tests.ros.stopper", service]
     return subprocess.run(command, cwd=ROOT, env=dict(env), capture_output=True, text=True, check=True).stdout
 

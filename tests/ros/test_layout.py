@@ -7,6 +7,7 @@ import os
 import xml.etree.ElementTree as ElementTree
 
 import pytest
+import yaml
 from robot_rl_ros.graph import ENDS, nodes_of
 
 from robot_rl import __version__
@@ -15,6 +16,7 @@ from tests.realtime_run import short_task
 from tests.ros.graph import ROOT
 
 PACKAGE = ROOT / "ros2_ws" / "src" / "robot_rl"
+MESSAGES = ROOT / "ros2_ws" / "src" / "robot_rl_msgs"
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +39,9 @@ def test_a_node_is_given_the_parameters_that_it_declares_and_no_other(plan: RunP
         (declared,) = (
             {key.value for key in statement.value.keys if isinstance(key, ast.Constant)}
             for statement in tree.body
-            if isinstance(statement, ast.Assign)
-            and ast.unparse(statement.targets[0]) == "PARAMETERS"
+            if isinstance(statement, (ast.Assign, ast.AnnAssign))
+            and ast.unparse(statement.target if isinstance(statement, ast.AnnAssign) else statement.targets[0])
+            == "PARAMETERS"
             and isinstance(statement.value, ast.Dict)
         )
         assert declared == spec.parameters.keys(), spec.name
@@ -49,11 +52,24 @@ def test_without_a_page_there_is_neither_console_nor_camera(plan: RunPlan) -> No
     assert names == ["recorder", "robot", "learner", "actor"]
 
 
+def test_the_file_of_parameters_shows_those_of_every_node_and_their_defaults() -> None:
+    node = pytest.importorskip("robot_rl_ros.node", reason="ROS 2's Python is not installed")
+    shown = yaml.safe_load((PACKAGE / "config" / "robot_rl.yaml").read_text())["/**"]["ros__parameters"]
+    assert shown == {name: described[0] for name, described in node.COMMON.items()}
+
+
+def test_every_message_is_built() -> None:
+    listed = {line.strip().strip('"') for line in (MESSAGES / "CMakeLists.txt").read_text().splitlines()}
+    files = {str(path.relative_to(MESSAGES)) for path in MESSAGES.glob("*/*") if path.suffix in (".msg", ".srv")}
+    assert files == {line for line in listed if line.endswith((".msg", ".srv"))}
+
+
 def test_a_node_stays_below_a_hundred_lines() -> None:
     lengths = {path.name: len(path.read_text().splitlines()) for path in (PACKAGE / "robot_rl_ros").glob("*_node.py")}
     assert max(lengths.values()) < 100, lengths
 
 
-def test_the_package_is_of_this_version() -> None:
-    assert ElementTree.parse(PACKAGE / "package.xml").findtext("version") == __version__
+def test_the_packages_are_of_this_version() -> None:
+    for package in (PACKAGE, MESSAGES):
+        assert ElementTree.parse(package / "package.xml").findtext("version") == __version__
     assert f'version="{__version__}"' in (PACKAGE / "setup.py").read_text()

@@ -39,6 +39,18 @@ def test_the_newest_label_counts_and_all_are_kept(log: LabelLog) -> None:
     assert log.watermark() == last.seq == 3
 
 
+def test_what_came_after_an_event_is_told_in_its_order(log: LabelLog) -> None:
+    events = [
+        log.add(label("a")),
+        log.add(label("b", value=F)),
+        log.add(label("c", episode=2)),
+        log.undo(1, "ada", "d"),
+    ]
+    assert log.since(0) == events
+    assert log.since(events[1].seq) == events[2:]
+    assert log.since(events[-1].seq) == []
+
+
 def test_an_empty_log(log: LabelLog) -> None:
     assert (log.current(), log.history(1), log.watermark(), log.events()) == ({}, [], 0, [])
 

@@ -15,6 +15,7 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),
         (f"share/{PACKAGE}/launch", ["launch/lid_opening.launch.py"]),
+        (f"share/{PACKAGE}/config", ["config/robot_rl.yaml"]),
         (f"lib/{PACKAGE}", sorted(f"executables/{path.name}" for path in (HERE / "executables").iterdir())),
     ],
     zip_safe=False,

@@ -45,17 +45,18 @@ def begin(context: LaunchContext) -> list[Node]:
     sockets = stack.enter_context(socket_folder())
     port = None if plan.console_port is None else free_port(plan.console_port, plan.access)
     specs = nodes_of(plan, {name: f"ipc://{sockets}/{name}" for name in ENDS}, port)
-    return [node_of(spec, namespace) for spec in specs]
+    return [node_of(spec, namespace, given["config"]) for spec in specs]
 
 
-def node_of(spec: NodeSpec, namespace: str) -> Node:
-    """The process of a node."""
+def node_of(spec: NodeSpec, namespace: str, config: str) -> Node:
+    """The process of a node; `config` is a file of parameters, or empty."""
+    own = {key: ParameterValue(value, value_type=type(value)) for key, value in spec.parameters.items()}
     return Node(
         package=PACKAGE,
         executable=spec.executable,
         name=spec.name,
         namespace=namespace,
-        parameters=[{key: ParameterValue(value, value_type=type(value)) for key, value in spec.parameters.items()}],
+        parameters=[config, own] if config else [own],
         additional_env=ENVIRONMENT,
         output="screen",
         respawn=spec.restart,

@@ -1,33 +1,37 @@
-"""The node `actor`: control loop and session. Publishes what it commands and records, and where the session stands."""
+"""The node `actor`: control loop and session, with the operator's services. Publishes what it commands and records."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
 from robot_rl.compositions.actor import recorder_of
 from robot_rl.compositions.plan import RunPlan, connect_policy, open_run
 from robot_rl.compositions.realtime_actor import GUARD_S, Others, act, answered
-from robot_rl.control.actor import Actor
 from robot_rl.errors import RobotRLError
 from robot_rl.services.guard import GuardClient
 from robot_rl.services.store import StoreClient
 from robot_rl.store.ros import STEPS
+from robot_rl_ros.diagnostics import diagnose
 from robot_rl_ros.heard import Heard
-from robot_rl_ros.node import Live, serve_node
+from robot_rl_ros.node import Live, Parameter, serve_node
+from robot_rl_ros.operator_services import OperatorServices
+from robot_rl_ros.own import CHUNKS, EPISODE_STATE, Own
+from robot_rl_ros.told import SessionTold
 from robot_rl_ros.topics import COMMAND, Streams
 
-PARAMETERS = {
+PARAMETERS: Mapping[str, Parameter] = {
     "run": (str, "the run's directory"),
     "store": (str, "endpoint of the store's calls, e.g. ipc:///run/store"),
     "guard": (str, "endpoint of the guard's calls"),
     "actor": (str, "endpoint to serve the page's calls on"),
-    "episodes": (int, "labelled episodes that the run is to have in the end"),
+    "episodes": (int, "labelled episodes that the run is to have in the end", (1, 1_000_000)),
     "auto_label": (False, "the twin's truth labels, and nobody has to be there; a twin alone accepts it"),
     "page": (False, "there is a page on which a person can clear a STOP"),
-    "base_success": (-1.0, "0 to 1, of the frozen policy alone, for the page; below 0: not measured"),
-    "base_trials": (0, "trials in which that was measured"),
+    "base_success": (-1.0, "0 to 1, of the frozen policy alone, for the page; below 0: not measured", (-1.0, 1.0)),
+    "base_trials": (0, "trials in which that was measured", (0, 1_000_000)),
     "frames": ("", "endpoint on which the cameras publish JPEG frames; empty: there are none"),
     "policy": ("", "endpoint of a policy server; empty: the run's own policy, in this process"),
     "policy_keys": ("", "key file for a policy server that has keys"),
@@ -42,18 +46,12 @@ class Interrupted(RobotRLError):
 
 def work(live: Live) -> int:
     """Until the last episode is labelled: 0; or until it is told to end."""
-    values, streams = live.parameters, Streams(live.node, TOPICS)
-    told, seen = [0], set[str]()
+    values, streams, own = live.parameters, Streams(live.node, TOPICS), Own(live.node, CHUNKS, EPISODE_STATE)
+    watch, seen = SessionTold(streams, own), set[str]()
 
     def tend() -> None:
         if live.stopping.is_set():
             raise Interrupted
-
-    def watch(actor: Actor) -> None:
-        now = actor.session.now
-        if told != [actor.session.revision]:
-            told[:] = [actor.session.revision]
-            streams.say("/state", {"state": now.state.value, "why": now.why, "episode": now.episode})
 
     def learner_alive() -> bool:
         """Seen in the graph; until it has been for the first time, nothing is said against it."""
@@ -67,15 +65,18 @@ def work(live: Live) -> int:
         keys = Path(values["policy_keys"]) if values["policy_keys"] else None
         policy = connect_policy(values["policy"] or None, local, keys)
         port = 0 if values["page"] else None
-        base = (values["base_success"], values["base_trials"]) if values["base_success"] >= 0 else (None, None)
-        plan = RunPlan(run, info, task, policy, values["episodes"], values["auto_label"], port, *base)
+        success, trials = values["base_success"], values["base_trials"]
+        base = {"base_success": success, "base_trials": trials} if success >= 0 else {}
+        plan = RunPlan(run, info, task, policy, values["episodes"], values["auto_label"], port, **base)
         store = StoreClient(values["store"])
         stack.callback(store.close)
+        stack.callback(OperatorServices(live.node, values["actor"]).close)
         try:
             answered(store.episodes, tend)
             guard = answered(lambda: GuardClient(values["guard"], GUARD_S, connect_timeout_s=1.0), tend)
             stack.callback(guard.close)
-            recorder = Heard(recorder_of(plan, store), streams)
+            recorder = Heard(recorder_of(plan, store), streams, own)
+            diagnose(live.node, lambda: watch.health(dict(recorder.verdicts)))
             others, frames = Others(tend, learner_alive), values["frames"] or None
             act(plan, guard, store, values["actor"], others, watch, recorder, frames)
         except RobotRLError:  # of others that have been told to end too, and were faster

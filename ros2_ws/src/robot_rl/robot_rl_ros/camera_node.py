@@ -9,15 +9,19 @@ import importlib
 import signal
 import sys
 import threading
+import time
 from types import FrameType
 from typing import NoReturn
 
+from robot_rl.clock import SECOND
 from robot_rl.config import load_task
 from robot_rl.services.frames import FRAME_BACKLOG
 from robot_rl.store.ros import CAMERA, image_message
 from robot_rl.store.run import RunDirectory
 from robot_rl.twins import load_object
 from robot_rl.wire.latest import Subscriber
+from robot_rl_ros.diagnostics import diagnose
+from robot_rl_ros.health import Health, Rate, camera_health
 from robot_rl_ros.node import Live, serve_node
 from robot_rl_ros.topics import Streams
 
@@ -39,13 +43,22 @@ def work(live: Live) -> None:
     """Until it is told to end."""
     run, frames = RunDirectory.open(live.parameters["run"]), str(live.parameters["frames"])
     task, ended = load_task(run.task_yaml), threading.Event()
-    streams = Streams(live.node, [CAMERA + name for name in task.scene.get("cameras", {})])
+    names, begun_ns = list(task.scene.get("cameras", {})), time.monotonic_ns()
+    streams = Streams(live.node, [CAMERA + name for name in names])
+    rates, newest_ns = {name: Rate(begun_ns) for name in names}, dict.fromkeys(names, begun_ns)
+
+    def health() -> Health:
+        now = time.monotonic_ns()
+        silent = {name: (now - newest_ns[name]) / SECOND for name in names}
+        return camera_health({name: rates[name].per_s(now) for name in names}, silent)
 
     def pass_on() -> None:
         source = Subscriber(frames, backlog=FRAME_BACKLOG)
         while not ended.is_set():
             for camera, header, jpeg in source.take(LOOK_MS):
-                if type(stamp_ns := header.get("stamp_ns")) is int:
+                if camera in rates and type(stamp_ns := header.get("stamp_ns")) is int:
+                    rates[camera].tick()
+                    newest_ns[camera] = stamp_ns
                     message = image_message(streams.ros_time(stamp_ns), camera, jpeg)
                     streams.publish(CAMERA + camera, message)
         source.close()
@@ -55,6 +68,7 @@ def work(live: Live) -> None:
             signal.signal(name, signal.SIG_IGN)
         raise Interrupted
 
+    diagnose(live.node, health)
     passing = threading.Thread(target=pass_on, name="frames")
     passing.start()
     try:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 
 from robot_rl.console.__main__ import main as serve_page
 from robot_rl.console.access import LOOPBACK, Access
-from robot_rl_ros.node import Live, serve_node
+from robot_rl_ros.node import Live, Parameter, serve_node
 
-PARAMETERS = {
+PARAMETERS: Mapping[str, Parameter] = {
     "actor": (str, "endpoint of the actor's calls, e.g. ipc:///run/actor"),
     "guard": (str, "endpoint of the guard, which STOP and the heartbeat go to"),
     "frames": (str, "endpoint on which the cameras publish JPEG frames"),
-    "port": (8000, "TCP port of the page"),
+    "port": (8000, "TCP port of the page", (1, 65535)),
     "host": (LOOPBACK, "address that the page is served on; another than loopback needs a certificate and a link"),
     "token": (False, "loopback too opens by a one-time link alone"),
     "insecure": (False, "other machines without TLS, and without link"),

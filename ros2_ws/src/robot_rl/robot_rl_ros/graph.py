@@ -69,7 +69,8 @@ def nodes_of(plan: RunPlan, ends: Mapping[str, str], port: int | None) -> list[N
     ]
 
 
-def ros_arguments(spec: NodeSpec, namespace: str, parameter_file: Path) -> Sequence[str]:
-    """What a node's process is started with."""
+def ros_arguments(spec: NodeSpec, namespace: str, parameter_files: Sequence[Path]) -> Sequence[str]:
+    """What a node's process is started with; of two files that say a parameter, the later one counts."""
     names = ["-r", f"__node:={spec.name}", "-r", f"__ns:={namespace}"]
-    return ["--ros-args", *names, "--params-file", str(parameter_file)]
+    files = [word for path in parameter_files for word in ("--params-file", str(path))]
+    return ["--ros-args", *names, *files]

@@ -26,6 +26,7 @@ ARGUMENTS: Mapping[str, tuple[str, str]] = {
     ),
     "console_token": ("false", "true: the page opens by a one-time link alone (`robot-rl console --url`), here too"),
     "console_insecure": ("false", "true: other machines without TLS or link; who reaches the port commands the robot"),
+    "config": ("", "a .yaml file of parameters for the nodes, as config/robot_rl.yaml is; empty: their defaults"),
     "namespace": ("/", "what the nodes and topics are below, e.g. /cell_1"),
 }
 """Name -> (default, what it is). An empty one is not said."""

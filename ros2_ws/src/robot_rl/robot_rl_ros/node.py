@@ -7,30 +7,52 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import rclpy
-from rcl_interfaces.msg import ParameterDescriptor
-from rclpy.exceptions import InvalidNamespaceException, InvalidParameterTypeException
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.exceptions import (
+    InvalidNamespaceException,
+    InvalidParameterTypeException,
+    InvalidParameterValueException,
+)
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.parameter import Parameter as RosParameter
 from rclpy.signals import SignalHandlerOptions
 from rclpy.validate_namespace import validate_namespace
 
 from robot_rl.errors import ConfigError, RobotRLError
 from robot_rl.processes import begin_service
+from robot_rl_ros.diagnostics import PERIOD
+from robot_rl_ros.lifecycle import ManagedNode
+
+Parameter = tuple[Any, str] | tuple[Any, str, tuple[float, float]]
+"""(its default, or its type if it must be given; what it is; the lowest and the highest value)."""
+ROS_TYPES = {
+    str: RosParameter.Type.STRING,
+    int: RosParameter.Type.INTEGER,
+    float: RosParameter.Type.DOUBLE,
+    bool: RosParameter.Type.BOOL,
+}
+COMMON: Mapping[str, Parameter] = {
+    PERIOD: (1.0, "s, between two words on /diagnostics", (0.1, 60.0)),
+}
+"""Of every node; config/robot_rl.yaml is a file of them."""
 
 
 @contextmanager
-def ros_node(name: str, arguments: Sequence[str] = (), namespace: str = "") -> Iterator[Node]:
+def ros_node(
+    name: str, arguments: Sequence[str] = (), namespace: str = "", kind: Callable[..., Node] = Node
+) -> Iterator[Node]:
     """A node for the length of the block; `arguments` are a command line's, with ROS's behind --ros-args.
 
     Signals stay the caller's: a node that ROS shuts down under a robot's guard could not say that it holds.
     """
     rclpy.init(args=list(arguments), signal_handler_options=SignalHandlerOptions.NO)
     try:
-        node = rclpy.create_node(name, namespace=namespace)
+        node = kind(name, namespace=namespace)
         try:
             yield node
         finally:
@@ -49,34 +71,51 @@ class Live:
     parameters: Mapping[str, Any]
     stopping: threading.Event
     """Set by SIGTERM and SIGINT, and when the process that started this one ends."""
+    active: Callable[[], bool] = lambda: True
+    """What a managed node's work looks at, again and again: False while it is to rest."""
 
 
-def serve_node(name: str, parameters: Mapping[str, tuple[Any, str]], work: Callable[[Live], int | None]) -> int:
+def serve_node(
+    name: str, parameters: Mapping[str, Parameter], work: Callable[[Live], int | None], *, managed: bool = False
+) -> int:
     """Be the node `name` while `work` lasts; its exit status (None: 0), or 2 for what cannot be.
 
-    `parameters`: name -> (its default, or its type if it must be given; what it is). They are read once, at the start.
-    What `work` gives the node to do, ROS's own services included, a thread of the node's does meanwhile.
+    `parameters`, and those of `COMMON`, are read once, at the start.
+    What `work` gives the node to do, ROS's own services included, a thread of the node's does meanwhile. One that is
+    `managed` has a lifecycle, and begins active.
     """
     stopping = begin_service()
     try:
-        with ros_node(name, sys.argv) as node:
-            values = {key: _declared(node, key, *described) for key, described in parameters.items()}
+        with ros_node(name, sys.argv, kind=ManagedNode if managed else Node) as node:
+            values = {key: declared(node, key, *described) for key, described in {**COMMON, **parameters}.items()}
+            live = Live(node, values, stopping)
+            if isinstance(node, ManagedNode):
+                node.begin()
+                live = replace(live, active=node.active.is_set)
             with _spinning(node):
-                return work(Live(node, values, stopping)) or 0
+                return work(live) or 0
     except RobotRLError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 2
 
 
-def _declared(node: Node, key: str, default: Any, description: str) -> Any:
-    """Raises `ConfigError` for one that must be given and is not, or is of another type."""
-    required = isinstance(default, type)
-    empty = default() if required else default
+def declared(node: Node, key: str, default: Any, description: str, bounds: tuple[float, float] | None = None) -> Any:
+    """The value of a parameter.
+
+    Raises `ConfigError` for one that must be given and is not, is of another type, or out of its bounds.
+    """
+    kind = default if isinstance(default, type) else type(default)
+    described = ParameterDescriptor(description=description, read_only=True)
+    if bounds is not None and kind is int:
+        described.integer_range = [IntegerRange(from_value=int(bounds[0]), to_value=int(bounds[1]), step=0)]
+    elif bounds is not None:
+        described.floating_point_range = [FloatingPointRange(from_value=bounds[0], to_value=bounds[1], step=0.0)]
+    initial = ROS_TYPES[kind] if default is kind else default
     try:
-        value = node.declare_parameter(key, empty, ParameterDescriptor(description=description, read_only=True)).value
-    except InvalidParameterTypeException as error:
+        value = node.declare_parameter(key, initial, described).value
+    except (InvalidParameterTypeException, InvalidParameterValueException) as error:
         raise ConfigError(f"parameter {key!r} ({description}): {error}") from error
-    if required and value == empty:
+    if default is kind and value in (None, ""):
         raise ConfigError(f"parameter {key!r} ({description}): expected a value, got none")
     return value
 

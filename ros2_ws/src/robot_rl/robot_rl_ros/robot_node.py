@@ -6,6 +6,7 @@ A controlled stop, and not a safety function. Commands come over the guard's own
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -17,6 +18,9 @@ from robot_rl.errors import RobotFault
 from robot_rl.safety.guard import Guard
 from robot_rl.store.ros import streams_of
 from robot_rl.store.run import RunDirectory
+from robot_rl_ros.diagnostics import diagnose
+from robot_rl_ros.health import Health, Rate, robot_health
+from robot_rl_ros.lifecycle import keep_still
 from robot_rl_ros.node import Live, serve_node
 from robot_rl_ros.topics import Streams
 
@@ -38,14 +42,23 @@ def work(live: Live) -> None:
             response.success, response.message = True, f"{safety.level.name}, epoch {safety.epoch}"
             return response
 
+        def health() -> Health:
+            now = time.monotonic_ns()
+            return robot_health(guard.safety, guard.spec.control_hz, periods.per_s(now), now - newest_ns[0])
+
         live.node.create_service(Trigger, "~/stop", stop)
+        diagnose(live.node, health)
         return lambda: show(guard)
 
+    periods, newest_ns = Rate(time.monotonic_ns()), [time.monotonic_ns()]
     told: list[tuple[str, ...]] = []
 
     def show(guard: Guard) -> None:
+        periods.tick()
+        keep_still(guard, live.active())
         with suppress(RobotFault):  # latched by the guard, and shown as such
             seen = guard.observe()
+            newest_ns[0] = seen.stamps_ns["robot"]
             reported = {"q": seen.q.tolist(), "tcp_pose": seen.tcp_pose.tolist(), "gripper_width": seen.gripper_width}
             for topic, message in streams_of(streams.ros_time(seen.stamps_ns["robot"]), reported):
                 streams.publish(topic, message)
@@ -62,7 +75,7 @@ def work(live: Live) -> None:
 
 def main() -> int:
     """Its exit status."""
-    return serve_node("robot", PARAMETERS, work)
+    return serve_node("robot", PARAMETERS, work, managed=True)
 
 
 if __name__ == "__main__":

@@ -30,8 +30,16 @@ def qos_of(topic: str) -> QoSProfile:
     """Sensors are published with the system's defaults, states are latched, and no event may be missed."""
     if topic.startswith(CAMERA) or (topic in STREAMS and topic != COMMAND):
         return qos_profile_system_default
-    if topic in STATES:
-        return QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    return latched_qos() if topic in STATES else event_qos()
+
+
+def latched_qos() -> QoSProfile:
+    """Of a state: who comes late hears the newest word."""
+    return QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+def event_qos() -> QoSProfile:
+    """Of what happens once."""
     return QoSProfile(depth=EVENT_DEPTH, reliability=ReliabilityPolicy.RELIABLE)
 
 

@@ -41,12 +41,17 @@ class RemoteActor:
 
 
 def run_graph(
-    plan: RunPlan, watch: Callable[[Shown], None], announce: Callable[[str], None], *, namespace: str = "/"
+    plan: RunPlan,
+    watch: Callable[[Shown], None],
+    announce: Callable[[str], None],
+    *,
+    namespace: str = "/",
+    config: Path | None = None,
 ) -> None:
     """Run `plan` to its last episode. `watch(actor)` is called a few times a second, `announce(url)` for a page.
 
-    `namespace` as `valid_namespace` has it. Raises `ProcessEnded`, which says how to go on, when robot, recorder or
-    actor end early.
+    `namespace` as `valid_namespace` has it; `config` is a file of parameters for the nodes. Raises `ProcessEnded`,
+    which says how to go on, when robot, recorder or actor end early.
     """
     run = plan.run
     port = None if plan.console_port is None else free_port(plan.console_port, plan.access)
@@ -57,9 +62,9 @@ def run_graph(
         stack.callback(children.stop)
         stack.enter_context(resumable(children, ("robot", "recorder"), f"robot-rl up --resume {run.path}"))
         for spec in nodes_of(plan, ends, port):
-            file = write_parameters(sockets, spec)
+            files = [*([config] if config else []), write_parameters(sockets, spec)]
             children.start(
-                spec.name, f"robot_rl_ros.{spec.executable}", ros_arguments(spec, namespace, file),
+                spec.name, f"robot_rl_ros.{spec.executable}", ros_arguments(spec, namespace, files),
                 restart=spec.restart, finishes=spec.finishes,
             )  # fmt: skip
         line = RpcClient(ends["actor"])
