@@ -17,6 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import argparse
 import io
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -33,6 +34,7 @@ from rich.table import Table
 
 from benchmarks.ending import show
 from benchmarks.ticks import block, control
+from robot_rl.config import task_path
 from robot_rl.processes import begin_service
 from robot_rl.services.camera_recorder import LOST
 from robot_rl.services.frames import FRAME_BACKLOG
@@ -121,6 +123,7 @@ def summarise(on: Sequence[Array], off: Sequence[Array], frames: Mapping[str, in
 def measure(folder: Path, sockets: Path, pairs: int, seconds: float, console: Console) -> dict[str, float]:
     """Pairs of blocks, with and without recording, of `seconds` each."""
     run = RunDirectory.create(folder / "run", RunInfo("recording", "none", 0, "none", "0"))
+    shutil.copyfile(task_path("lid_opening"), run.task_yaml)  # whose cameras are these
     frames, endpoint = f"ipc://{sockets}/frames", f"ipc://{sockets}/store"
     module = [sys.executable, "-m"]
     cameras = subprocess.Popen(

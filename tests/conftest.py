@@ -15,14 +15,23 @@ from tests.scenarios import Scenarios, beginning
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 HERE = Path(__file__).parent
-TIMELESS = ("adapters", "authority", "export", "learn", "policy", "sim_twin", "store")
-"""Folders whose tests measure no time."""
+TIMELESS = (
+    *("adapters", "authority", "export", "learn", "policy", "sim_twin", "store", "testing"),
+    *(f"safety/test_{name}.py" for name in ("filter", "latch", "limits")),
+    *(f"compositions/test_{name}.py" for name in (
+        *("adapter_source", "doctor", "evaluate", "export_lerobot", "golden", "housekeeping", "lockstep", "plan"),
+        *("report", "rerun", "results", "running", "train_offline", "visual_run"),
+    )),
+    *(f"test_{name}.py" for name in ("benchmarks", "benchmark_tuning", "cli", "config", "imports", "types")),
+)  # fmt: skip
+"""Folders and files whose tests measure no time."""
 END_TO_END = "test_end_to_end.py"
 
 
 def turn(item: pytest.Item) -> int:
-    part = item.path.relative_to(HERE).parts[0]
-    return 0 if part in TIMELESS else 1 if part == END_TO_END else 2
+    path = item.path.relative_to(HERE)
+    timeless = path.parts[0] in TIMELESS or path.as_posix() in TIMELESS
+    return 0 if timeless else 1 if path.name == END_TO_END else 2
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
