@@ -49,6 +49,8 @@ class ScriptedPort:
         self._started = time.monotonic()
         self._pictures = {name: _pictures(name) for name in ("front", "side", "wrist")}
         self._frames: dict[str, Frame] = {}
+        self.epoch = 3
+        """Of the guard, which outlives sessions: it never goes back."""
         self.restart()
 
     def restart(self, state: str = "RUNNING", episode: int = 42, auto_label: bool = False) -> None:
@@ -56,7 +58,7 @@ class ScriptedPort:
         self.state = state
         self.episode = episode
         self.auto_label = auto_label
-        self.epoch = 3
+        self.epoch += 1
         self.commands: list[tuple[str, dict[str, Any]]] = []
         self.stops: list[float] = []
         self.renewals: list[float] = []
