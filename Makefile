@@ -8,6 +8,9 @@ BIN := .venv/bin
 # One thread a process: on two busy cores more of them are slower, by far.
 export OMP_NUM_THREADS := 1
 
+# Tests that measure time in one process, all others in one that gets what those leave: see tests/conftest.py.
+PARALLEL := -n 2 --dist loadgroup
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint types format msgs clean gl browser
 
@@ -23,7 +26,7 @@ demo: gl .venv/run.stamp
 	$(BIN)/robot-rl run lid_opening $(ARGS)
 
 test: gl browser lint msgs
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest $(or $(ARGS),$(PARALLEL))
 
 lint: types .venv/dev.stamp
 	$(BIN)/ruff format --check

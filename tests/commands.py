@@ -15,7 +15,7 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", "TERM": "
 Done = subprocess.CompletedProcess[str]
 
 
-def robot_rl(*arguments: str, timeout_s: float = 60) -> Done:
+def robot_rl(*arguments: str, timeout_s: float = 240) -> Done:
     """Run `robot-rl`."""
     return module("robot_rl.cli", *arguments, timeout_s=timeout_s)
 

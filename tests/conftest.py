@@ -1,7 +1,9 @@
 """One thread for torch, as in the learner's own process: with another number its sums differ in their last bits.
 
-And the order of the tests: first those that measure no time, with the long commands of `tests/scenarios.py` beside
-them on the other core; then, on a machine of their own, all others.
+And where the tests run. Most of those that measure time wait for most of it, on a machine that must have a core free
+whenever they want one; most of the others want a core all the time. So `make test` gives each kind a process of its own
+(pytest-xdist), and the second one, with the long commands of `tests/scenarios.py` beside it, gets what the first one
+leaves: it is in the scheduler's class for idle time. Without xdist they run one after the other, that kind first.
 """
 
 import os
@@ -28,6 +30,8 @@ TIMELESS = (
 END_TO_END = "test_end_to_end.py"
 
 
+
+
 def turn(item: pytest.Item) -> int:
     path = item.path.relative_to(HERE)
     timeless = path.parts[0] in TIMELESS or path.as_posix() in TIMELESS
@@ -36,13 +40,23 @@ def turn(item: pytest.Item) -> int:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=turn)
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("clock" if turn(item) == 2 else "timeless"))
 
 
-@pytest.fixture(scope="session", autouse=True)
-def scenarios(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scenarios | None]:
-    """Begun with the first test, whichever it is; None where no test asks for them."""
-    if not any(item.path.name == END_TO_END for item in request.session.items):
-        yield None
-        return
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if "PYTEST_XDIST_WORKER" in os.environ and turn(item) < 2 and hasattr(os, "SCHED_IDLE"):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # children inherit it
+
+
+@pytest.fixture(scope="session")
+def scenarios(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scenarios]:
     with beginning(tmp_path_factory.mktemp("scenarios")) as begun:
         yield begun
+
+
+@pytest.fixture(autouse=True)
+def beside(request: pytest.FixtureRequest) -> None:
+    """The scenarios begin with the first test that measures no time, if any test asks for them."""
+    if turn(request.node) < 2 and any(item.path.name == END_TO_END for item in request.session.items):
+        request.getfixturevalue("scenarios")

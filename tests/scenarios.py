@@ -16,7 +16,7 @@ from tests.commands import Done, module, robot_rl
 from tests.small_task import write_small_task
 
 KILLS = 20
-LIMIT_S = 300.0
+LIMIT_S = 600.0
 HEADLESS = ("--no-console", "--trials", "0")
 
 
