@@ -20,7 +20,7 @@ from robot_rl.types import (
     Transition,
     Verdict,
 )
-from robot_rl.wire.codec import pack, unpack
+from robot_rl.wire.codec import Forms, pack, unpack
 from robot_rl.wire.schemas import from_plain, to_plain
 
 SPACE = ActionSpace("ee_delta", ("dx", "dy"), ("m", "m"), (-1, -0.5), (1, 0.5))
@@ -47,7 +47,8 @@ VALUES = [
 
 def travelled(value: Any) -> Any:
     arrays: list[Any] = []
-    header, back = unpack([bytes(frame) for frame in pack({"value": to_plain(value, arrays)}, arrays)])
+    found = unpack(pack(1, {"value": to_plain(value, arrays)}, arrays), Forms())
+    header, back = found.form.header, found.arrays()
     return from_plain(type(value), header["value"], back)
 
 
