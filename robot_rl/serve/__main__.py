@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None, prog: str = "python -m robot_rl.ser
         type=float,
         default=Batching.wait_s,
         metavar="S",
-        help="a call waits until nobody has come for so long, or for a fifth of a call (%(default)s)",
+        help="a call waits until nobody has come for so long, or for two fifths of a call (%(default)s)",
     )
     parser.add_argument(
         "--jpeg", action="store_true", help="let clients send pictures as JPEG (needs Pillow), for slow links"

@@ -47,7 +47,9 @@ class ContextCache:
 
     def put(self, handle: bytes, context: Context) -> None:
         """Keep `context`; what is too old or too much goes, the least recently used first."""
-        now, weight = self._clock.now_ns(), weight_of((context.features, context.z, context.state))
+        now, weight = self._clock.now_ns(), context.features.nbytes
+        if context.z is not None or context.state:
+            weight += weight_of((context.z, context.state))
         if handle in self._entries:
             self.bytes -= self._entries.pop(handle)[2]
         self._entries[handle] = now, context, weight

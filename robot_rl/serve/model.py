@@ -85,6 +85,9 @@ class Model:
             if share.job.asked.noise is None:
                 self._reply(share, None)
         shares = [share for share in (*known, *seen) if share.job.asked.noise is not None]
+        if len(shares) == 1:
+            self._together(shares, self._decode_shares)
+            return
         groups: dict[tuple[bool, bool], list[Share]] = {}
         for share in shares:
             groups.setdefault((share.job.asked.latent is None, share.context.z is None), []).append(share)
@@ -106,19 +109,27 @@ class Model:
         context = self.policy.encode(observations)
         if context.features.shape != (len(observations), self._spec.features):
             raise SpecMismatch(f"the policy's features are {context.features.shape}, its spec says {self._spec}")
-        handles = tuple(self.contexts.new_handle() for _ in observations)
+        handles = tuple([self.contexts.new_handle() for _ in observations])
         whole = Context(context.features, context.z, handles, context.state)
-        singles = [whole] if len(handles) == 1 else split(whole)
+        if len(handles) == 1:
+            self.contexts.put(handles[0], whole)
+            return [Share(jobs[0], whole, True)]
+        singles = split(whole)
         for handle, single in zip(handles, singles, strict=True):
             self.contexts.put(handle, single)
         rows = iter(singles)
         return [Share(job, join([next(rows) for _ in job.asked.observations]), True) for job in jobs]
 
     def _decode_shares(self, shares: Sequence[Share]) -> list[Share]:
+        if len(shares) == 1 and shares[0].repeats == 1:
+            (share,), asked = shares, shares[0].job.asked
+            chunks = self._decode(share.context, share.noise(), asked.latent)
+            self._reply(share, chunks[:, None])
+            return []
         context = join(
             [share.context.repeated(share.repeats) if share.repeats > 1 else share.context for share in shares]
         )
-        noise = shares[0].noise() if len(shares) == 1 else np.concatenate([share.noise() for share in shares])
+        noise = np.concatenate([share.noise() for share in shares])
         latents = [
             np.repeat(latent, share.repeats, 0) for share in shares if (latent := share.job.asked.latent) is not None
         ]
