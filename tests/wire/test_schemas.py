@@ -1,8 +1,9 @@
 import dataclasses
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
+from typing_extensions import TypeAliasType
 
 from robot_rl.errors import WireError
 from robot_rl.types import (
@@ -114,3 +115,16 @@ def test_an_unknown_level_or_entry_count_is_refused() -> None:
         from_plain(SafetyState, plain | {"level": 9}, [])
     with pytest.raises(WireError, match=r"causes\[0\].level"):
         from_plain(SafetyState, plain | {"causes": [plain["causes"][0] | {"level": "STOP"}]}, [])
+
+
+Item = TypeVar("Item", bound=np.generic)
+NAMED: Any = TypeAliasType("NAMED", np.ndarray[Any, np.dtype[Item]], type_params=(Item,))
+
+
+@pytest.mark.parametrize("kind", [NAMED, NAMED[Any]], ids=["plain", "with an item"])
+def test_a_named_type_is_read_as_what_it_stands_for(kind: Any) -> None:
+    """As numpy's NDArray is one on newer Pythons."""
+    array = np.arange(3.0)
+    assert from_plain(kind, 0, [array]) is array
+    with pytest.raises(WireError, match="index of one of 1 arrays"):
+        from_plain(kind, 1, [array])
