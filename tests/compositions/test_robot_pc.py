@@ -1,4 +1,7 @@
-"""A robot's PC without torch: an environment of its own, against a policy server in this one."""
+"""A robot's PC without torch: an environment of its own, against a policy server in this one.
+
+The robot is the protocol twin, behind the driver of a real arm, where its client can be installed; else the fast twin.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import venv
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import Distribution, distribution
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -17,11 +21,15 @@ import yaml
 from packaging.requirements import Requirement
 
 from robot_rl.config import TASKS_DIR
+from robot_rl.policy.remote import RemotePolicy
 from robot_rl.store.episode import read_manifest
 from robot_rl.store.run import RunDirectory
 from robot_rl.store.training import labelled_episodes
 from tests.commands import ENVIRONMENT, ROOT
 from tests.small_task import write_small_task
+
+
+FRANKA = find_spec("franky") is not None
 
 
 def needed(extras: str) -> dict[str, Distribution]:
@@ -49,11 +57,11 @@ def needed(extras: str) -> dict[str, Distribution]:
 
 @pytest.fixture(scope="module")
 def robot_pc(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of an environment with the robot's extras and the twin, which stands for the robot."""
+    """The interpreter of an environment with the robot's extras, its driver's, and the twin's, which is the robot."""
     folder = tmp_path_factory.mktemp("robot-pc")
     venv.EnvBuilder(symlinks=True).create(folder)
     (site,) = folder.glob("lib/python*/site-packages")
-    for package in needed("robot,twin").values():
+    for package in needed("robot,twin" + (",franka" if FRANKA else "")).values():
         for top in {file.parts[0] for file in package.files or () if ".." not in file.parts}:
             if not (site / top).exists():
                 (site / top).symlink_to(Path(str(package.locate_file(top))))
@@ -97,6 +105,7 @@ def test_driver_guard_client_and_console_run_an_episode_without_torch(robot_pc: 
     task, out = write_small_task(tmp_path, scene=scene, max_steps=20), tmp_path / "run"
     with served() as endpoint:
         command = [robot_pc, "-m", "robot_rl.cli", "run", task, "--out", out, "--episodes", "1", "--no-learner"]
+        command += ["--hw", "protocol_twin" if FRANKA else "twin"]
         run = subprocess.Popen(
             [str(part) for part in (*command, "--policy", endpoint, "--port", "0")],
             cwd=ROOT, env={**ENVIRONMENT, "PYTHONUNBUFFERED": "1"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -112,6 +121,9 @@ def test_driver_guard_client_and_console_run_an_episode_without_torch(robot_pc: 
                     status = page.status
         assert run.wait(10) == 0, output
         run.stdout.close()
+        asked = RemotePolicy(endpoint)
+        assert asked.status()["calls"] >= 3, "what the robot did came from there"
+        asked.close()
     assert status == 200, "the page answered while the run went on"
     assert "no learner ran here" in output
     assert read_manifest(RunDirectory.open(out).episode(1)).counts["/steps"] > 5
