@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -25,9 +26,10 @@ from robot_rl.policy.remote import RemotePolicy
 from robot_rl.processes import stop_event
 from robot_rl.serve.server import PolicyServer
 from robot_rl.types import ActionSpace, Array, Context, Observation, PolicySpec
-from robot_rl.wire.codec import Frame, pack, pack_value
+from robot_rl.wire.codec import HEAD, pack
 from robot_rl.wire.handshake import stamp
 from robot_rl.wire.observations import example_observation, values_to_plain
+from robot_rl.wire.values import pack_value
 
 SPEC = PolicySpec(
     policy_id="hostile",
@@ -60,37 +62,43 @@ class Small:
         return np.tanh(noise)
 
 
-def described(*arrays: Any) -> bytes:
-    """A header of nothing but arrays, whose bytes are in another frame."""
-    return pack_value([{}, pack_value([{}, list(arrays)])])
+def formed(form: bytes, body: bytes = b"") -> bytes:
+    """A message of a form that may be anything."""
+    head = HEAD.pack(len(form), 0, 1, 0.5) + form
+    return head + bytes(-len(head) % 8) + body
+
+
+def described(*arrays: Any, body: bytes = b"") -> bytes:
+    """A message of arrays that may be anything."""
+    return formed(pack_value([{}, list(arrays)]), body)
 
 
 HOSTILE: list[list[bytes]] = [
     [b""],
     [b"\xc1"],
     [b"\x80\x04\x95\x09\x00\x00\x00\x00\x00\x00\x00}\x94\x8c\x01a\x94K\x01s."],  # a pickle
-    [b"\x92\xdf\xff\xff\xff\xff\x90"],
-    [b"\xdd\xff\xff\xff\xff"],
-    [b"\x92\x81\xa1a\xc6\xff\xff\xff\xff\x90"],
-    [b"\x91" * 4000 + b"\x90"],
-    [b"\x92" + b"\x81\xa1a" * 2000 + b"\xc0\x90"],
-    [b"\x92\x81\xa1a\xd6\xff\x00\x00\x00\x00\x90"],
-    [described(["object", [1]]), b"12345678"],
-    [described(["uint8", [2**40]]), b"1"],
-    [described(["uint8", [0, 2**26, 2**26]]), b""],
-    [pack_value([{}, pack_value([{}, [["float32", [4]]]]), b"123"])],
-    [pack_value([{}, pack_value([{}, [["float32", [1]]]]), "text"])],
-    [pack_value([{}, [{}, [["float32", [1]]]], bytes(8)])],
-    [pack_value([{}, b"\x92\x81\xa1a" + b"\x91" * 400 + b"\x90\x90", b""])],
+    [formed(b"\x80\x04\x95\x09\x00\x00\x00\x00\x00\x00\x00}\x94\x8c\x01a\x94K\x01s.")],
+    [HEAD.pack(2**32 - 1, 0, 1, 0.5) + bytes(40)],
+    [HEAD.pack(0, 0, 1, 0.5)],
+    [formed(b"\x92\xdf\xff\xff\xff\xff\x90")],
+    [formed(b"\xdd\xff\xff\xff\xff")],
+    [formed(b"\x92\x81\xa1a\xc6\xff\xff\xff\xff\x90")],
+    [formed(b"\x91" * 4000 + b"\x90")],
+    [formed(b"\x92" + b"\x81\xa1a" * 2000 + b"\xc0\x90")],
+    [formed(b"\x92\x81\xa1a\xd6\xff\x00\x00\x00\x00\x90")],
+    [described(["object", [1]], body=b"12345678")],
+    [described(["uint8", [2**40]], body=b"1")],
+    [described(["uint8", [0, 2**26, 2**26]])],
+    [described(["float32", [4]], body=b"123")],
     [described(["uint8", [3]])],
     [described(), *[b"x"] * 200],
-    [pack_value([{"id": 1}, pack_value([{"call": "x" * 60_000, "args": {}}, []]), b""])],
-    [pack_value([{"id": 2**63}, pack_value([{"call": "status", "args": {}}, []]), b""])],
-    [pack_value([{"id": True}, pack_value([{"call": "status", "args": {}}, []]), b""])],
+    [bytes(pack(1, {"call": "x" * 60_000, "args": {}}))],
+    [bytes(pack(-(2**63), {"call": "status", "args": []}))],
+    [bytes(pack(1, {"call": ["status"], "args": {}}))],
 ]
 
 
-def good() -> list[list[Frame]]:
+def good() -> list[bytes]:
     """Well-formed requests of every call, the raw material of mutations."""
     seen: list[Array] = []
     plain = values_to_plain([example_observation(SPEC)], SPEC, seen)
@@ -107,16 +115,16 @@ def good() -> list[list[Frame]]:
         ("encode", head | {"observations": plain, "noise": 1}, seen),
         ("encode", head | {"observations": [plain[0]] * 200, "noise": 0}, seen),
     ]
-    late = {"id": 2, "call": "encode", "args": head | {"observations": plain}, "remaining_s": float("nan")}
+    encode = {"call": "encode", "args": head | {"observations": plain}}
     return [
-        *(pack({"id": 1, "call": name, "args": args, "remaining_s": 0.5}, arrays) for name, args, arrays in requests),
-        pack(late, seen),
+        *(bytes(pack(1, {"call": name, "args": args}, arrays, 0.5)) for name, args, arrays in requests),
+        *(bytes(pack(2, encode, seen, left_s)) for left_s in (math.nan, math.inf, -math.inf)),
     ]
 
 
 def mutations(rng: np.random.Generator) -> Iterator[list[bytes]]:
     """Hostile messages without end."""
-    fine = [[bytes(frame) for frame in frames] for frames in good()]
+    fine = good()
     while True:
         kind = rng.integers(6)
         if kind == 0:
@@ -125,19 +133,19 @@ def mutations(rng: np.random.Generator) -> Iterator[list[bytes]]:
         if kind == 1:
             yield [rng.bytes(rng.integers(200)) for _ in range(rng.integers(1, 5))]
             continue
-        frames = [bytearray(frame) for frame in fine[rng.integers(len(fine))]]
-        frame = frames[rng.integers(len(frames))]
-        if kind == 2 and frame:  # bytes flipped
+        frame = bytearray(fine[rng.integers(len(fine))])
+        if kind == 2:  # bytes flipped
             for _ in range(rng.integers(1, 4)):
                 frame[rng.integers(len(frame))] = rng.integers(256)
-        elif kind == 3 and frame:  # cut
+        elif kind == 3:  # cut
             del frame[rng.integers(len(frame)) :]
-        elif kind == 4:  # frames gone, repeated or in another order
-            frames = [frames[i] for i in rng.integers(len(frames), size=rng.integers(1, len(frames) + 3))]
+        elif kind == 4:  # a part gone, or twice
+            begin, end = sorted(rng.integers(len(frame) + 1, size=2))
+            frame[begin:end] = bytes(frame[begin:end]) * rng.integers(0, 3)
         else:  # something put in
             at = rng.integers(len(frame) + 1)
             frame[at:at] = rng.bytes(rng.integers(1, 9))
-        yield [bytes(part) for part in frames]
+        yield [bytes(frame)]
 
 
 def memory_kb(pid: int) -> int:

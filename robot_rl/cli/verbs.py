@@ -383,7 +383,8 @@ def serve_policy(
     policy: Annotated[
         str,
         typer.Argument(
-            help="a task's name, a checkpoint (.safetensors), lerobot:FOLDER, or module:factory", show_default=False
+            help="a task's name, a checkpoint (.safetensors), lerobot:FOLDER, openpi:SETTINGS.json, or module:factory",
+            show_default=False,
         ),
     ],
     endpoint: Annotated[str, typer.Option(help="where to listen, tcp://HOST:PORT")] = "tcp://127.0.0.1:5601",
@@ -391,11 +392,14 @@ def serve_policy(
     allow_remote: Annotated[
         bool, typer.Option("--allow-remote", help="let other machines connect without keys; nobody is authenticated")
     ] = False,
+    jpeg: Annotated[
+        bool, typer.Option("--jpeg", help="let clients send pictures as JPEG (`--policy tcp://...?jpeg=90`)")
+    ] = False,
 ) -> None:
     """Serve a frozen policy; `python -m robot_rl.serve` is the same in an environment without this command line."""
     from robot_rl.compositions.policy_serving import serve
 
-    raise typer.Exit(serve(policy, endpoint, keys, allow_remote=allow_remote))
+    raise typer.Exit(serve(policy, endpoint, keys, allow_remote=allow_remote, jpeg=jpeg))
 
 
 @app.command("preflight")
@@ -405,11 +409,14 @@ def preflight_command(
         str | None, typer.Option(help="endpoint of a policy server  [default: the task's own, in this process]")
     ] = None,
     policy_keys: Annotated[Path | None, typer.Option(help="this client's key file, for a server with keys")] = None,
+    trials: Annotated[
+        int, typer.Option(help="twin episodes of the frozen policy under each noise layout; 0 for none", min=0)
+    ] = 20,
 ) -> None:
     """Check task, robot, cameras, policy and adapters against each other; exit status 1 if a run would be refused."""
     from robot_rl.compositions.preflight import preflight
 
-    raise typer.Exit(0 if preflight(task, policy, policy_keys, console) else 1)
+    raise typer.Exit(0 if preflight(task, policy, policy_keys, console, trials=trials) else 1)
 
 
 @app.command("doctor")

@@ -164,6 +164,7 @@ def connect_policy(endpoint: str | None, local: FrozenPolicy, keys: Path | None 
         )
     remote = RemotePolicy(endpoint, keys=None if keys is None else read_keys(keys, ClientKeys))
     if remote.spec.hash != local.spec.hash:
+        remote.close()
         raise SpecMismatch(
             f"the server at {endpoint} has policy {remote.spec.policy_id} (spec {remote.spec.hash[:12]}), the run has "
             f"{local.spec.policy_id} ({local.spec.hash[:12]}); start the server with the run's checkpoint"

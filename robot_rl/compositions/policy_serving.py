@@ -15,13 +15,14 @@ from robot_rl.serve.__main__ import main
 from robot_rl.wire.keys import ServerKeys, add_client, new_server_keys, read_keys, write_keys
 
 
-def serve(policy: str, endpoint: str, keys: Path | None, *, allow_remote: bool) -> int:
+def serve(policy: str, endpoint: str, keys: Path | None, *, allow_remote: bool, jpeg: bool = False) -> int:
     """Serve `policy` (a task's own, by the task's name; else as `robot_rl.serve` takes it) until told to stop."""
     if policy in task_names():
         policy = str(checkpoint_path(load_task(policy), task_path(policy)))
     arguments = [policy, "--endpoint", endpoint]
     arguments += ["--keys", str(keys)] if keys is not None else []
     arguments += ["--allow-remote"] if allow_remote else []
+    arguments += ["--jpeg"] if jpeg else []
     return main(arguments, prog="robot-rl serve-policy")
 
 

@@ -1,12 +1,14 @@
 """`robot-rl preflight`: do task, robot, cameras, policy and adapters fit, and is the policy fast enough?
 
-Nothing moves: the twin is looked at as its first start has it. Each check is a row with a verdict: `ok`, `look` (it
-works, but a person should read it) or `no` (a run would be refused, or would be of no use).
+Nothing real moves: the twin is looked at as its first start has it, and the frozen policy tries the task there. Each
+check is a row with a verdict: `ok`, `look` (it works, but a person should read it) or `no` (a run would be refused, or
+would be of no use).
 """
 
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -19,8 +21,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from robot_rl.adapters.acting import BaseAdapter
 from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.clock import SteppedClock
+from robot_rl.compositions.evaluate import evaluate
 from robot_rl.compositions.plan import LOCAL, load_policy
 from robot_rl.config import MethodConfig, TaskConfig, load_task, task_path
 from robot_rl.errors import RobotRLError
@@ -38,6 +42,11 @@ DRAWS = 64
 """Noises of each layout that are decoded."""
 BUSY = 0.5
 """Share of a chunk's duration that a round trip may take at its 99th percentile."""
+LAYOUTS = ("full", "repeat", "low_rank")
+RANK = 8
+"""Of the low-rank layout that is looked at."""
+TRIALS = 20
+"""Episodes of each layout by which base success is estimated, where nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +59,12 @@ class Row:
     found: str
 
 
-def preflight(task_name: str, endpoint: str | None, keys: Path | None, console: Console) -> bool:
+def preflight(
+    task_name: str, endpoint: str | None, keys: Path | None, console: Console, *, trials: int = TRIALS
+) -> bool:
     """Check, and print a table and a line of JSON; whether no row says `no`.
 
+    The frozen policy tries the task `trials` times in the twin under each noise layout, from the same starts.
     Raises `ConfigError` for a task or a key file that is none; a server that does not answer is a row.
     """
     task = load_task(task_name)
@@ -68,6 +80,8 @@ def preflight(task_name: str, endpoint: str | None, keys: Path | None, console: 
         rows += _spec_rows(task, task_name, twin, policy.spec, endpoint)
         rows += _adapter_rows(task, policy.spec)
         rows += _measured(policy, twin, figures)
+        if trials and all(row.verdict != "no" for row in rows):
+            rows += _success_rows(task, policy, trials, figures)
         if isinstance(policy, RemotePolicy):
             policy.close()
     table = Table("check", "verdict", "what was found", title=f"preflight of {escape(task.title)}")
@@ -191,7 +205,7 @@ def _measured(policy: FrozenPolicy, twin: TwinRobot, figures: dict[str, Any]) ->
     if not spec.noise_shape:
         yield Row("noise", "look", "the policy takes none: methods that steer noise have nothing to steer")
         return
-    for layout in ("full", "repeat", "low_rank"):
+    for layout in LAYOUTS:
         yield _spread(policy, seen, layout, rng, figures)
 
 
@@ -201,9 +215,7 @@ def _spread(
     """How far chunks lie apart whose noise a layout draws from N(0, I): the standard deviation of where they end."""
     spec, name = policy.spec, f"spread, {layout}"
     try:
-        rank = min(8, int(np.prod(spec.noise_shape)))
-        config = MethodConfig.model_validate({"noise_layout": layout, "noise_bound": 1.0, "noise_rank": rank})
-        span = SteeringLayout(spec, config).noise_map
+        span = _drawn_by(spec, layout).noise_map
         noise = (rng.standard_normal((DRAWS, len(span))).astype(np.float32) @ span).reshape(DRAWS, *spec.noise_shape)
         chunks = policy.decode(policy.encode([seen]).repeated(DRAWS), noise)
     except RobotRLError as error:
@@ -218,6 +230,33 @@ def _spread(
     if (np.ptp(chunks, 0) <= 1e-6 * reach).all():
         return Row(name, "no", "other noise gave the same chunks: the policy ignores its noise")
     return Row(name, "ok", found)
+
+
+def _success_rows(task: TaskConfig, policy: FrozenPolicy, trials: int, figures: dict[str, Any]) -> Iterator[Row]:
+    """How often the frozen policy succeeds by itself, its noise drawn as each layout can express it."""
+    spec, full = policy.spec, None
+    for layout in LAYOUTS if spec.noise_shape else ("none",):
+        check, adapter = f"base success, {layout}", BaseAdapter(_drawn_by(spec, layout))
+        try:
+            rate = evaluate(task, next(iter(task.methods)), policy, adapter, trials=trials, seed=0)
+        except RobotRLError as error:
+            yield Row(check, "no", str(error))
+            return
+        figures[f"success_{layout}"] = rate.rate
+        full = rate if full is None else full
+        if rate.successes == 0:
+            yield Row(check, "look", f"{rate}: labels that are all 0 teach nothing")
+        elif rate.interval[1] < full.rate:
+            yield Row(check, "look", f"{rate}: less than with full noise; methods with this layout start from here")
+        else:
+            yield Row(check, "ok", str(rate))
+
+
+def _drawn_by(spec: PolicySpec, layout: str) -> SteeringLayout:
+    """The layout in which N(0, I) is drawn. Raises `SpecMismatch`."""
+    rank = min(RANK, max(1, math.prod(spec.noise_shape)))
+    config = {"noise_layout": layout, "noise_bound": 1.0, "noise_rank": rank}
+    return SteeringLayout(spec, MethodConfig.model_validate(config))
 
 
 def _ends(chunks: Array, spec: PolicySpec) -> Array:

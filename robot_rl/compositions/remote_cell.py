@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from robot_rl.services.guard import GuardClient
 from robot_rl.twins import Cell
 from robot_rl.types import Array
-from robot_rl.wire.codec import Header
 from robot_rl.wire.rpc import Reply
 from robot_rl.wire.schemas import from_plain, to_plain
+from robot_rl.wire.values import Header
 
 
 @dataclass(frozen=True)

@@ -12,19 +12,28 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Generator, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from robot_rl.errors import ContextMiss, DeadlineMissed, PolicyReplaced, RobotRLError, SpecMismatch, WireError
+from robot_rl.errors import (
+    ConfigError,
+    ContextMiss,
+    DeadlineMissed,
+    PolicyReplaced,
+    RobotRLError,
+    SpecMismatch,
+    WireError,
+)
 from robot_rl.types import Array, Context, Observation, PolicySpec
-from robot_rl.wire.asking import Answer, Asking
-from robot_rl.wire.codec import Header
-from robot_rl.wire.handshake import HANDLE_BYTES, PROTOCOL, check_stamp, spec_from_plain, stamp
+from robot_rl.wire.asking import Answer, Asking, question
+from robot_rl.wire.codec import Packed
+from robot_rl.wire.handshake import HANDLE_BYTES, check_stamp, greeting, spec_from_plain, stamp
 from robot_rl.wire.keys import ClientKeys
-from robot_rl.wire.observations import ValuesWriter, trim
-from robot_rl.wire.schemas import to_plain
+from robot_rl.wire.observations import ValuesWriter
+from robot_rl.wire.pictures import QUALITIES, require_pillow
+from robot_rl.wire.values import Header
 
 REMEMBERED = 64
 """Observations kept here for servers that forget."""
@@ -36,7 +45,7 @@ class Question(NamedTuple):
     """One request of a call; a call that meets a forgotten context has three."""
 
     name: str
-    header: Header
+    asked: Packed
     arrays: Sequence[Array]
 
 
@@ -56,6 +65,7 @@ class Inferred(NamedTuple):
 class RemotePolicy:
     """Implements `FrozenPolicy` against `robot_rl.serve`; no torch.
 
+    `tcp://HOST:PORT?jpeg=90` sends pictures as JPEG of that quality, to a server that takes it.
     Raises `DeadlineMissed` when there is no server, or no answer within `timeout_s`; `SpecMismatch` as said above, and
     `PolicyReplaced`, which is one, when it is another server than the one that this was connected to.
     """
@@ -67,19 +77,25 @@ class RemotePolicy:
         connect_timeout_s: float = 10.0,
         keys: ClientKeys | None = None,
     ) -> None:
-        self.endpoint = endpoint
+        self.endpoint, jpeg = asked_of(endpoint)
         self.timeout_s = timeout_s
         self.missed = 0
         """Calls without an answer in time."""
-        self._asking = Asking(endpoint, keys=keys)
+        self._asking = Asking(self.endpoint, keys=keys)
         self._remembered: OrderedDict[bytes, Observation] = OrderedDict()
         try:
-            hello, _ = self._wait("hello", {"protocol": PROTOCOL}, connect_timeout_s)
+            hello, _ = self._wait("hello", greeting(), connect_timeout_s)
             self._spec = spec_from_plain(hello)
+            if jpeg is not None and hello.get("jpeg") is not True:
+                raise ConfigError(
+                    f"{endpoint}: that server takes no JPEG: start it with `serve-policy --jpeg`, or leave out ?jpeg="
+                )
         except BaseException:
             self._asking.close()
             raise
-        self._write = ValuesWriter(self._spec)
+        self._write, self._jpeg = ValuesWriter(self._spec, jpeg), {} if jpeg is None else {"jpeg": True}
+        self._asked: dict[tuple[object, ...], Packed] = {}
+        """By what they hold, requests that were made before."""
         self.spec_hash = self._spec.hash
         """As it was at the handshake."""
 
@@ -118,7 +134,7 @@ class RemotePolicy:
         """As `decode`, to be waited for elsewhere."""
         return self._begin(self._decoding_alone(context, noise, latent))
 
-    def status(self) -> Header:
+    def status(self) -> Mapping[str, Any]:
         """The server's counters. Raises `DeadlineMissed`."""
         return self._wait("status", {}, self.timeout_s)[0]
 
@@ -135,15 +151,14 @@ class RemotePolicy:
         return self._asking.take()
 
     def _encoding(self, observations: Sequence[Observation]) -> Steps[Context]:
-        trimmed, header, arrays = self._observations(observations)
-        reply, results = yield Question("encode", header, arrays)
-        return self._context(trimmed, reply, results)
+        reply, results = yield self._question("encode", self._write.values(observations), len(observations), {})
+        return self._context(observations, reply, results)
 
     def _inferring(self, observations: Sequence[Observation], noise: Array, samples: Array | None) -> Steps[Inferred]:
-        trimmed, header, arrays = self._observations(observations)
-        header |= _noises(noise, samples, arrays)
-        reply, results = yield Question("encode", header, arrays)
-        context = self._context(trimmed, reply, results)
+        values = self._write.values(observations)
+        arrays, places = _noises(noise, samples, len(values))
+        reply, results = yield self._question("encode", values + arrays, len(observations), places)
+        context = self._context(observations, reply, results)
         return Inferred(context, *self._chunks(reply, results, noise, samples))
 
     def _decoding_alone(self, context: Context, noise: Array, latent: Array | None) -> Steps[Array]:
@@ -153,16 +168,19 @@ class RemotePolicy:
     def _decoding(
         self, context: Context, noise: Array, latent: Array | None, samples: Array | None
     ) -> Steps[tuple[Array, Array]]:
-        arrays: list[Array] = []
-        header: Header = _noises(noise, samples, arrays)
+        arrays, places = _noises(noise, samples)
+        at = len(arrays)
         if context.handle:
-            header["handles"], at = len(arrays), len(arrays)
+            places["handles"] = at
             arrays.append(_handles(context.handle))
         else:
-            header["context"] = to_plain(Context(context.features, context.z), arrays)
+            given = {"features": context.features} | ({} if context.z is None else {"z": context.z})
+            places["context"] = tuple((name, at + i) for i, name in enumerate(given))
+            arrays += given.values()
         if latent is not None:
-            header["latent"] = to_plain(np.asarray(latent, np.float32), arrays)
-        question = Question("decode", header, arrays)
+            places["latent"] = len(arrays)
+            arrays.append(np.asarray(latent, np.float32))
+        question = self._question("decode", arrays, 0, places)
         try:
             reply, results = yield question
         except ContextMiss:
@@ -176,26 +194,32 @@ class RemotePolicy:
         chunks, sampled = self._chunks(reply, results, noise, samples)
         return chunks, np.empty((len(noise), 0, *chunks.shape[1:]), np.float32) if sampled is None else sampled
 
-    def _observations(self, observations: Sequence[Observation]) -> tuple[list[Observation], Header, list[Array]]:
-        arrays: list[Array] = []
-        plain = self._write(observations, arrays)
-        return [trim(observation, self._spec) for observation in observations], {"observations": plain}, arrays
+    def _question(self, name: str, arrays: Sequence[Array], batch: int, places: Mapping[str, Any]) -> Question:
+        """The first of `arrays` are the values of `batch` observations; `places` says where others are."""
+        key = (name, batch, *places.items())
+        asked = self._asked.get(key)
+        if asked is None:
+            nested = {name: dict(at) if isinstance(at, tuple) else at for name, at in places.items()}
+            seen = {"observations": self._write.rows(batch), **self._jpeg} if batch else {}
+            if len(self._asked) >= REMEMBERED:
+                self._asked.clear()
+            asked = self._asked[key] = question(name, stamp(self.spec_hash) | seen | nested)
+        return Question(name, asked, arrays)
 
-    def _context(self, observations: Sequence[Observation], reply: Header, results: list[Array]) -> Context:
+    def _context(self, observations: Sequence[Observation], reply: Mapping[str, Any], results: list[Array]) -> Context:
         batch, latent = len(observations), self._spec.latent
         features = _result("features", reply, results, (batch, self._spec.features))
         z = None if latent is None else _result("z", reply, results, (batch, latent))
         handles = _result("handles", reply, results, (batch, HANDLE_BYTES), np.uint8)
         context = Context(features, z, tuple([row.tobytes() for row in handles]))
         for handle, observation in zip(context.handle, observations, strict=True):
-            self._remembered[handle] = observation
-            self._remembered.move_to_end(handle)
+            self._remembered[handle] = self._write.trim(observation)
         while len(self._remembered) > max(REMEMBERED, len(observations)):
             self._remembered.popitem(last=False)
         return context
 
     def _chunks(
-        self, reply: Header, results: list[Array], noise: Array, samples: Array | None
+        self, reply: Mapping[str, Any], results: list[Array], noise: Array, samples: Array | None
     ) -> tuple[Array, Array | None]:
         if self._spec.noise_shape and reply.get("noise_applied") is not True:
             raise SpecMismatch(
@@ -270,8 +294,19 @@ class Pending(Generic[T]):
             self._done, self._error = True, error
 
     def _ask(self, question: Question) -> None:
-        header = stamp(self._policy.spec_hash) | question.header
-        self._number = self._asking.begin(question.name, header, question.arrays, self._end)
+        self._number = self._asking.begin(*question, self._end)
+
+
+def asked_of(endpoint: str) -> tuple[str, int | None]:
+    """`tcp://HOST:PORT?jpeg=QUALITY` -> the endpoint, and the quality or None. Raises `ConfigError`."""
+    where, _, asked = endpoint.partition("?")
+    if not asked:
+        return where, None
+    name, _, quality = asked.partition("=")
+    if name != "jpeg" or not quality.isdecimal() or int(quality) not in QUALITIES:
+        raise ConfigError(f"endpoint {endpoint!r}: expected nothing or ?jpeg=1 to 100 after the address")
+    require_pillow()
+    return where, int(quality)
 
 
 def _handles(handles: Sequence[bytes]) -> Array:
@@ -281,14 +316,18 @@ def _handles(handles: Sequence[bytes]) -> Array:
     return np.frombuffer(b"".join(handles), np.uint8).reshape(len(handles), -1)
 
 
-def _noises(noise: Array, samples: Array | None, arrays: list[Array]) -> Header:
-    header: Header = {"noise": to_plain(np.asarray(noise, np.float32), arrays)}
+def _noises(noise: Array, samples: Array | None, first: int = 0) -> tuple[list[Array], dict[str, Any]]:
+    """The arrays, and where they are in a message when `first` others come before them."""
+    arrays, places = [np.asarray(noise, np.float32)], {"noise": first}
     if samples is not None:
-        header["samples"] = to_plain(np.asarray(samples, np.float32), arrays)
-    return header
+        arrays.append(np.asarray(samples, np.float32))
+        places["samples"] = first + 1
+    return arrays, places
 
 
-def _result(name: str, reply: Header, results: list[Array], shape: tuple[int, ...], kind: type = np.float32) -> Array:
+def _result(
+    name: str, reply: Mapping[str, Any], results: list[Array], shape: tuple[int, ...], kind: type = np.float32
+) -> Array:
     """An array of a reply. Raises `WireError` for another shape or dtype."""
     index = reply.get(name)
     if type(index) is not int or not 0 <= index < len(results):

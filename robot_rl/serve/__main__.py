@@ -11,6 +11,7 @@ from robot_rl.errors import RobotRLError
 from robot_rl.learn.memory import keep_memory
 from robot_rl.processes import stop_event
 from robot_rl.serve.batching import Batching
+from robot_rl.serve.contexts import KEEP_BYTES, KEEP_S
 from robot_rl.serve.loading import load_policy
 from robot_rl.serve.server import PolicyServer
 from robot_rl.wire.keys import ServerKeys, read_keys
@@ -20,7 +21,9 @@ def main(arguments: list[str] | None = None, prog: str = "python -m robot_rl.ser
     """Serve until SIGINT or SIGTERM; returns the exit status."""
     parser = argparse.ArgumentParser(prog=prog, description="Serve a frozen policy.")
     parser.add_argument(
-        "policy", help="a checkpoint (.safetensors with its .json), lerobot:FOLDER, or module:factory of your own"
+        "policy",
+        help="a checkpoint (.safetensors with its .json), lerobot:FOLDER, openpi:SETTINGS.json, or module:factory of "
+        "your own",
     )
     parser.add_argument("--endpoint", default="tcp://127.0.0.1:5601", help="where to listen (%(default)s)")
     parser.add_argument(
@@ -29,7 +32,16 @@ def main(arguments: list[str] | None = None, prog: str = "python -m robot_rl.ser
     parser.add_argument(
         "--allow-remote", action="store_true", help="let other machines connect without keys; nobody is authenticated"
     )
-    parser.add_argument("--keep", type=float, default=30.0, metavar="S", help="seconds a context is kept (%(default)s)")
+    parser.add_argument(
+        "--keep", type=float, default=KEEP_S, metavar="S", help="seconds a context is kept (%(default)g)"
+    )
+    parser.add_argument(
+        "--keep-mb",
+        type=int,
+        default=KEEP_BYTES >> 20,
+        metavar="MB",
+        help="memory of all contexts that are kept, on the model's device too; the oldest go first (%(default)s)",
+    )
     parser.add_argument(
         "--max-batch", type=int, default=Batching.rows, metavar="N", help="rows in one call of the policy (%(default)s)"
     )
@@ -38,7 +50,10 @@ def main(arguments: list[str] | None = None, prog: str = "python -m robot_rl.ser
         type=float,
         default=Batching.wait_s,
         metavar="S",
-        help="a call waits until nobody has come for so long, or for a fifth of a call (%(default)s)",
+        help="a call waits until nobody has come for so long, or for two fifths of a call (%(default)s)",
+    )
+    parser.add_argument(
+        "--jpeg", action="store_true", help="let clients send pictures as JPEG (needs Pillow), for slow links"
     )
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
@@ -50,9 +65,11 @@ def main(arguments: list[str] | None = None, prog: str = "python -m robot_rl.ser
             policy,
             options.endpoint,
             keep_s=options.keep,
+            keep_bytes=options.keep_mb << 20,
             allow_remote=options.allow_remote,
             keys=None if options.keys is None else read_keys(options.keys, ServerKeys),
             batching=Batching(wait_s=options.max_wait, rows=options.max_batch),
+            jpeg=options.jpeg,
         )
     except RobotRLError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)

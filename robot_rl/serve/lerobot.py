@@ -17,18 +17,18 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from robot_rl.errors import BadAction, ConfigError, RobotRLError, SpecMismatch
+from robot_rl.errors import BadAction, ConfigError, SpecMismatch
 from robot_rl.serve.lerobot_models import Model, model_of
 from robot_rl.serve.lerobot_settings import NAME, LeRobotSettings, read_settings
 from robot_rl.serve.lerobot_spec import action_space, observed
+from robot_rl.serve.trying import tried
 from robot_rl.types import Array, Context, Observation, PolicySpec
-from robot_rl.wire.observations import check_observation, example_observation, value_of
+from robot_rl.wire.observations import check_observation, value_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -115,7 +115,7 @@ class LeRobotPolicy:
             deterministic=True,
             decodes_from_features=self._model.from_features,
         )
-        self.spec = self._tried(config.type)
+        self.spec = tried(self, f"lerobot's {config.type}", f'write "noise": false into {NAME}')
 
     def encode(self, observations: Sequence[Observation]) -> Context:
         """B observations -> features [B, F]. Raises `BadObservation`."""
@@ -159,28 +159,6 @@ class LeRobotPolicy:
                 raw[key] = torch.from_numpy(np.stack([np.concatenate(row) for row in values]).astype(np.float32))
         batch = self._preprocess(raw)
         return {key: value for key, value in batch.items() if key.startswith("observation.") and torch.is_tensor(value)}
-
-    def _tried(self, kind: str) -> PolicySpec:
-        """The spec with what really comes out. Raises `ConfigError` if that is not made by the noise."""
-        rng = np.random.default_rng(0)
-        one, other = rng.standard_normal((2, 1, *self.spec.noise_shape)).astype(np.float32)
-        try:
-            context = self.encode([example_observation(self.spec)])
-            first, again, changed = (self.decode(context, noise) for noise in (one, one, other))
-        except RobotRLError:
-            raise
-        except Exception as error:  # whatever lerobot raises, as above
-            raise ConfigError(f"lerobot's {kind} gives no chunk: {type(error).__name__}: {error}") from error
-        drift, spread = (float(np.abs(chunk - first).max()) for chunk in (again, changed))
-        if self.spec.noise_shape and not (spread > 0 and drift <= 0.01 * spread):
-            raise ConfigError(
-                f"lerobot's {kind} accepts noise and ignores it: other noise moved its chunk by {spread:.3g}, the same "
-                f'noise by {drift:.3g}. To serve it for methods that steer no noise, write "noise": false into {NAME}'
-            )
-        _, horizon, size = first.shape
-        if size != self.spec.action_space.size:
-            raise ConfigError(f"lerobot's {kind}: expected actions of {self.spec.action_space.size}, got {size}")
-        return replace(self.spec, horizon=horizon, features=context.features.shape[1], deterministic=bool(drift == 0.0))
 
 
 def _configure(config: Any, settings: LeRobotSettings) -> None:

@@ -95,7 +95,8 @@ class Prefixed:
     else is lerobot's own code. Features: the mean of the model's last layer over the tokens that are no padding, then
     the normalised state (which pi0 gives to its action expert alone).
 
-    A context stays on the model's device until it expires (`--keep`): 30 MB for pi0 with three cameras in float32.
+    A context stays on the model's device until it expires (`--keep`, `--keep-mb`): 30 MB for pi0 with three cameras in
+    float32.
     """
 
     from_features = False

@@ -18,30 +18,29 @@ newest one in the place of each, as lerobot itself does at the start of an episo
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from robot_rl.errors import ConfigError, nearest
-from robot_rl.wire.observations import PROPRIOCEPTION
+from robot_rl.errors import ConfigError
+from robot_rl.serve.settings import (
+    ActionSettings,
+    action_from_plain,
+    check,
+    check_state,
+    is_count,
+    is_sizes,
+    is_texts,
+    known,
+    read_object,
+    step_s,
+)
 
 NAME = "robot_rl.json"
-SIZES: Mapping[str, int] = {"tcp_pose": 7, "gripper_width": 1, "wrench": 6}
-"""Of the proprioception that is the same for all robots."""
-
-
-@dataclass(frozen=True)
-class ActionSettings:
-    """`ActionSpace` as far as it is said; None is for the checkpoint to say."""
-
-    kind: str = "lerobot"
-    names: tuple[str, ...] | None = None
-    units: tuple[str, ...] | None = None
-    low: tuple[float, ...] | None = None
-    high: tuple[float, ...] | None = None
+KIND = "lerobot"
+"""Of an action whose meaning nobody has said."""
+UNSAID = ActionSettings(KIND)
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class LeRobotSettings:
     cameras: Mapping[str, str] = field(default_factory=dict)
     """lerobot's key of a picture -> the camera's name."""
     prompt: str | None = None
-    action: ActionSettings = ActionSettings()
+    action: ActionSettings = UNSAID
     noise: bool = True
     repeat_observation: bool = False
     denoising_steps: int | None = None
@@ -66,82 +65,28 @@ class LeRobotSettings:
 def read_settings(folder: Path) -> LeRobotSettings:
     """Those of the checkpoint in `folder`. Raises `ConfigError`."""
     path = folder / NAME
-    try:
-        plain = json.loads(path.read_text())
-    except FileNotFoundError as error:
+    if not path.exists():
         raise ConfigError(
             f"{folder}: a lerobot checkpoint does not say how far apart its actions are in time, nor what they mean: "
             f'write {NAME} there, at least {{"step_s": 0.05}}; robot_rl/serve/lerobot_settings.py shows all of it'
-        ) from error
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: expected JSON, got {error}") from error
-    return settings_from_plain(plain, str(path))
+        )
+    return settings_from_plain(read_object(path, "settings beside a lerobot checkpoint"), str(path))
 
 
 def settings_from_plain(plain: Any, where: str = NAME) -> LeRobotSettings:
     """Raises `ConfigError` that names the key of `where`, what it should be and what it is."""
-    values = _known(plain, {each.name for each in fields(LeRobotSettings)}, where)
-    step_s: Any = values.get("step_s")
-    if not _is_number(step_s) or step_s <= 0:
-        raise ConfigError(f"{where}: step_s: expected seconds between two actions, above 0, got {step_s!r}")
-    _check(values, "prompt", where, lambda value: isinstance(value, str), "a text")
-    _check(values, "device", where, lambda value: isinstance(value, str), "torch's name of a device")
+    values = known(plain, {each.name for each in fields(LeRobotSettings)}, where)
+    step_s(values, where)
+    check(values, "prompt", where, lambda value: isinstance(value, str), "a text")
+    check(values, "device", where, lambda value: isinstance(value, str), "torch's name of a device")
     for key in ("noise", "repeat_observation"):
-        _check(values, key, where, lambda value: isinstance(value, bool), "true or false")
-    _check(values, "denoising_steps", where, lambda value: type(value) is int and value >= 1, "a number from 1 on")
-    _check(values, "cameras", where, _is_texts, "lerobot's keys and our names of cameras")
+        check(values, key, where, lambda value: isinstance(value, bool), "true or false")
+    check(values, "denoising_steps", where, is_count, "a number from 1 on")
+    check(values, "cameras", where, is_texts, "lerobot's keys and our names of cameras")
     if "state" in values:
-        _check(values, "state", where, _is_sizes, "keys of our observation and their sizes, from 1 on")
+        check(values, "state", where, is_sizes, "keys of our observation and their sizes, from 1 on")
         for key, size in values["state"].items():
-            _check_state(key, size, where)
+            check_state(key, size, f"{where}: state")
     if "action" in values:
-        values["action"] = _action(values["action"], f"{where}: action")
+        values["action"] = action_from_plain(values["action"], f"{where}: action", KIND)
     return LeRobotSettings(**values)
-
-
-def _action(plain: Any, where: str) -> ActionSettings:
-    values = _known(plain, {each.name for each in fields(ActionSettings)}, where)
-    _check(values, "kind", where, lambda value: isinstance(value, str), "a text")
-    for key in ("names", "units"):
-        _check(values, key, where, lambda value: _is_list(value, lambda each: isinstance(each, str)), "a list of texts")
-    for key in ("low", "high"):
-        _check(values, key, where, lambda value: _is_list(value, _is_number), "a list of numbers")
-    lists = {key: tuple(value) for key, value in values.items() if key != "kind"}
-    return ActionSettings(values.get("kind", ActionSettings.kind), **lists)
-
-
-def _check_state(key: str, size: int, where: str) -> None:
-    if key not in PROPRIOCEPTION and not key.startswith("extra."):
-        raise ConfigError(f"{where}: state: {key!r} is no key{nearest(key, [*PROPRIOCEPTION, 'extra.NAME'])}")
-    if size != SIZES.get(key, size):
-        raise ConfigError(f"{where}: state: {key}: expected {SIZES[key]} numbers, got {size}")
-
-
-def _known(plain: Any, names: set[str], where: str) -> dict[str, Any]:
-    if not isinstance(plain, dict):
-        raise ConfigError(f"{where}: expected a JSON object, got {type(plain).__name__}")
-    for key in plain:
-        if key not in names:
-            raise ConfigError(f"{where}: unknown key {key!r}{nearest(key, names)}")
-    return dict(plain)
-
-
-def _check(values: Mapping[str, Any], key: str, where: str, good: Any, expected: str) -> None:
-    if key in values and not good(values[key]):
-        raise ConfigError(f"{where}: {key}: expected {expected}, got {values[key]!r}")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_list(value: Any, good: Any) -> bool:
-    return isinstance(value, list) and all(map(good, value))
-
-
-def _is_texts(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
-
-
-def _is_sizes(value: Any) -> bool:
-    return isinstance(value, dict) and bool(value) and all(type(size) is int and size >= 1 for size in value.values())

@@ -1,4 +1,4 @@
-"""A frozen policy by name: a checkpoint of this project or of lerobot, or whatever a factory of your own makes."""
+"""A frozen policy by name: a checkpoint of this project, lerobot or openpi, or whatever a factory of yours makes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from robot_rl.protocols import FrozenPolicy
 
 
 def load_policy(name: str) -> FrozenPolicy:
-    """The policy of a checkpoint's path, of `lerobot:FOLDER`, or what `module:factory` returns.
+    """The policy of a checkpoint's path, of `lerobot:FOLDER`, `openpi:SETTINGS.json`, or what `module:factory` gives.
 
     Raises `ConfigError`, `IntegrityError`.
     """
@@ -19,6 +19,10 @@ def load_policy(name: str) -> FrozenPolicy:
         from robot_rl.serve.lerobot import load  # needs lerobot and torch, once it is called
 
         return load(Path(factory))
+    if module == "openpi":
+        from robot_rl.serve.openpi import load as load_openpi  # likewise
+
+        return load_openpi(Path(factory))
     if factory:
         try:
             policy = getattr(importlib.import_module(module), factory)()
@@ -31,7 +35,8 @@ def load_policy(name: str) -> FrozenPolicy:
         return policy
     if not Path(name).is_file():
         raise ConfigError(
-            f"no checkpoint {name!r}: expected the path of a .safetensors file, lerobot:FOLDER or module:factory"
+            f"no checkpoint {name!r}: expected the path of a .safetensors file, lerobot:FOLDER, "
+            "openpi:SETTINGS.json or module:factory"
         )
     from robot_rl.policy.backbones.loading import load_checkpoint  # needs safetensors, which others' policies do not
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from robot_rl.errors import BadAction, WireError
 from robot_rl.types import Array, Context, Observation, PolicySpec
-from robot_rl.wire.codec import Header
 from robot_rl.wire.handshake import HANDLE_BYTES
 from robot_rl.wire.observations import finite, values_reader
 from robot_rl.wire.schemas import from_plain
+from robot_rl.wire.values import Header
 
 BATCH = 1024
 """Observations or noises in one request, at most, further samples included."""
@@ -55,11 +54,11 @@ Read = Callable[[list[Array], float], Asked]
 
 
 def encode_reader(header: Header, arrays: list[Array], spec: PolicySpec) -> Read:
-    """`encode` {observations, noise?, samples?}: how to read `arrays`, and others of the same dtypes and shapes.
+    """`encode` {observations, jpeg?, noise?, samples?}: how to read `arrays`, and others of the same dtypes and shapes.
 
     Raises `BadObservation`, `BadAction` or `WireError`.
     """
-    observe = values_reader(header.get("observations"), arrays, spec)
+    observe = values_reader(header.get("observations"), arrays, spec, jpeg=header.get("jpeg") is True)
     batch = len(header["observations"])
     _check_batch(batch)
     noise = _Floats("noise", header, arrays, _noise(batch, spec))
@@ -108,13 +107,9 @@ def decode_reader(header: Header, arrays: list[Array], spec: PolicySpec) -> Read
     return read
 
 
-def remaining(found: Any) -> float:
-    """Seconds until the deadline, as a client said (None: it did not). Raises `WireError`."""
-    if found is None:
-        return LONGEST_S
-    if not isinstance(found, int | float) or not math.isfinite(found):
-        raise WireError(f"remaining_s: expected seconds until the deadline, got {type(found).__name__}")
-    return min(float(found), LONGEST_S)
+def remaining(found: float) -> float:
+    """Seconds until the deadline, as a client said (NaN: it did not)."""
+    return LONGEST_S if math.isnan(found) else min(found, LONGEST_S)
 
 
 def _handles(header: Header, arrays: list[Array]) -> int | None:

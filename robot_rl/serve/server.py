@@ -18,17 +18,18 @@ from collections.abc import Callable, Sequence
 
 from robot_rl import __version__
 from robot_rl.clock import Clock, RealClock
-from robot_rl.errors import ConfigError
+from robot_rl.errors import ConfigError, WireError
 from robot_rl.protocols import FrozenPolicy
 from robot_rl.serve.batching import Batcher, Batching, Job
-from robot_rl.serve.contexts import ContextCache
+from robot_rl.serve.contexts import KEEP_BYTES, KEEP_S, ContextCache
 from robot_rl.serve.model import Model
 from robot_rl.serve.requests import Read, decode_reader, encode_reader, remaining
 from robot_rl.types import Array, PolicySpec
-from robot_rl.wire.codec import Header
 from robot_rl.wire.handshake import check_protocol, check_stamp, spec_to_plain, stamp
 from robot_rl.wire.keys import ServerKeys
+from robot_rl.wire.pictures import require_pillow
 from robot_rl.wire.rpc import Handler, Later, Reply, RpcServer, require_local
+from robot_rl.wire.values import Header
 
 log = logging.getLogger(__name__)
 
@@ -53,16 +54,22 @@ class PolicyServer:
         endpoint: str,
         *,
         clock: Clock | None = None,
-        keep_s: float = 30.0,
+        keep_s: float = KEEP_S,
+        keep_bytes: int = KEEP_BYTES,
         allow_remote: bool = False,
         keys: ServerKeys | None = None,
         batching: Batching | None = None,
+        jpeg: bool = False,
     ) -> None:
+        """`jpeg`: clients may send pictures as that. Raises `ConfigError` if Pillow is missing then."""
+        if jpeg:
+            require_pillow()
         if not allow_remote and keys is None:
             _require_local(endpoint)
-        self.contexts = ContextCache(clock or RealClock(), keep_s)
+        self.contexts = ContextCache(clock or RealClock(), keep_s, most_bytes=keep_bytes)
         self._spec = policy.spec
         self._hash = policy.spec.hash
+        self._jpeg = jpeg
         self._batching = batching or Batching()
         self._began = time.monotonic()
         self._ready = threading.Event()
@@ -165,7 +172,8 @@ class PolicyServer:
             work()
         finally:
             self._call_began = None
-            self._long_call.clear()
+            if self._long_call.is_set():
+                self._long_call.clear()
             self._batcher.ended()
             self._expected_s = time.monotonic() - began
 
@@ -187,7 +195,7 @@ class PolicyServer:
 
     def _hello(self, header: Header, arrays: list[Array]) -> Reply:
         check_protocol(header)
-        return spec_to_plain(self._spec, self._hash) | {"ready": self.ready}, ()
+        return spec_to_plain(self._spec, self._hash) | {"ready": self.ready, "jpeg": self._jpeg}, ()
 
     def _status(self, header: Header, arrays: list[Array]) -> Reply:
         """Counters since the server began, for people and for tests."""
@@ -200,6 +208,7 @@ class PolicyServer:
             "dropped": self._rpc.dropped,
             "refused": self._rpc.refused,
             "contexts": len(self.contexts),
+            "context_bytes": self.contexts.bytes,
             "misses": self._model.misses,
             "failed": self._model.failed,
             "waiting": self._batcher.waiting,
@@ -210,6 +219,8 @@ class PolicyServer:
     def _ask(self, reader: Reader, header: Header, arrays: list[Array]) -> Later:
         """What a request of a form must hold is looked at once; further ones are `_put` at once."""
         check_stamp(header, self._hash)
+        if header.get("jpeg") is True and not self._jpeg:
+            raise WireError("this server takes pictures as pixels: start it with --jpeg, or send no JPEG")
         read = reader(header, arrays, self._spec)
         self._rpc.form.again = lambda arrays: self._put(read, arrays)
         return self._put(read, arrays)

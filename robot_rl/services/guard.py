@@ -19,9 +19,9 @@ from robot_rl.clock import SECOND, Clock, RealClock
 from robot_rl.errors import DeadlineMissed
 from robot_rl.safety.guard import DRIVER_PATIENCE_S, Guard
 from robot_rl.types import Array, Command, CommandResult, Observation, RobotSpec, SafetyState
-from robot_rl.wire.codec import Header
 from robot_rl.wire.rpc import Handler, Later, Reply, RpcClient, RpcServer
 from robot_rl.wire.schemas import from_plain, to_plain
+from robot_rl.wire.values import Header
 
 log = logging.getLogger(__name__)
 

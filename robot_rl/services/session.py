@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from robot_rl.types import Array
-from robot_rl.wire.codec import Header
 from robot_rl.wire.rpc import Handler, Reply, RpcServer
 from robot_rl.wire.schemas import from_plain
+from robot_rl.wire.values import Header
 
 Snapshot = Callable[[], Mapping[str, Any]]
 CommandCall = Callable[[str, Mapping[str, Any], str], Mapping[str, Any]]

@@ -21,9 +21,9 @@ from robot_rl.store.labels import AuditEvent, LabelEvent
 from robot_rl.store.records import JSON
 from robot_rl.store.store import EpisodeSummary, StorePort
 from robot_rl.types import Array, Label, Transition
-from robot_rl.wire.codec import Header
 from robot_rl.wire.rpc import Handler, Reply, RpcClient, RpcServer
 from robot_rl.wire.schemas import from_plain, to_plain
+from robot_rl.wire.values import Header
 
 AUTHOR = "store service"
 """Who audit events of this service are by."""

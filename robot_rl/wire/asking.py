@@ -13,23 +13,32 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import zmq
 
 from robot_rl.errors import ConfigError, DeadlineMissed, RobotRLError, WireError
 from robot_rl.types import Array
-from robot_rl.wire.codec import FRAMES, LIMITS, Forms, Header, Limits, Room, pack, unpack
+from robot_rl.wire.codec import Forms, Packed, Packer, pack, packed, unpack
 from robot_rl.wire.keys import ClientKeys, secure_client
 from robot_rl.wire.rpc import value_of_reply
-from robot_rl.wire.sockets import open_socket, receive
+from robot_rl.wire.sockets import open_socket, receive_one, waits
+from robot_rl.wire.values import LIMITS, Limits
 
+NOBLOCK = int(zmq.NOBLOCK)
 CANCEL = 0
 """The number of every cancellation; requests count from 1."""
 BACKLOG = 16
 """Requests and cancellations that wait for a server that does not read; what is more is not sent."""
 
-Answer = tuple[Header, list[Array]]
+Answer = tuple[Mapping[str, Any], list[Array]]
+"""What the server said, to be read only, and its arrays."""
+
+
+def question(name: str, args: Mapping[str, Any]) -> Packed:
+    """A request but for its arrays; who asks the same often makes it once. Raises `WireError`."""
+    return packed({"call": name, "args": dict(args)})
 
 
 class Asking:
@@ -39,12 +48,10 @@ class Asking:
         self.endpoint = endpoint
         self.late = 0
         """Replies that came when nobody waited for them any more."""
-        self._limits = limits
         self._keyed = keys is not None
         self._number = CANCEL
-        self._room = Room()
-        self._forms = Forms(limits)
-        self._open: tuple[str, Header, Sequence[Array]] | None = None
+        self._packer, self._forms = Packer(), Forms(limits)
+        self._open: tuple[str, Packed, Sequence[Array]] | None = None
         self._sent = False
         self._began = self._end = 0.0
         self._answer: Answer | RobotRLError | None = None
@@ -67,14 +74,15 @@ class Asking:
         """Of the newest request."""
         return self._number
 
-    def begin(self, name: str, args: Mapping[str, Any], arrays: Sequence[Array], end: float) -> int:
+    def begin(self, name: str, args: Mapping[str, Any] | Packed, arrays: Sequence[Array], end: float) -> int:
         """Ask for `name`, to be answered by `end` (`time.monotonic`, s); returns the request's number.
 
-        Raises `WireError` for what cannot travel.
+        `args`, or the `question` that they make. Raises `WireError` for what cannot travel.
         """
+        asked = args if isinstance(args, Packed) else question(name, args)
         self.give_up()
         self._number += 1
-        self._open, self._sent, self._answer = (name, dict(args), arrays), False, None
+        self._open, self._sent, self._answer = (name, asked, arrays), False, None
         self._began, self._end = time.monotonic(), end
         try:
             self._send()
@@ -94,7 +102,7 @@ class Asking:
                     return False
                 self._answer = self._missed()
                 self.give_up()
-            elif sent or self._may(zmq.POLLIN):
+            elif sent or waits(self._socket):
                 self._receive()
             else:
                 self._send()
@@ -111,38 +119,31 @@ class Asking:
 
     def give_up(self) -> None:
         """Take no more interest in the open request; a server that has not begun it will not."""
-        if self._open is not None and self._sent and self._may(zmq.POLLOUT):
-            self._post(CANCEL, "cancel", {"request": self._number}, ())
+        if self._open is not None and self._sent:
+            with suppress(zmq.Again):
+                self._socket.send(pack(CANCEL, question("cancel", {"request": self._number})), NOBLOCK)
         self._open = None
 
     def close(self) -> None:
         self.give_up()
         self._socket.close(linger=0)
 
-    def _may(self, event: int) -> bool:
-        events = self._socket.getsockopt(zmq.EVENTS)
-        return isinstance(events, int) and bool(events & event)
-
     def _send(self) -> None:
         """If there is somebody to take it, the open request leaves with the time that is left."""
-        if self._open is not None and not self._sent and self._may(zmq.POLLOUT):
-            name, args, arrays = self._open
-            self._post(self._number, name, args, arrays, remaining_s=self._end - time.monotonic())
-            self._sent = True
-
-    def _post(self, number: int, name: str, args: Header, arrays: Sequence[Array], **more: float) -> None:
-        header, *body = pack({"id": number, "call": name, "args": args, **more}, arrays, self._room)
-        self._socket.send(header, zmq.SNDMORE if body else 0)
-        if body:
-            self._socket.send(body[0])  # copied: the room is free again
+        if self._open is not None and not self._sent:
+            _, asked, arrays = self._open
+            message = self._packer.pack(self._number, asked, arrays, self._end - time.monotonic())
+            with suppress(zmq.Again):  # there is nobody, or who is there does not read
+                self._socket.send(message, NOBLOCK)  # copied: libzmq's ways without a copy take longer
+                self._sent = True
 
     def _receive(self) -> None:
         try:
-            message, arrays = unpack(receive(self._socket, FRAMES), self._limits, self._forms)
-            if message.get("id") != self._number:
-                self.late += bool(message.get("value"))  # the answer to a cancellation has none
+            message = unpack(receive_one(self._socket), self._forms)
+            if message.number != self._number:
+                self.late += bool(message.form.fixed.get("value"))  # the answer to a cancellation has none
                 return
-            self._answer = value_of_reply(message), arrays
+            self._answer = value_of_reply(message.form.fixed), message.arrays()
         except RobotRLError as error:
             self._answer = error
         self._open = None

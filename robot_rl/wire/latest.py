@@ -11,9 +11,9 @@ from typing import Any
 import zmq
 
 from robot_rl.errors import ConfigError, WireError
-from robot_rl.wire.codec import LIMITS, Header, Limits, pack_value, unpack_value
 from robot_rl.wire.rpc import require_local
 from robot_rl.wire.sockets import open_socket, receive
+from robot_rl.wire.values import LIMITS, Header, Limits, pack_value, unpack_value
 
 BACKLOG = 32
 

@@ -6,12 +6,14 @@ import dataclasses
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
 from robot_rl.errors import BadObservation, WireError, nearest
 from robot_rl.types import Array, Observation, PolicySpec
+from robot_rl.wire.pictures import from_jpeg, most_bytes, to_jpeg
 
 NOTHING = np.zeros(0)
 FEW = 32
@@ -55,6 +57,13 @@ def check_kind(key: str, value: Array, spec: PolicySpec) -> None:
         raise BadObservation(f"{key}: expected uint8, got {value.dtype}")
 
 
+def check_jpeg(key: str, value: Array, spec: PolicySpec) -> None:
+    """Raises `BadObservation` unless `value` may be the bytes of a JPEG of what `spec` calls `key`."""
+    most = most_bytes(tuple(spec.observation[key]))
+    if value.ndim != 1 or value.dtype != np.uint8 or value.size > most:
+        raise BadObservation(f"{key}: expected at most {most} bytes of JPEG, got {value.dtype} {value.shape}")
+
+
 def check_numbers(key: str, value: Array) -> None:
     """Raises `BadObservation` for a number that is none; pictures have only numbers."""
     if value.dtype != np.uint8 and not finite(value):
@@ -73,28 +82,56 @@ def values_to_plain(observations: Sequence[Observation], spec: PolicySpec, array
 
     Both sides have the same spec, so keys need not travel. Raises `BadObservation` as `check_observation` does.
     """
-    return ValuesWriter(spec)(observations, arrays)
+    write, first = ValuesWriter(spec), len(arrays)
+    arrays += write.values(observations)
+    return write.rows(len(observations), first)
 
 
 class ValuesWriter:
     """`values_to_plain` for many observations of one spec."""
 
-    def __init__(self, spec: PolicySpec) -> None:
-        self._spec = spec
+    def __init__(self, spec: PolicySpec, jpeg: int | None = None) -> None:
+        """`jpeg` is the quality of pictures, None for pixels."""
+        self._spec, self._jpeg = spec, jpeg
         self._keys = [
-            (key, tuple(spec.observation[key]), key.startswith("images.")) for key in sorted(spec.observation)
+            (key, _getter(key), tuple(spec.observation[key]), key.startswith("images."))
+            for key in sorted(spec.observation)
         ]
+        self._sizes = tuple(sum(key.startswith(group) for key in spec.observation) for group in ("images.", "extra."))
 
-    def __call__(self, observations: Sequence[Observation], arrays: list[Array]) -> list[list[int]]:
-        """Appends to `arrays`; returns, of each observation, where its values are."""
-        first, size = len(arrays), len(self._keys)
+    def values(self, observations: Sequence[Observation]) -> list[Array]:
+        """Of each observation its values. Raises `BadObservation` as `check_observation` does."""
+        found: list[Array] = []
         for observation in observations:
-            for key, shape, picture in self._keys:
-                value = value_of(observation, key)
+            for key, get, shape, picture in self._keys:
+                value = get(observation)
+                if type(value) is not np.ndarray:
+                    value = value_of(observation, key)
                 if value.shape != shape or (value.dtype.char != "B" if picture else not finite(value)):
                     check_value(key, value, self._spec)  # says what is wrong
-                arrays.append(value)
-        return [list(range(first + i * size, first + (i + 1) * size)) for i in range(len(observations))]
+                found.append(to_jpeg(value, self._jpeg) if picture and self._jpeg is not None else value)
+        return found
+
+    def rows(self, batch: int, first: int = 0) -> list[list[int]]:
+        """Where the values of each observation are among a message's arrays, from `first` on."""
+        size = len(self._keys)
+        return [list(range(first + i * size, first + (i + 1) * size)) for i in range(batch)]
+
+    def trim(self, observation: Observation) -> Observation:
+        """One whose `values` were taken, as `trim` does it."""
+        if (len(observation.images), len(observation.extra)) == self._sizes:
+            return observation
+        return trim(observation, self._spec)
+
+
+def _getter(key: str) -> Callable[[Observation], Any]:
+    """How to find what `value_of` finds, in less time; whatever else this gives is not there."""
+    group, _, name = key.partition(".")
+    if group == "images":
+        return lambda observation: observation.images.get(name)
+    if group == "extra":
+        return lambda observation: observation.extra.get(name)
+    return attrgetter(key) if key in PROPRIOCEPTION else lambda observation: None
 
 
 def values_from_plain(plain: Any, arrays: Sequence[Array], spec: PolicySpec) -> list[Observation]:
@@ -103,24 +140,31 @@ def values_from_plain(plain: Any, arrays: Sequence[Array], spec: PolicySpec) -> 
 
 
 def values_reader(
-    plain: Any, arrays: Sequence[Array], spec: PolicySpec
+    plain: Any, arrays: Sequence[Array], spec: PolicySpec, *, jpeg: bool = False
 ) -> Callable[[Sequence[Array]], list[Observation]]:
-    """How to read `arrays`, and whatever others are of the same dtypes and shapes. Raises as `values_from_plain`."""
+    """How to read `arrays`, and whatever others are of the same dtypes and shapes. Raises as `values_from_plain`.
+
+    With `jpeg`, pictures are that.
+    """
     keys = sorted(spec.observation)
     if not isinstance(plain, list) or not all(isinstance(row, list) and len(row) == len(keys) for row in plain):
         raise WireError(f"observations: expected a list of rows of {len(keys)} arrays: {', '.join(keys)}")
     if not all(type(index) is int and 0 <= index < len(arrays) for row in plain for index in row):
         raise WireError(f"observations: expected indices of {len(arrays)} arrays")
-    rows = [_Row(dict(zip(keys, row, strict=True)), arrays, spec) for row in plain]
+    rows = [_Row(dict(zip(keys, row, strict=True)), arrays, spec, jpeg=jpeg) for row in plain]
     return lambda arrays: [row.read(arrays) for row in rows]
 
 
 class _Row:
     """Where the values of one observation are. Raises `BadObservation` for shapes that are not the spec's."""
 
-    def __init__(self, places: Mapping[str, int], arrays: Sequence[Array], spec: PolicySpec) -> None:
+    def __init__(self, places: Mapping[str, int], arrays: Sequence[Array], spec: PolicySpec, *, jpeg: bool) -> None:
         for key, index in places.items():
-            check_kind(key, arrays[index], spec)
+            if jpeg and key.startswith("images."):
+                check_jpeg(key, arrays[index], spec)
+            else:
+                check_kind(key, arrays[index], spec)
+        self._spec, self._jpeg = spec, jpeg
         self._floats = [(key, index) for key, index in places.items() if arrays[index].dtype.kind == "f"]
         self._proprioception = [(key, index) for key, index in places.items() if key in PROPRIOCEPTION]
         self._images = [(key[7:], index) for key, index in places.items() if key.startswith("images.")]
@@ -140,9 +184,15 @@ class _Row:
             tcp_pose=known.get("tcp_pose", NOTHING),
             gripper_width=float(known.get("gripper_width", 0.0)),
             wrench=known.get("wrench", NOTHING),
-            images={name: arrays[index] for name, index in self._images},
+            images={name: self._picture(name, arrays[index]) for name, index in self._images}
+            if self._jpeg
+            else {name: arrays[index] for name, index in self._images},
             extra={name: arrays[index] for name, index in self._extra},
         )
+
+    def _picture(self, name: str, data: Array) -> Array:
+        key = f"images.{name}"
+        return from_jpeg(key, data, tuple(self._spec.observation[key]))
 
 
 def trim(observation: Observation, spec: PolicySpec) -> Observation:

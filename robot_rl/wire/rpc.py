@@ -1,6 +1,8 @@
 """Requests and replies over ZMQ: a ROUTER that serves named calls, and a DEALER with deadlines.
 
-    request   {id, remaining_s, call, args} + arrays     reply   {id, value} + arrays   or   {id, error, message}
+    request   {call, args} + arrays     reply   {value} + arrays   or   {error, message}
+
+A reply has its request's number; a request says how long its caller will wait.
 
 The server never dies of a request: what is malformed is dropped and counted, what a handler raises becomes a typed
 error at the caller, and only the text of this project's own errors leaves the process. The client never waits longer
@@ -12,6 +14,7 @@ Loopback and ipc only, unless the server has keys (`robot_rl.wire.keys`) or is t
 from __future__ import annotations
 
 import logging
+import math
 import socket
 import threading
 import time
@@ -26,17 +29,26 @@ import zmq
 from robot_rl import errors
 from robot_rl.errors import ConfigError, DeadlineMissed, RobotRLError, WireError, nearest
 from robot_rl.types import Array
-from robot_rl.wire.codec import FRAMES, LIMITS, Form, Forms, Frame, Header, Limits, pack, unpack, unpack_form
+from robot_rl.wire.codec import Form, Forms, Frame, Message, Packed, Packer, pack, packed, unpack
 from robot_rl.wire.keys import Doorkeeper, ServerKeys, secure_server
-from robot_rl.wire.sockets import open_socket, receive, waits
+from robot_rl.wire.sockets import open_socket, receive_one, waits
+from robot_rl.wire.values import LIMITS, Header, Limits
 
 log = logging.getLogger(__name__)
 
 NO_FORM = b"\x92\x80\x90"
+"""Of no request."""
+SNDMORE = int(zmq.SNDMORE)
 OUTSTANDING = 256
 """Posts that may be unanswered."""
 
-Reply = tuple[Mapping[str, Any], Sequence[Array]]
+Reply = tuple["Mapping[str, Any] | Packed", Sequence[Array]]
+"""What a handler says: a value, or one that `answer_of` has packed before, and arrays."""
+
+
+def answer_of(value: Mapping[str, Any]) -> Packed:
+    """A reply but for its arrays; who says the same often makes it once. Raises `WireError`."""
+    return packed({"value": dict(value)})
 
 
 @dataclass
@@ -75,12 +87,11 @@ class RpcServer:
         """Messages that were no well-formed request."""
         self.caller = (b"", -1)
         """Peer and request id of the request whose handler runs; of use in a handler."""
-        self.remaining_s: Any = None
-        """Until its deadline, as it left the client; None if it did not say. Whatever the peer sent: to be checked."""
+        self.remaining_s = math.nan
+        """Until its deadline, as it left the client; NaN if it did not say. Whatever the peer sent: to be checked."""
         self.form = Form(NO_FORM, limits)
         """Of that request. A handler may set `form.again`: it gets the arrays of further requests of the same form."""
-        self._forms = Forms(limits)
-        self._limits = limits
+        self._forms, self._packer = Forms(limits), Packer()
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._door: Doorkeeper | None = None
         if keys is not None:
@@ -120,19 +131,20 @@ class RpcServer:
     def poll(self, timeout_ms: float = 0, most: int = 64) -> int:
         """Wait up to `timeout_ms` for work, do what is there (at most `most` requests); returns how many."""
         self.flush()
-        ready = self._poller.poll(round(timeout_ms))
+        ready = dict(self._poller.poll(round(timeout_ms)))
         if not ready:
             return 0
         if self._door is not None:
             self._door.poll()
-        if any(source == self._wake for source, _ in ready):
+        if self._wake in ready:
             with suppress(BlockingIOError):
                 self._wake_receive.recv(4096)
         self._send_answers()
-        done = 0
-        while done < most and waits(self._socket):
-            self._serve(receive(self._socket, FRAMES + 1))
+        done, more = 0, self._socket in ready
+        while more:
+            self._serve(self._socket.recv(), receive_one(self._socket))
             done += 1
+            more = done < most and waits(self._socket)
         self._send_answers()
         return done
 
@@ -160,21 +172,19 @@ class RpcServer:
         self._wake_send.close()
         self._wake_receive.close()
 
-    def _serve(self, frames: Sequence[Frame]) -> None:
-        peer = bytes(frames[0])
+    def _serve(self, peer: bytes, frame: Frame) -> None:
         try:
-            numbers, form, body = unpack_form(frames[1:], self._forms, self._limits)
-            request, handle = numbers.get("id"), form.again or self._handler(form)
-            if type(request) is not int:
-                raise WireError("expected a request's id, a whole number")
+            message = unpack(frame, self._forms)
+            request, form = message.number, message.form
+            handle = form.again or self._handler(form)
         except WireError as error:
             self.dropped += 1
             log.debug("dropped a message: %s", error)
             return
         self.served += 1
-        self.caller, self.remaining_s, self.form = (peer, request), numbers.get("remaining_s"), form
+        self.caller, self.remaining_s, self.form = (peer, request), message.remaining_s, form
         try:
-            outcome = handle(form.arrays(body))
+            outcome = handle(message.arrays())
         except Exception as error:  # a peer's request must never end this process
             self._send(peer, _error(request, error))
             return
@@ -188,7 +198,7 @@ class RpcServer:
         message = form.header
         name, args = message.get("call"), message.get("args")
         if not isinstance(name, str) or not isinstance(args, dict):
-            raise WireError("expected a request {id, call, args}")
+            raise WireError("expected a request {call, args}")
         handler = self.handlers.get(name)
         if handler is None:
             unknown = f"no call {name[:64]!r}{nearest(name[:64], self.handlers)}"
@@ -206,13 +216,17 @@ class RpcServer:
     def _send_reply(self, peer: bytes, request: int, reply: Callable[[], Reply]) -> None:
         try:
             value, arrays = reply()
-            frames = pack({"id": request, "value": value}, arrays)
+            if isinstance(value, Packed):
+                message = self._packer.pack(request, value, arrays)
+            else:
+                message = pack(request, answer_of(value), arrays)
         except Exception as error:  # as in _serve
-            frames = _error(request, error)
-        self._send(peer, frames)
+            message = _error(request, error)
+        self._send(peer, message)
 
-    def _send(self, peer: bytes, frames: list[Frame]) -> None:
-        self._socket.send_multipart([peer, *frames])  # a ROUTER drops what a slow or vanished peer does not take
+    def _send(self, peer: bytes, message: Frame) -> None:
+        self._socket.send(peer, SNDMORE)  # a ROUTER drops what a slow or vanished peer does not take
+        self._socket.send(message)
 
 
 class RpcClient:
@@ -223,7 +237,6 @@ class RpcClient:
 
     def __init__(self, endpoint: str, *, limits: Limits = LIMITS) -> None:
         self.endpoint = endpoint
-        self._limits = limits
         self._lock = threading.Lock()
         self._next = 0
         self._posted: set[int] = set()
@@ -249,11 +262,11 @@ class RpcClient:
         with self._alone(name, timeout_s):
             request = self._send(name, header, arrays, end, timeout_s)
             while self._wait(zmq.POLLIN, end):
-                message, results = self._receive()
-                if message.get("id") == request:
+                message = self._receive()
+                if message.number == request:
                     self._posted.clear()  # replies come in order: what is still open was lost on the way
                     self._raise_posted()
-                    return value_of_reply(message), results
+                    return value_of_reply(message.form.header), message.arrays()
                 # else: the reply to a post, or a late one to a call that was given up
             raise DeadlineMissed(f"{name}: no answer from {self.endpoint} within {timeout_s} s")
 
@@ -299,22 +312,20 @@ class RpcClient:
         self, name: str, header: Mapping[str, Any] | None, arrays: Sequence[Array], end: float, timeout_s: float
     ) -> int:
         self._next += 1
-        request = {"id": self._next, "remaining_s": end - time.monotonic(), "call": name, "args": dict(header or {})}
-        frames = pack(request, arrays)
+        message = pack(self._next, {"call": name, "args": dict(header or {})}, arrays, end - time.monotonic())
         if not self._wait(zmq.POLLOUT, end):
             raise DeadlineMissed(f"{name}: nobody listens on {self.endpoint} (waited {timeout_s} s)")
-        self._socket.send_multipart(frames)
+        self._socket.send(message)
         return self._next
 
-    def _receive(self) -> tuple[Header, list[Array]]:
+    def _receive(self) -> Message:
         """The next reply; what a post came to is noted."""
-        message, results = unpack(receive(self._socket, FRAMES), self._limits, self._forms)
-        request = message.get("id")
-        if isinstance(request, int) and request in self._posted:
-            self._posted.discard(request)
-            if "error" in message and self._posted_error is None:
-                self._posted_error = _error_of(message)
-        return message, results
+        message = unpack(receive_one(self._socket), self._forms)
+        if message.number in self._posted:
+            self._posted.discard(message.number)
+            if "error" in message.form.fixed and self._posted_error is None:
+                self._posted_error = _error_of(message.form.fixed)
+        return message
 
     def _raise_posted(self) -> None:
         """Raise what an earlier post came to, once."""
@@ -348,25 +359,25 @@ def error_class(name: str) -> type[RobotRLError]:
     return found if isinstance(found, type) and issubclass(found, RobotRLError) else RobotRLError
 
 
-def _error(request: int, error: Exception) -> list[Frame]:
+def _error(request: int, error: Exception) -> bytearray:
     """The reply for `error`: its text if it is one of ours, else only that there was one."""
     if isinstance(error, RobotRLError):
         name, text = type(error).__name__, str(error)
     else:
         log.error("a request failed", exc_info=error)
         name, text = "RobotRLError", f"the server failed ({type(error).__name__}); its log says more"
-    return pack({"id": request, "error": name, "message": text[:2000]})
+    return pack(request, {"error": name, "message": text[:2000]})
 
 
-def _error_of(message: Header) -> RobotRLError:
+def _error_of(message: Mapping[str, Any]) -> RobotRLError:
     return error_class(str(message["error"]))(str(message.get("message", "")))
 
 
-def value_of_reply(message: Header) -> Header:
+def value_of_reply(message: Mapping[str, Any]) -> Header:
     """The value of a reply. Raises the server's error, or `WireError`."""
     if "error" in message:
         raise _error_of(message)
     value = message.get("value")
     if not isinstance(value, dict):
-        raise WireError("expected a reply {id, value}")
+        raise WireError("expected a reply {value}")
     return value

@@ -61,6 +61,7 @@ Reader = Callable[[Any, Sequence[Array], str], Any]
 @functools.cache
 def _reader(kind: Any) -> Reader:
     """How to read a `kind`, worked out once."""
+    kind = _unnamed(kind)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind is Any:
         return lambda plain, arrays, place: plain
@@ -81,6 +82,12 @@ def _reader(kind: Any) -> Reader:
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return _enum_reader(kind)
     return _plain_reader(kind)
+
+
+def _unnamed(kind: Any) -> Any:
+    """What a `type X = ...` stands for: on Python 3.12 and newer, numpy's NDArray is one."""
+    alias = typing.get_origin(kind) or kind
+    return alias.__value__ if type(alias).__name__ == "TypeAliasType" else kind
 
 
 def _read_array(plain: Any, arrays: Sequence[Array], place: str) -> Array:

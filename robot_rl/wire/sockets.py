@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import zmq
 
-from robot_rl.wire.codec import Frame, Limits
+from robot_rl.wire.codec import Frame
+from robot_rl.wire.values import Limits
 
+POLLIN = int(zmq.POLLIN)
+"""As a number: with its enumeration, each question costs as much as what it asks."""
 COPIED = 2**15
 """Bytes up to which a frame that came is copied."""
 
@@ -22,11 +25,23 @@ def open_socket(kind: int, limits: Limits, context: zmq.Context[zmq.Socket[bytes
     return opened
 
 
-def receive(source: zmq.Socket[bytes], most: int) -> list[Frame]:
-    """The frames of one message; those beyond `most` + 1 are read and thrown away. Large ones stay where zmq put them.
+def receive_one(source: zmq.Socket[bytes]) -> Frame:
+    """A message of one frame; what comes in several is read, thrown away, and nothing. Large ones stay where zmq put
+    them.
 
     Little ones are copied: in zmq's hands they lie at odd addresses, and keep their neighbours from being freed.
     """
+    frame = source.recv(copy=False)
+    more = frame.more
+    if not more:
+        return frame.bytes if len(frame) <= COPIED else frame.buffer.toreadonly()
+    while more:
+        more = source.recv(copy=False).more
+    return b""
+
+
+def receive(source: zmq.Socket[bytes], most: int) -> list[Frame]:
+    """The frames of one message; those beyond `most` + 1 are read and thrown away. As `receive_one` without copy."""
     frames: list[Frame] = []
     more = True
     while more:
@@ -40,4 +55,4 @@ def receive(source: zmq.Socket[bytes], most: int) -> list[Frame]:
 def waits(source: zmq.Socket[bytes]) -> bool:
     """Whether `source` has a message; `poll(0)` says the same, at ten times the price."""
     events = source.getsockopt(zmq.EVENTS)
-    return isinstance(events, int) and bool(events & zmq.POLLIN)
+    return isinstance(events, int) and events & POLLIN != 0

@@ -20,9 +20,9 @@ from franky_sim import LocalHostnames
 from robot_rl.config import TaskConfig
 from robot_rl.processes import begin_service
 from robot_rl.types import Array
-from robot_rl.wire.codec import Header
 from robot_rl.wire.rpc import Reply, RpcServer
 from robot_rl.wire.schemas import from_plain, to_plain
+from robot_rl.wire.values import Header
 from sim_twin.lid_opening import GRIPPER_M_S, GRIPPER_MAX
 from sim_twin.protocol.scene import TICK_S, ProtocolScene, SceneSimulator
 from sim_twin.protocol.server import RobotServer

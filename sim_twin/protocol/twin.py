@@ -24,9 +24,9 @@ from robot_rl.errors import ConfigError, DeadlineMissed, ProcessEnded, RobotLost
 from robot_rl.processes import Children
 from robot_rl.twins import Split
 from robot_rl.types import Array, Observation, RobotSpec
-from robot_rl.wire.codec import Header
 from robot_rl.wire.rpc import RpcClient
 from robot_rl.wire.schemas import from_plain, to_plain
+from robot_rl.wire.values import Header
 from sim_twin.config import parse_scene
 from sim_twin.lid_opening import CONTROL_HZ, GRIPPER_M_S, GRIPPER_MAX, LEAD_M, STEP_M, Truth
 from sim_twin.scene import READY

@@ -18,10 +18,10 @@ from robot_rl.types import Array, Context
 from tests.serve.doubles import SeeingPolicy, wait_ready
 
 
-def check(endpoint: str | None = None) -> tuple[bool, dict[str, Any], dict[str, dict[str, str]]]:
+def check(endpoint: str | None = None, trials: int = 0) -> tuple[bool, dict[str, Any], dict[str, dict[str, str]]]:
     """(passed, figures, rows by name) of the lid task."""
     out = io.StringIO()
-    passed = preflight("lid_opening", endpoint, None, Console(file=out, width=200))
+    passed = preflight("lid_opening", endpoint, None, Console(file=out, width=200), trials=trials)
     figures = json.loads(out.getvalue().splitlines()[-1])
     return passed, figures, {row["check"]: row for row in figures["rows"]}
 
@@ -48,12 +48,15 @@ class DeafPolicy(SeeingPolicy):
 
 
 def test_the_tasks_own_policy_fits_in_every_row() -> None:
-    passed, figures, rows = check()
+    passed, figures, rows = check(trials=3)
     assert passed
     assert {row["verdict"] for row in rows.values()} <= {"ok", "look"}
     assert {"actions and units", "rate", "observation", "adapter usr", "round trip", "spread, repeat"} <= rows.keys()
     assert 0 < figures["p50_ms"] <= figures["p99_ms"]
     assert figures["spread_repeat"]["dy"] > figures["spread_full"]["dy"] > 0.001
+    assert figures["success_full"] * 3 in (0, 1, 2, 3)
+    assert {"base success, full", "base success, repeat", "base success, low_rank"} <= rows.keys()
+    assert "/3)" in rows["base success, repeat"]["found"]
 
 
 def test_a_server_with_another_model_and_pictures_of_another_size_is_told_row_by_row() -> None:

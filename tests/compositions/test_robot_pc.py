@@ -1,14 +1,20 @@
-"""A robot's PC without torch: an environment of its own, against a policy server in this one."""
+"""A robot's PC without torch: an environment of its own, against a policy server in this one.
+
+The robot is the protocol twin, behind the driver of a real arm, where its client can be installed; else the fast twin.
+"""
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import time
 import urllib.request
 import venv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import Distribution, distribution
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -16,12 +22,16 @@ import tomllib
 import yaml
 from packaging.requirements import Requirement
 
+from robot_rl.cli import INTERRUPTED
 from robot_rl.config import TASKS_DIR
+from robot_rl.policy.remote import RemotePolicy
 from robot_rl.store.episode import read_manifest
 from robot_rl.store.run import RunDirectory
 from robot_rl.store.training import labelled_episodes
 from tests.commands import ENVIRONMENT, ROOT
 from tests.small_task import write_small_task
+
+FRANKA = find_spec("franky") is not None
 
 
 def needed(extras: str) -> dict[str, Distribution]:
@@ -49,11 +59,11 @@ def needed(extras: str) -> dict[str, Distribution]:
 
 @pytest.fixture(scope="module")
 def robot_pc(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of an environment with the robot's extras and the twin, which stands for the robot."""
+    """The interpreter of an environment with the robot's extras, its driver's, and the twin's, which is the robot."""
     folder = tmp_path_factory.mktemp("robot-pc")
     venv.EnvBuilder(symlinks=True).create(folder)
     (site,) = folder.glob("lib/python*/site-packages")
-    for package in needed("robot,twin").values():
+    for package in needed("robot,twin" + (",franka" if FRANKA else "")).values():
         for top in {file.parts[0] for file in package.files or () if ".." not in file.parts}:
             if not (site / top).exists():
                 (site / top).symlink_to(Path(str(package.locate_file(top))))
@@ -96,25 +106,37 @@ def test_driver_guard_client_and_console_run_an_episode_without_torch(robot_pc: 
     scene = yaml.safe_load((TASKS_DIR / "lid_opening.yaml").read_text())["scene"] | {"cameras": {}}
     task, out = write_small_task(tmp_path, scene=scene, max_steps=20), tmp_path / "run"
     with served() as endpoint:
-        command = [robot_pc, "-m", "robot_rl.cli", "run", task, "--out", out, "--episodes", "1", "--no-learner"]
+        command = [robot_pc, "-m", "robot_rl.cli", "run", task, "--out", out, "--episodes", "500", "--no-learner"]
+        command += ["--hw", "protocol_twin" if FRANKA else "twin"]
         run = subprocess.Popen(
             [str(part) for part in (*command, "--policy", endpoint, "--port", "0")],
             cwd=ROOT, env={**ENVIRONMENT, "PYTHONUNBUFFERED": "1"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True,
         )  # fmt: skip
         assert run.stdout is not None
-        output, status = "", 0
+        output, status, closed = "", 0, out / "episodes" / "000001" / "manifest.json"
         for line in run.stdout:
             output += line
             if "the operator's page" in line:
                 address = line.partition(": ")[2].strip()
                 with urllib.request.urlopen(address, timeout=10) as page:
                     status = page.status
-        assert run.wait(10) == 0, output
+                    wait_for(lambda: closed.exists() and len(labelled_episodes(RunDirectory.open(out))) > 0, 30)
+                run.send_signal(signal.SIGINT)
+        assert run.wait(20) == INTERRUPTED, output
         run.stdout.close()
-    assert status == 200, "the page answered while the run went on"
-    assert "no learner ran here" in output
+        asked = RemotePolicy(endpoint)
+        assert asked.status()["calls"] >= 3, "what the robot did came from there"
+        asked.close()
+    assert status == 200, output
     assert read_manifest(RunDirectory.open(out).episode(1)).counts["/steps"] > 5
-    assert [number for number, _ in labelled_episodes(RunDirectory.open(out))] == [1]
+    assert [number for number, _ in labelled_episodes(RunDirectory.open(out))][:1] == [1]
     assert {path.stem for path in (out / "logs").iterdir()} >= {"guard", "store", "console"}
     assert not (out / "logs" / "learner.log").exists()
+
+
+def wait_for(ask: Callable[[], bool], timeout_s: float) -> None:
+    end = time.monotonic() + timeout_s
+    while not ask():
+        assert time.monotonic() < end
+        time.sleep(0.05)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,32 +13,11 @@ import pytest
 from robot_rl.store.episode import read_messages
 from robot_rl.store.run import RunDirectory
 from robot_rl.wire.rpc import RpcClient
-from tests.realtime_run import ROOT, labels, short_run, started, wait_for
+from tests.faults.policies import Server
+from tests.realtime_run import labels, short_run, started, wait_for
 
 CHUNK_S = 0.4
 """A chunk of the lid task: 8 steps at 20 Hz."""
-
-
-class Server:
-    """`python -m robot_rl.serve` with the run's policy, itself or disguised."""
-
-    def __init__(self, endpoint: str, checkpoint: Path) -> None:
-        self.endpoint, self.checkpoint = endpoint, checkpoint
-
-    def start(self, disguise: str = "itself") -> None:
-        command = [sys.executable, "-m", "robot_rl.serve", "tests.faults.policies:make", "--endpoint", self.endpoint]
-        environment = os.environ | {"CHECKPOINT": str(self.checkpoint), "AS": disguise, "OMP_NUM_THREADS": "1"}
-        self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline().startswith("serving ")
-        self.process.stdout.close()
-
-    def send(self, number: int) -> None:
-        self.process.send_signal(number)
-
-    def end(self, number: int = signal.SIGKILL) -> None:
-        self.process.send_signal(number)
-        self.process.wait(10)
 
 
 @pytest.fixture

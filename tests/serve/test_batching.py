@@ -174,6 +174,21 @@ def test_company_that_keeps_coming_is_not_waited_for_without_end() -> None:
     assert batcher.due_s(0.0) == 0.0
 
 
+def test_who_asks_once_in_a_while_is_not_waited_for() -> None:
+    """A robot asks once a chunk; one that asks again as soon as it is answered asks with the next call."""
+    batcher, call_s = Batcher(lambda later, reply: None, Batching(wait_s=0.1)), 0.1
+    for peer, ago_s in ((b"robot", 0.45), (b"eager", 0.35)):
+        batcher.put(job(peer, ago_s))
+    batcher.take()
+    batcher.ended()
+    batcher.put(job(b"eager"))
+    assert batcher.due_s(call_s) == 0.0
+    batcher.put(job(b"other"))
+    batcher.take()
+    batcher.put(job(b"eager"))
+    assert (batcher.due_s(call_s) or 0.0) > 0.05, "the other may come any moment"
+
+
 def job(peer: bytes, ago_s: float = 0.0) -> Job:
     return Job(peer, 1, Asked(1.0, observations=[observation()]), Later(), time.monotonic() - ago_s)
 

@@ -100,7 +100,7 @@ def test_a_stranger_who_floods_keeps_nobody_out(pair: tuple[ServerKeys, ClientKe
             socket.connect(server.endpoint)
             for _ in range(10):
                 with suppress(zmq.Again):
-                    socket.send_multipart(pack({"id": 1, "call": "encode", "args": {}}), zmq.NOBLOCK)
+                    socket.send(pack(1, {"call": "encode", "args": {}}), zmq.NOBLOCK)
         end = time.monotonic() + 0.3
         while time.monotonic() < end:
             known.infer([observation()], noise())

@@ -177,6 +177,21 @@ def test_the_cache_is_bounded_and_forgets_the_least_recently_used() -> None:
         cache.get(b"b")
 
 
+def test_the_cache_is_bounded_by_what_contexts_weigh_and_keeps_the_newest() -> None:
+    cache = ContextCache(SteppedClock(), most_bytes=1000)
+    kilobyte = Context(np.zeros((1, 5), np.float32), state=({"kv": [np.zeros(400, np.uint8)], "kind": dict},))
+    for name in (b"a", b"b", b"c"):
+        cache.put(name, kilobyte)
+    assert (len(cache), cache.bytes) == (2, 840)
+    cache.put(b"c", kilobyte)  # in its own place
+    assert (len(cache), cache.bytes) == (2, 840)
+    with pytest.raises(ContextMiss):
+        cache.get(b"a")
+    cache.put(b"large", Context(np.zeros((1, 5000), np.float32)))
+    assert (len(cache), cache.bytes) == (1, 20_000)
+    assert cache.get(b"large").features.shape == (1, 5000)
+
+
 def test_other_machines_are_kept_out_unless_overridden() -> None:
     with pytest.raises(ConfigError, match="loopback"):
         PolicyServer(SeeingPolicy(), "tcp://0.0.0.0:*")

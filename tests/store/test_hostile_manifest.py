@@ -21,8 +21,8 @@ from robot_rl.store.run import RunDirectory
 from robot_rl.store.store import Store
 from robot_rl.store.training import training_set
 from robot_rl.types import Label, LabelValue, canonical_hash
-from robot_rl.wire.codec import pack_value, unpack_value
 from robot_rl.wire.schemas import to_plain
+from robot_rl.wire.values import pack_value, unpack_value
 from tests.store.examples import SUCCESS, header, transition
 
 VALUES: st.SearchStrategy[Any] = st.one_of(

@@ -1,8 +1,9 @@
 import dataclasses
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
+from typing_extensions import TypeAliasType
 
 from robot_rl.errors import WireError
 from robot_rl.types import (
@@ -20,7 +21,7 @@ from robot_rl.types import (
     Transition,
     Verdict,
 )
-from robot_rl.wire.codec import pack, unpack
+from robot_rl.wire.codec import Forms, pack, unpack
 from robot_rl.wire.schemas import from_plain, to_plain
 
 SPACE = ActionSpace("ee_delta", ("dx", "dy"), ("m", "m"), (-1, -0.5), (1, 0.5))
@@ -47,7 +48,8 @@ VALUES = [
 
 def travelled(value: Any) -> Any:
     arrays: list[Any] = []
-    header, back = unpack([bytes(frame) for frame in pack({"value": to_plain(value, arrays)}, arrays)])
+    found = unpack(pack(1, {"value": to_plain(value, arrays)}, arrays), Forms())
+    header, back = found.form.header, found.arrays()
     return from_plain(type(value), header["value"], back)
 
 
@@ -113,3 +115,16 @@ def test_an_unknown_level_or_entry_count_is_refused() -> None:
         from_plain(SafetyState, plain | {"level": 9}, [])
     with pytest.raises(WireError, match=r"causes\[0\].level"):
         from_plain(SafetyState, plain | {"causes": [plain["causes"][0] | {"level": "STOP"}]}, [])
+
+
+Item = TypeVar("Item", bound=np.generic)
+NAMED: Any = TypeAliasType("NAMED", np.ndarray[Any, np.dtype[Item]], type_params=(Item,))
+
+
+@pytest.mark.parametrize("kind", [NAMED, NAMED[Any]], ids=["plain", "with an item"])
+def test_a_named_type_is_read_as_what_it_stands_for(kind: Any) -> None:
+    """As numpy's NDArray is one on newer Pythons."""
+    array = np.arange(3.0)
+    assert from_plain(kind, 0, [array]) is array
+    with pytest.raises(WireError, match="index of one of 1 arrays"):
+        from_plain(kind, 1, [array])
