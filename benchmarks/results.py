@@ -27,6 +27,7 @@ from benchmarks.studies.catalogue import NAMES, study
 from benchmarks.studies.study import Study, Verdict
 from benchmarks.summary import draw, summarise, table
 from robot_rl.config import load_task, task_names
+from robot_rl.errors import ConfigError
 
 HEAD = """# Results
 
@@ -79,11 +80,18 @@ def _studies(out: Path) -> list[str]:
 
 
 def _study_record(one: Study) -> tuple[dict[str, Any], bool] | None:
-    """The data on record, and whether the code that is here made them."""
+    """The data on record, and whether the code that is here made them. Raises `ConfigError` for another form of it."""
     records = sorted(studies.RECORDS.glob(f"{one.name}-{'?' * DIGITS}.json"))
     if not records:
         return None
     data: dict[str, Any] = json.loads(records[-1].read_text(encoding="utf-8"))
+    try:
+        one.figures(data)
+    except KeyError as error:
+        raise ConfigError(
+            f"{records[-1].name}: expected what the study measures now, and {error} is not there; run "
+            f"`python -m benchmarks.studies {one.name} --record`"
+        ) from error
     return data, records[-1] == one.record()
 
 

@@ -64,6 +64,14 @@ def test_the_page_is_made_of_what_is_on_record(
         assert (tmp_path / "images" / f"{picture}.png").exists()
 
 
+def test_a_record_of_another_form_is_refused_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(studies, "RECORDS", tmp_path / "studies")
+    one = study("usr_modes")
+    one.put_on_record({"seeds": [0]}, one.record())
+    with pytest.raises(ConfigError, match=r"base.*benchmarks\.studies usr_modes --record"):
+        results.main(["--out", str(tmp_path)])
+
+
 def test_every_verdict_follows_its_figures() -> None:
     """Figures as the paper has them hold, and each that is turned round does not."""
     means = {
