@@ -87,11 +87,14 @@ def study_files(name: str) -> list[Path]:
 
 
 def computing(source: str) -> str:
-    """Python `source` without words, and without what only judges and draws: functions of these names, and `STUDY`."""
+    """Python `source` without words, and without what only judges and draws: `figures`, `judge`, `draw`, `STUDY`.
+
+    And functions called `_because...`, which put a verdict's reason in words.
+    """
     lines = source.splitlines()
     for node in ast.parse(source).body:
         names = [getattr(node, "name", "")] + [getattr(target, "id", "") for target in getattr(node, "targets", [])]
-        if {"figures", "judge", "draw", "STUDY"} & set(names):
+        if {"figures", "judge", "draw", "STUDY"} & set(names) or names[0].startswith("_because"):
             last = node.end_lineno or node.lineno
             lines[node.lineno - 1 : last] = [""] * (last - node.lineno + 1)
     return without_words("\n".join(lines))

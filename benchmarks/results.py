@@ -105,7 +105,7 @@ def _claim(verdict: Verdict) -> str:
 
 def _table_of(figures: Mapping[str, Any]) -> list[str]:
     """A Markdown table with a row for each figure that has a spread."""
-    rows = ["| figure | mean | +- | worst to best seed |", "| --- | --- | --- | --- |"]
+    rows = ["| figure | mean | +- | lowest to highest seed |", "| --- | --- | --- | --- |"]
     for key in figures:
         if key.endswith("_mean"):
             name = key.removesuffix("_mean")

@@ -163,11 +163,11 @@ def judge(found: Mapping[str, Any]) -> list[Verdict]:
             "that DSRL collapses to a single mode (LP-DS, figure 1)",
             f"modes of 4: {words(found, 'dsrl_modes_deployed')} of DSRL as it is deployed and "
             f"{words(found, 'dsrl_modes')} while it explores, {words(found, 'base_modes')} of the frozen policy",
-            dsrl < 2 < found["base_modes_mean"],
-            "its actor puts out one noise a state, where the frozen policy draws it: what is left comes of where the "
-            "episode begins"
-            if dsrl < 2 < found["base_modes_mean"]
-            else "it keeps more than one",
+            dsrl < 1.5,
+            "its actor puts out one noise a state, where the frozen policy draws it"
+            if dsrl < 1.5
+            else "about half of the modes go, more than with LP-DS at any of the paper's deltas, and not all but one "
+            f"in {EPISODES} episodes",
         ),
         Verdict(
             "that a larger delta buys reward (LP-DS, figure 1)",
@@ -210,10 +210,14 @@ def _because_of_modes(found: Mapping[str, Any], kept: bool) -> str:
 
 
 def _because_of_success(found: Mapping[str, Any]) -> str:
-    gained = max(found[f"{way}_success_mean"] for way in WIDE) > found["base_success_mean"] + 0.05
+    gained = any(
+        found[f"{way}_success_mean"] - found[f"{way}_success_half_width_95"] > found["base_success_mean"]
+        for way in WIDE
+    )
     return (
         "what fails here is the jitter of the policy's own noise, which LP-DS keeps by design (w = eps + Delta) and "
-        "DSRL's actor can leave away" + ("; a wider region gains some" if gained else "; nor does a wider region")
+        "DSRL's actor can leave away"
+        + ("; a wider region gains some" if gained else "; what a wider region gains lies within its interval")
     )
 
 
