@@ -12,7 +12,7 @@ import ast
 import hashlib
 import io
 import tokenize
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,11 @@ CARRYING = frozenset(
     }
 )
 JUDGING = ("robot_rl/authority/*.py",)
+STUDIED = (
+    *(f"robot_rl/{name}.py" for name in ("types", "config", "methods")),
+    *(f"robot_rl/{package}/*.py" for package in ("adapters", "learn", "policy")),
+)
+"""The learning code, without a twin."""
 SEEING = ("robot_rl/policy/backbones/*.py", "sim_twin/vision/*.py")
 """For tasks whose policy is a backbone; what others' results depend on is above."""
 
@@ -60,6 +65,39 @@ def ceilings_digest(task: str) -> str:
     config = load_task(task)
     settings = config.model_dump(mode="json", exclude={"protocol"})
     return _digest((*deciding(config), *JUDGING), settings, checkpoint_path(config, task_path(task)))
+
+
+def study_digest(name: str) -> str:
+    """Of a study (`benchmarks.studies`): the learning code, what clones its policy, its own file and those it shares.
+
+    How a study is judged and drawn does not count.
+    """
+    return hashlib.sha256((_code(STUDIED) + _code_of(study_files(name), computing)).encode()).hexdigest()[:DIGITS]
+
+
+def study_files(name: str) -> list[Path]:
+    """Those that count for one study beside the learning code: its own, and of the shared ones those it names."""
+    source = (ROOT / f"benchmarks/studies/{name}.py").read_text(encoding="utf-8")
+    problems = [part for part in ("plane", "two_modes") if part in source]
+    cloning = ["cloning", "latent_axes"] if "plane" in problems else []
+    paths = [f"robot_rl/policy/{part}.py" for part in cloning]
+    return [
+        ROOT / path for path in (*paths, *(f"benchmarks/studies/{part}.py" for part in ("lockstep", *problems, name)))
+    ]
+
+
+def computing(source: str) -> str:
+    """Python `source` without words, and without what only judges and draws: `figures`, `judge`, `draw`, `STUDY`.
+
+    And functions called `_because...`, which put a verdict's reason in words.
+    """
+    lines = source.splitlines()
+    for node in ast.parse(source).body:
+        names = [getattr(node, "name", "")] + [getattr(target, "id", "") for target in getattr(node, "targets", [])]
+        if {"figures", "judge", "draw", "STUDY"} & set(names) or names[0].startswith("_because"):
+            last = node.end_lineno or node.lineno
+            lines[node.lineno - 1 : last] = [""] * (last - node.lineno + 1)
+    return without_words("\n".join(lines))
 
 
 def deciding(task: TaskConfig) -> tuple[str, ...]:
@@ -80,11 +118,13 @@ def files(patterns: tuple[str, ...]) -> list[Path]:
 
 @cache
 def _code(patterns: tuple[str, ...]) -> str:
+    return _code_of(files(patterns), without_words)
+
+
+def _code_of(paths: Sequence[Path], of: Callable[[str], str]) -> str:
     digest = hashlib.sha256()
-    for path in files(patterns):
-        digest.update(
-            f"{path.relative_to(ROOT).as_posix()}\n{without_words(path.read_text(encoding='utf-8'))}".encode()
-        )
+    for path in paths:
+        digest.update(f"{path.relative_to(ROOT).as_posix()}\n{of(path.read_text(encoding='utf-8'))}".encode())
     return digest.hexdigest()
 
 

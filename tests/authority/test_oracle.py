@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.studies.two_modes import SPACE, A, T
 from robot_rl.authority.interface import Interface, way_map
 from robot_rl.authority.oracle import Oracle
 from robot_rl.types import Array
 from tests.authority.bandit import MIDDLE, LinearPolicy, contexts, interface
-from tests.learn.bandit import SPACE, A, T
 
 WAY = way_map(SPACE, T)
 SEEN: Any = SimpleNamespace(seq=0)

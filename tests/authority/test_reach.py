@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmarks.studies.two_modes import SPACE, T
 from robot_rl.authority.interface import Interface, displacement_map
 from robot_rl.authority.reach import Reach, measure_reach
 from robot_rl.types import Array
 from tests.authority.bandit import LATENT_MAP, LINEAR_SPEC, NOISE_MAP, LinearTrace, contexts, interface
-from tests.learn.bandit import SPACE, T
 
 DISPLACEMENT = displacement_map(SPACE, T)
 

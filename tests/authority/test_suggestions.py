@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.studies.two_modes import SPACE
 from robot_rl.authority.suggestions import action_scale, noise_bound, practice_episode, spread, suggest
 from robot_rl.compositions.plan import load_policy
 from robot_rl.config import TaskConfig, load_task, method_config, task_path
@@ -17,7 +18,6 @@ from robot_rl.policy.flow import FlowPolicy
 from robot_rl.policy.torch_flow import TorchFlow
 from robot_rl.types import Context
 from tests.authority.bandit import LinearPolicy, contexts, interface
-from tests.learn.bandit import SPACE
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,6 @@
 """A chunk bandit with a bimodal decoder: small enough to learn in seconds, hard enough to need what a method has.
 
-A state is a number in [-1, 1]. The decoder goes left or right by the sign of its first noise entry, and is a fixed
-error off in both; success is to be within a tolerance of the right-hand goal. Noise picks the side, a residual
-removes the error.
+The problem is that of the study of two modes (`benchmarks.studies.two_modes`), with a residual of the height alone.
 """
 
 from __future__ import annotations
@@ -14,33 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.studies.two_modes import SPEC, A, BimodalDecoder, F, T, state, succeeded
 from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.config import MethodConfig, method_config
 from robot_rl.learn.learner import Learner
 from robot_rl.protocols import Adapter
-from robot_rl.types import ActionSpace, Array, Context, LabelValue, PolicySpec, Steering, Transition
-
-SPACE = ActionSpace(
-    kind="ee_delta",
-    names=("dx", "dy", "dz", "gripper"),
-    units=("m",) * 4,
-    low=(-0.01, -0.01, -0.01, 0.0),
-    high=(0.01, 0.01, 0.01, 0.08),
-)
-T, A, F = 2, 4, 3
-SPEC = PolicySpec(
-    policy_id="bandit",
-    observation={"tcp_pose": (7,)},
-    action_space=SPACE,
-    horizon=T,
-    step_s=0.05,
-    noise_shape=(T, A),
-    features=F,
-    latent=None,
-    deterministic=True,
-    decodes_from_features=True,
-)
-
+from robot_rl.types import Array, Context, LabelValue, PolicySpec, Steering, Transition
 
 SMALL = MethodConfig(
     hidden=64,
@@ -85,17 +62,6 @@ def decoder_of(method: str) -> BimodalDecoder:
     return LatentDecoder() if method == "zprl" else BimodalDecoder()
 
 
-class BimodalDecoder:
-    """y = +-5 mm by the sign of w[0, 1]; z = 1 mm times the state plus a little of w; deterministic."""
-
-    def decode(self, features: Tensor, noise: Tensor) -> Tensor:
-        chunk = torch.zeros(len(noise), T, A)
-        chunk[..., 1] = 0.005 * torch.tanh(8 * noise[:, :1, 1])
-        chunk[..., 2] = 0.001 * features[:, :1] + 0.0002 * noise[..., 2]
-        chunk[..., 3] = 0.04
-        return chunk
-
-
 class LatentDecoder(BimodalDecoder):
     """The same chunk, but the side is that of the latent's first entry."""
 
@@ -114,22 +80,12 @@ def latent(rng: np.random.Generator) -> Array:
     return (0.3 * rng.standard_normal(2)).astype(np.float32)
 
 
-def state(rng: np.random.Generator) -> Array:
-    """[F]."""
-    return np.array([rng.uniform(-1, 1), 1.0, 0.0], np.float32)
-
-
 def chunk_of(features: Array, steering: Steering) -> tuple[Array, Array]:
     """(base, final) [T, A]."""
     w = torch.from_numpy(steering.noise)[None]
     z = None if steering.latent is None else torch.from_numpy(steering.latent)[None]
     base = LatentDecoder().decode(torch.from_numpy(features)[None], w, z)[0].numpy()
     return base, base + steering.residual if steering.chunk is None else steering.chunk
-
-
-def succeeded(features: Array, chunk: Array, height: float) -> bool:
-    """On the right, and within 0.6 mm of `height` (m) above where the decoder goes."""
-    return bool(chunk[0, 1] > 0.003 and abs(chunk[0, 2] - 0.001 * features[0] - height) < 0.0006)
 
 
 def episode(

@@ -1,0 +1,168 @@
+"""`python -m benchmarks.results`: docs/results.md and its pictures, from what is on record and from nothing else.
+
+The studies' data (`benchmarks/records/studies`) and the cells of the lid-opening benchmark (`benchmarks/records`) are
+read, judged, tabulated and drawn anew; nothing is run. A record that was made by other code than is here now still
+counts, and is marked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+
+from benchmarks import cells
+from benchmarks.cells import Cell
+from benchmarks.digest import DIGITS, ROOT, ceilings_digest
+from benchmarks.studies import study as studies
+from benchmarks.studies.catalogue import NAMES, study
+from benchmarks.studies.study import Study, Verdict
+from benchmarks.summary import draw, summarise, table
+from robot_rl.config import load_task, task_names
+from robot_rl.errors import ConfigError
+
+HEAD = """# Results
+
+Made by `python -m benchmarks.results` from what is on record in `benchmarks/records/`, and by nothing else: to change
+a figure here, run what it comes of with `--record` and then that command. `+-` is half of a 95 % interval over seeds
+(Student's t).
+"""
+CELL = re.compile(rf"(?P<task>\w+)-(?P<method>[\w-]+)-(?P<seed>\d+)-(?P<episodes>\d+)x(?P<trials>\d+)-\w{{{DIGITS}}}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write page and pictures."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.results", description=__doc__)
+    parser.add_argument("--out", type=Path, default=ROOT / "docs", help="(default: docs/)")
+    arguments = parser.parse_args(argv)
+    page = arguments.out / "results.md"
+    text = "\n".join([HEAD, *_studies(arguments.out), *_lid_opening(arguments.out)])
+    page.write_text(text.rstrip() + "\n", encoding="utf-8")
+    print(page)
+    return 0
+
+
+def _studies(out: Path) -> list[str]:
+    """What the papers claim, one section a study, and before them what did not reproduce."""
+    found = [(one, *read) for one in map(study, NAMES) if (read := _study_record(one))]
+    failed = [
+        f"- {one.title} (`{one.name}`): {verdict.measured}; {verdict.because}."
+        for one, data, _ in found
+        for verdict in one.judge(one.figures(data))
+        if not verdict.holds
+    ]
+    parts = [
+        "## The papers' own points\n",
+        "Small problems that take minutes, with the product's own learner and adapters: "
+        "`python -m benchmarks.studies NAME`. What each is, and where it departs from the paper's, is said in its file "
+        "in `benchmarks/studies/`.\n",
+    ]
+    if failed:
+        parts += ["**What did not reproduce, and why**\n", *failed, ""]
+    for one, data, present in found:
+        picture = out / "images" / f"study_{one.name}.png"
+        one.draw(data, picture)
+        figures = one.figures(data)
+        parts += [f"### {one.title}: `{one.name}`\n", f"![{one.title}](images/{picture.name})\n"]
+        parts += [_claim(verdict) for verdict in one.judge(figures)]
+        others = "" if present else " They were made by other code than this."
+        parts += [f"\n<details><summary>Figures, over {len(data['seeds'])} seeds.{others}</summary>\n"]
+        parts += [*_table_of(figures), "\n</details>\n"]
+    return parts
+
+
+def _study_record(one: Study) -> tuple[dict[str, Any], bool] | None:
+    """The data on record, and whether the code that is here made them. Raises `ConfigError` for another form of it."""
+    records = sorted(studies.RECORDS.glob(f"{one.name}-{'?' * DIGITS}.json"))
+    if not records:
+        return None
+    data: dict[str, Any] = json.loads(records[-1].read_text(encoding="utf-8"))
+    try:
+        one.figures(data)
+    except KeyError as error:
+        raise ConfigError(
+            f"{records[-1].name}: expected what the study measures now, and {error} is not there; run "
+            f"`python -m benchmarks.studies {one.name} --record`"
+        ) from error
+    return data, records[-1] == one.record()
+
+
+def _claim(verdict: Verdict) -> str:
+    word = "holds" if verdict.holds else "does not hold"
+    return (
+        f"- The paper claims {verdict.claim}. Measured: {verdict.measured}. **It {word}** here, because "
+        f"{verdict.because}."
+    )
+
+
+def _table_of(figures: Mapping[str, Any]) -> list[str]:
+    """A Markdown table with a row for each figure that has a spread."""
+    rows = ["| figure | mean | +- | lowest to highest seed |", "| --- | --- | --- | --- |"]
+    for key in figures:
+        if key.endswith("_mean"):
+            name = key.removesuffix("_mean")
+            mean, half, low, high = (figures[f"{name}_{part}"] for part in ("mean", "half_width_95", "min", "max"))
+            rows.append(f"| {name.replace('_', ' ')} | {mean:.3g} | {half:.2g} | {low:.3g} to {high:.3g} |")
+    return rows
+
+
+def recorded_cells() -> dict[str, dict[Cell, dict[str, Any]]]:
+    """Task -> its cells on record, in the order of methods in its file."""
+    found: dict[str, dict[Cell, dict[str, Any]]] = {}
+    for task in task_names():
+        methods = {name.replace(":", "-"): name for name in load_task(task).methods}
+        matches = [(path, CELL.fullmatch(path.stem)) for path in sorted(cells.RECORDS.glob(f"{task}-*.json"))]
+        rows = {
+            Cell(task, methods[m["method"]], int(m["seed"]), int(m["episodes"]), int(m["trials"])): path
+            for path, m in matches
+            if m and m["task"] == task and m["method"] in methods
+        }
+        order = list(methods.values())
+        ordered = sorted(rows, key=lambda cell: (order.index(cell.method), cell.seed))
+        if ordered:
+            found[task] = {cell: json.loads(rows[cell].read_text(encoding="utf-8")) for cell in ordered}
+    return found
+
+
+def _lid_opening(out: Path) -> list[str]:
+    """Tables and curves of the benchmark's tasks."""
+    parts = [
+        "## Opening the lid\n",
+        "`python -m benchmarks.lid_opening`: a run of so many episodes a seed, then the adapter on starts that were "
+        "never trained on. A record stays when code that does not decide it changes.\n",
+    ]
+    for task, results in recorded_cells().items():
+        ceilings = _ceilings(task)
+        summary = summarise(results, {task: ceilings} if ceilings else None)
+        episodes, trials = summary[f"{task}_episodes"], summary[f"{task}_trials_per_seed"]
+        picture = out / "images" / f"results_{task}.png"
+        draw(results, picture)
+        shown = table(results, summary)
+        shown.box = box.MARKDOWN
+        console = Console(width=400, file=io.StringIO(), color_system=None)
+        console.print(shown)
+        text = console.file.getvalue()  # type: ignore[attr-defined]
+        lines = [re.sub(r" {2,}", " ", line.strip()) for line in text.splitlines() if line.strip()]
+        parts += [f"### `{task}`: {episodes} episodes, {trials} trials a seed\n", f"![{task}](images/{picture.name})\n"]
+        parts += [*lines, ""]
+    return parts
+
+
+def _ceilings(task: str) -> dict[str, dict[str, Any]]:
+    """Those on record for the settings that are here, by method; none if there are none."""
+    trials = load_task(task).protocol.trials
+    if not (cells.RECORDS / f"{task}-ceilings-{trials}-{ceilings_digest(task)}.json").exists():
+        return {}
+    return cells.run_ceilings(task, trials, Path("nowhere"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The papers' own points on problems that take minutes: `python -m benchmarks.studies NAME`."""

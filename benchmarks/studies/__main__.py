@@ -1,0 +1,58 @@
+"""`python -m benchmarks.studies NAME`: one paper's point on a small problem, with a picture and a verdict.
+
+Runs the study on at least five seeds, prints what the paper claims, what was measured and whether it holds, and ends
+with one line of JSON. What is on record for this very code is not run again; `--record` adds to it, and
+`python -m benchmarks.results` makes docs/results.md of what is there. `--quick` shows in seconds that a study runs, and
+says nothing of the paper.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.studies.catalogue import NAMES, study
+from robot_rl.errors import ConfigError
+from robot_rl.learn.device import use_one_thread
+
+SEEDS = 5
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run or read, judge, draw; the last line is JSON."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.studies", description=__doc__)
+    parser.add_argument("name", choices=NAMES)
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="how many, from 0 on (default: %(default)s)")
+    parser.add_argument("--quick", action="store_true", help="two seeds, a few episodes: does it run?")
+    parser.add_argument("--again", action="store_true", help="run it although it is on record")
+    parser.add_argument("--out", type=Path, default=Path("runs/studies"), help="(default: %(default)s)")
+    parser.add_argument("--record", action="store_true", help="put the data on record in benchmarks/records/studies/")
+    arguments = parser.parse_args(argv)
+    if arguments.record and (arguments.quick or arguments.seeds < SEEDS):
+        raise ConfigError(f"--record: expected a full run of {SEEDS} seeds or more, got --quick or fewer")
+    one, record = study(arguments.name), study(arguments.name).record()
+    started = time.monotonic()
+    if record.exists() and not arguments.again and not arguments.quick and arguments.seeds == SEEDS:
+        data = json.loads(record.read_text())
+        print(f"read from {record}")
+    else:
+        use_one_thread()
+        data = one.run(range(2 if arguments.quick else arguments.seeds), arguments.quick)
+        data = {**data, "seconds": round(time.monotonic() - started, 1)}
+    if arguments.record:
+        one.put_on_record(data, record)
+    picture = arguments.out / f"{one.name}.png"
+    one.draw(data, picture)
+    print(f"{one.title}: {picture}")
+    for verdict in one.judge(one.figures(data)):
+        print(f"{'quick, no verdict: ' if arguments.quick else ''}{verdict}")
+    print(json.dumps(one.last_line(data)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
