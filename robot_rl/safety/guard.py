@@ -11,6 +11,7 @@ no command of an older epoch reaches the robot. Not for signal handlers: set a f
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
 from pathlib import Path
@@ -101,11 +102,12 @@ class Guard:
         """Whether an episode or homing runs: only then are deadlines watched and commands carried out.
 
         Activating begins anew from the measured pose. While STOP or FAULT is latched it has no effect; the state
-        returned says so.
+        returned says so, also of a robot that cannot be observed now.
         """
         with self._motion:
             if active and not self._state.active:
-                self.begin()
+                with contextlib.suppress(RobotFault):  # latched by now
+                    self.begin()
             with self._changed:
                 self._update(supervisor.activated(self._state, active, self._clock.now_ns()))
             return self.safety

@@ -10,13 +10,14 @@ than a whole period of holding. Commands of a newer submit replace one that stil
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 from robot_rl.clock import SECOND, Clock, RealClock
-from robot_rl.errors import DeadlineMissed
+from robot_rl.errors import DeadlineMissed, RobotFault
 from robot_rl.safety.guard import DRIVER_PATIENCE_S, Guard
 from robot_rl.types import Array, Command, CommandResult, Observation, RobotSpec, SafetyState
 from robot_rl.wire.codec import Header
@@ -210,7 +211,8 @@ class GuardService:
         def handler(header: Header, arrays: list[Array]) -> Later:
             def work() -> Reply:
                 reply = call(header, arrays)
-                self._observation = self._guard.observe()
+                with contextlib.suppress(RobotFault):  # latched: whoever called is told by the next state, not instead
+                    self._observation = self._guard.observe()
                 return reply
 
             later = Later()

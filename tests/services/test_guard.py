@@ -214,6 +214,20 @@ def test_a_robot_fault_is_latched_and_the_service_lives() -> None:
         assert client.observe().gripper_width == 0.04
 
 
+def test_a_robot_that_cannot_be_observed_any_more_is_a_latched_fault_in_the_answer_and_no_error() -> None:
+    robot = Point()
+
+    def lost() -> Observation:
+        raise ConnectionResetError("the cable")
+
+    with guarded(robot) as client:
+        robot.observe = lost  # type: ignore[method-assign]
+        assert client.set_active(False).level in (SafetyLevel.OK, SafetyLevel.FAULT)
+        state = client.set_active(True)
+        assert (state.level, state.causes[0].kind) == (SafetyLevel.FAULT, "robot_fault")
+        assert "the cable" in state.causes[0].detail
+
+
 def test_further_calls_run_in_the_control_thread_and_the_robot_is_looked_at_after_them() -> None:
     robot = Point()
 
