@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,8 @@ class Guard:
         self._config = config
         self._clock = clock
         self._latch = latch
+        self.brake: Callable[[], None] = lambda: None
+        """Called as a STOP begins, on its thread: who waits for the next control period may begin it now, holding."""
         self._motion = threading.RLock()
         self._changed = threading.Condition()
         self._on_its_way: int | None = None  # epoch of the command whose control period runs
@@ -158,6 +161,7 @@ class Guard:
         It takes effect at once and returns after the latch is on disk and the control period under way has ended. A
         disk that cannot be written or a driver that does not return shows as a further FAULT in the state returned.
         """
+        self.brake()
         with self._changed:
             self._latched("operator_stop", f"{reason} (by {author})", author)
             epoch = self._state.epoch

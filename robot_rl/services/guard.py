@@ -72,10 +72,9 @@ class GuardService:
         self._work: deque[tuple[Later, Work]] = deque()
         self._crash: BaseException | None = None
         self._hold_now = False
-        operator = operator_handlers(guard)
+        guard.brake = self._brake
         at_once: dict[str, Handler] = {
-            **operator,
-            "stop": lambda header, arrays: self._stop(operator["stop"], header, arrays),
+            **operator_handlers(guard),
             "spec": lambda header, arrays: ({"spec": to_plain(guard.spec, [])}, ()),
             "observe": self._observe,
             "submit": self._submit,
@@ -191,12 +190,11 @@ class GuardService:
             self._changed.notify()
         return later
 
-    def _stop(self, stop: Handler, header: Header, arrays: list[Array]) -> Reply | Later:
+    def _brake(self) -> None:
         """A robot that waits for its next period brakes at once; a command that waits for it is refused then."""
         with self._changed:
             self._hold_now = True
             self._changed.notify()
-        return stop(header, arrays)
 
     def _tick_hold(self, header: Header, arrays: list[Array]) -> Later:
         later = Later()
