@@ -28,6 +28,7 @@ import yaml
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from robot_rl.compositions.adapter_source import published
 from robot_rl.policy.backbones.demonstrations import SeenDemonstrations
 from robot_rl.policy.backbones.training import train
 from robot_rl.services.guard import GuardClient
@@ -48,7 +49,9 @@ HOUR_S = 3600
 HOLD_S = 0.6
 """How long the robot may go on without an operator."""
 BEAT_S = 0.1
-CELLS = ("cell_1", "cell_2")
+HURT = "cell_1"
+CELLS = {HURT: 4000, "cell_2": 40}
+"""Control steps of an episode: the graph that is hurt is in one that goes on and on."""
 
 
 class Tab:
@@ -155,22 +158,21 @@ class Hurt:
         wait_for(lambda: words in self.shown["why"], f"{words!r}", seconds)
 
 
-def seeing_task(folder: Path) -> Path:
-    """A task whose policy reads two cameras, in one episode that goes on and on."""
+def write_tasks(folder: Path) -> None:
+    """CELL.yaml for each of `CELLS`, with a policy that reads two cameras: eyes.safetensors."""
     plain = make_demonstrations(2)
     frames = {camera: pictures(len(plain.episode), seed) for seed, camera in enumerate(("front", "wrist"))}
     seen = SeenDemonstrations(
         plain.tcp_pose, plain.gripper_width, plain.bin_pose, plain.action, plain.episode, frames=frames
     )
     train(seen, small(KINDS["visual flow, MLP"], train_steps=2, bottleneck_steps=2), SPACE, folder / "eyes.safetensors")
-    path = short_task(folder, max_steps=4000, cameras=["front", "wrist"])
-    task = yaml.safe_load(path.read_text())
+    task = yaml.safe_load(short_task(folder, cameras=["front", "wrist"]).read_text())
     task["twin"] = "tests.faults.hurt:HurtTwin"
     task["policy"]["checkpoint"] = str(folder / "eyes.safetensors")
     for camera in task["scene"]["cameras"].values():
         camera |= {"width": 40, "height": 40}
-    path.write_text(yaml.safe_dump(task))
-    return path
+    for cell, max_steps in CELLS.items():
+        (folder / f"{cell}.yaml").write_text(yaml.safe_dump(task | {"max_steps": max_steps}))
 
 
 def serve(folder: Path, endpoint: str) -> subprocess.Popen[str]:
@@ -199,15 +201,24 @@ def wall_clock(folder: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def hurt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hurt]:
     folder = tmp_path_factory.mktemp("hurt")
-    task, env = str(seeing_task(folder)), environment(folder)
+    write_tasks(folder)
+    env = environment(folder)
     with ExitStack() as stack:
         sockets = stack.enter_context(TemporaryDirectory())
         endpoint = f"ipc://{sockets}/policy"
         server = serve(folder, endpoint)
         graphs = []
         for cell, label in zip(CELLS, ("human", "auto"), strict=True):
-            own = {**env, "HURT": str(folder / cell), **(wall_clock(folder) if cell == CELLS[0] else {})}
-            options = [task, "--label", label, "--policy", endpoint, "--out", str(folder / f"run_{cell}")]
+            own = {**env, "HURT": str(folder / cell), **(wall_clock(folder) if cell == HURT else {})}
+            options = [
+                str(folder / f"{cell}.yaml"),
+                "--label",
+                label,
+                "--policy",
+                endpoint,
+                "--out",
+                str(folder / f"run_{cell}"),
+            ]
             options += ["--no-console"] if label == "auto" else []
             graphs.append(stack.enter_context(up(folder / f"run_{cell}", own, *options, namespace=cell)))
         graph, other = graphs
@@ -344,10 +355,10 @@ def test_row_7_a_page_that_is_killed_is_there_again(cell: Hurt) -> None:
 @pytest.mark.parametrize(("word", "reason"), [(REFLEX, "cartesian_reflex"), (LOST, "does not answer any more")])
 def test_row_17_a_fault_of_the_robot_is_latched_and_an_operator_clears_it(cell: Hurt, word: str, reason: str) -> None:
     episode = cell.shown["episode"]
-    cell.word(CELLS[0], word)
+    cell.word(HURT, word)
     wait_for(lambda: cell.shown["state"] == "FAULT", "FAULT", 5.0)
     assert reason in str(cell.guard.state().causes)
-    (cell.folder / CELLS[0]).unlink()
+    (cell.folder / HURT).unlink()
     cell.stands()
     assert [cause.clears for cause in cell.guard.state().causes] == ["operator"]
     wait_for(lambda: ended(cell, episode) == "fault", "the end of the episode")
@@ -373,7 +384,7 @@ def test_row_18_nothing_is_applied_between_an_acknowledged_stop_and_its_clearing
         acknowledged_ns = time.monotonic_ns()
         assert stopped.epoch > epoch
         time.sleep(0.12)
-        applied = np.fromfile(cell.folder / f"{CELLS[0]}.applied", np.int64)
+        applied = np.fromfile(cell.folder / f"{HURT}.applied", np.int64)
         assert len(applied) > 10
         assert applied.max() < acknowledged_ns
         cell.go_on()
@@ -408,6 +419,8 @@ def test_a_starved_machine_is_no_fault(cell: Hurt) -> None:
 
 def test_the_other_graph_has_learnt_meanwhile_and_heard_of_nothing(hurt: Hurt) -> None:
     known = labels(hurt.other.run)
+    assert len(known) > 2
+    assert published(hurt.other.run.adapters)
     assert {event for event, _ in known.values()} == {f"auto-{episode}" for episode in known}
     assert json.loads(hurt.other.run.guard_json.read_text())["causes"] == []
     said = logs(hurt.other.run)
