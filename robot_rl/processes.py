@@ -10,8 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from robot_rl.errors import ProcessEnded
@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 PR_SET_PDEATHSIG = 1
 PARENT = "ROBOT_RL_PARENT"
 """Environment variable with the id of the process that started this one, for `end_with_parent`."""
+FIXED = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+"""Environment of every child."""
 GRACE_S = 5.0
 """How long a child may take to end in order before it is killed."""
 
@@ -83,6 +85,8 @@ class Child:
     """On the monotonic clock."""
     trouble: str = ""
     """Why it was started again, the last time."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """What it has beside this process's own."""
 
 
 class Children:
@@ -95,16 +99,25 @@ class Children:
         self._children: dict[str, Child] = {}
 
     def start(
-        self, name: str, module: str, arguments: Sequence[str], *, restart: bool = True, finishes: bool = False
+        self,
+        name: str,
+        module: str,
+        arguments: Sequence[str],
+        *,
+        restart: bool = True,
+        finishes: bool = False,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
-        """Run `python -m module arguments`; `restart` it when it ends by itself.
+        """Run `python -m module arguments` with `environment` beside this process's; `restart` it when it ends itself.
 
         One that `finishes` may end with status 0: its work is then done.
         """
         command = [sys.executable, "-m", module, *arguments]
         log = self._logs / f"{name}.log"
         begins = log.stat().st_size if log.exists() else 0
-        self._children[name] = Child(command, restart, finishes, self._spawn(name, command), begins)
+        own = dict(environment or {})
+        process = self._spawn(name, command, own)
+        self._children[name] = Child(command, restart, finishes, process, begins, environment=own)
 
     @property
     def pids(self) -> dict[str, int]:
@@ -135,7 +148,7 @@ class Children:
             )
             child.trouble = f"{ended}; started again, {child.restarts} of {RESTARTS} times"
             log.warning("%s", child.trouble)
-            child.process = self._spawn(name, child.arguments)
+            child.process = self._spawn(name, child.arguments, child.environment)
 
     @property
     def troubles(self) -> list[str]:
@@ -168,13 +181,13 @@ class Children:
                 process.kill()
                 process.wait()
 
-    def _spawn(self, name: str, command: list[str]) -> subprocess.Popen[bytes]:
+    def _spawn(self, name: str, command: list[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
         with (self._logs / f"{name}.log").open("ab") as log:
             return subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, PARENT: str(os.getpid()), "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"},
+                env={**os.environ, **FIXED, **environment, PARENT: str(os.getpid())},
                 start_new_session=True,  # Ctrl-C reaches the parent alone, which ends its children in order
             )

@@ -140,6 +140,12 @@ def up(
     ] = None,
     label: Annotated[str | None, typer.Option(help="auto, or human: you do, on the page  [default: auto]")] = None,
     hw: Annotated[str | None, typer.Option(help=f"what moves: {', '.join(HARDWARE)}  [default: {TWIN}]")] = None,
+    policy: Annotated[
+        str | None, typer.Option(help="endpoint of a policy server, tcp://HOST:PORT  [default: local, in the actor]")
+    ] = None,
+    policy_keys: Annotated[
+        Path | None, typer.Option(help="this client's key file, for a policy server with keys")
+    ] = None,
     namespace: Annotated[str, typer.Option(help="what the nodes and topics are below, e.g. /cell_1")] = "/",
     config: Annotated[Path | None, typer.Option(help="parameters of the nodes, a .yaml file of ROS 2's form")] = None,
     out: Annotated[Path | None, typer.Option(help="the run's directory  [default: runs/TASK-METHOD-SEED-TIME]")] = None,
@@ -168,8 +174,8 @@ def up(
     up(
         RunRequest(
             task=task, method=method, episodes=episodes, seed=seed, label=label, pace="real-time", hw=hw,
-            out=out, resume=resume, console_port=None if no_console else port, access=Access(host, token, insecure),
-            trials=trials,
+            policy=policy, policy_keys=policy_keys, out=out, resume=resume,
+            console_port=None if no_console else port, access=Access(host, token, insecure), trials=trials,
         ),
         namespace,
         config,

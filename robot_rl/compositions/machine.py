@@ -14,11 +14,13 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from robot_rl.compositions.machine_checks import MODULES, PROFILES, ROS_MODULES, ROS_OPTIONAL, Machine, Wanted
+from robot_rl.compositions.machine_checks import MODULES, PROFILE, ROS_MODULES, ROS_OPTIONAL, Machine, Wanted
 from robot_rl.console.access import LOOPBACK
 
 SHARED_MEMORY = Path("/dev/shm")
 SEGMENTS = "fastrtps_*"
+ROS_SIDE, OWN_PROFILE = "robot_rl_ros", "fast_dds.xml"
+"""A package that is looked for and not imported, and the profile in it."""
 TIME_ERROR = 5
 """adjtimex: the clock is not synchronised."""
 TIMEX_BYTES = 256
@@ -37,6 +39,7 @@ def look(wanted: Wanted, runs: Path) -> Machine:
         modules=frozenset(name for name in asked if importlib.util.find_spec(name) is not None),
         environment=dict(os.environ),
         profile_fault=profile_fault(os.environ),
+        own_profile=own_profile(),
         litter=litter(SHARED_MEMORY, mapped()),
         shared_free=free_bytes(SHARED_MEMORY),
         disk_free=free_bytes(runs),
@@ -54,14 +57,21 @@ def look(wanted: Wanted, runs: Path) -> Machine:
 
 def profile_fault(environment: Mapping[str, str]) -> str:
     """Why the profile that the environment names cannot be used; empty: it can, or none is named."""
-    name = next((name for name in PROFILES if name in environment), None)
-    if name is None:
+    path = environment.get(PROFILE)
+    if not path:
         return ""
     try:
-        ElementTree.parse(environment[name])
+        ElementTree.parse(path)
     except (OSError, ElementTree.ParseError) as error:
-        return f"{name}={environment[name]}: {error}"
+        return f"{PROFILE}={path}: {error}"
     return ""
+
+
+def own_profile() -> str:
+    """Path of the Fast DDS profile that comes with the ROS side; empty where that is not installed."""
+    spec = importlib.util.find_spec(ROS_SIDE)
+    places = list(spec.submodule_search_locations or ()) if spec else []
+    return next((str(path) for place in places if (path := Path(place) / OWN_PROFILE).is_file()), "")
 
 
 def litter(folder: Path, used: Iterable[str]) -> Sequence[str]:

@@ -28,7 +28,10 @@ ROS_OPTIONAL: Mapping[str, str] = {
 FAST_DDS = "rmw_fastrtps_cpp"
 DOMAINS = 101
 """Above it, a domain's ports are among those that Linux gives to others."""
-PROFILES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"
+"""The variable that names a file of profiles to Fast DDS 2, Jazzy's; what 3 calls it, 2 does not read."""
+TRANSPORTS = "FASTDDS_BUILTIN_TRANSPORTS"
+"""The variable that chooses among Fast DDS's own transports."""
 GIB = 2**30
 RUN_BYTES, LEAST_BYTES = 5 * GIB, GIB // 4
 """Of disk: what a run with cameras comes to, and what a short one without any does."""
@@ -62,6 +65,8 @@ class Machine:
     environment: Mapping[str, str]
     profile_fault: str
     """Why the Fast DDS profile that the environment names cannot be read; empty: it can, or none is named."""
+    own_profile: str
+    """Path of the profile for images that the launchers set where the environment names none; empty: there is none."""
     litter: Sequence[str]
     """Segments in /dev/shm that Fast DDS made for this user, and that no process which can be seen has mapped."""
     shared_free: int
@@ -145,8 +150,7 @@ def dds(machine: Machine, wanted: Wanted) -> Row:
     said, bad = machine.environment, "no" if wanted.ros else "look"
     rmw, domain = said.get("RMW_IMPLEMENTATION", FAST_DDS), said.get("ROS_DOMAIN_ID") or "0"
     if machine.profile_fault:
-        unset = next(name for name in PROFILES if name in said)
-        return Row("DDS", bad, machine.profile_fault, f"mend the file, or unset {unset}")
+        return Row("DDS", bad, machine.profile_fault, f"mend the file, or unset {PROFILE}")
     if rmw != FAST_DDS:
         return Row("DDS", "look", f"RMW_IMPLEMENTATION={rmw}: not tried", f"unset it, or set it to {FAST_DDS}")
     if not domain.isdigit() or int(domain) > DOMAINS:
@@ -156,8 +160,19 @@ def dds(machine: Machine, wanted: Wanted) -> Row:
     ):
         found = f"domain {domain}; the whole subnet hears the topics, and may call the services"
         return Row("DDS", "look", found, "export ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST unless that is meant")
-    profile = next((said[name] for name in PROFILES if name in said), "its defaults")
-    return Row("DDS", "ok", f"domain {domain}, this machine alone, profile: {profile}")
+    return Row("DDS", "ok", f"domain {domain}, this machine alone, {_settings(machine)}")
+
+
+def _settings(machine: Machine) -> str:
+    """Which of Fast DDS's settings the nodes of a graph will have."""
+    said = machine.environment
+    if said.get(PROFILE):
+        return f"profile: {said[PROFILE]}"
+    if said.get(TRANSPORTS):
+        return f"{TRANSPORTS}={said[TRANSPORTS]}, so without the profile for images"
+    if not machine.own_profile:
+        return "profile: its defaults"
+    return f"profile: {machine.own_profile} (of the camera node; of others with images: export {PROFILE}=it)"
 
 
 def shared_memory(machine: Machine, wanted: Wanted) -> Row:

@@ -42,6 +42,10 @@ class RunPlan:
     """From where that page may be reached."""
     learner: bool = True
     """Whether this machine learns; if not, the adapters act that come into the run's directory."""
+    policy_endpoint: str = ""
+    """Of the policy server that acts; empty: the run's own policy does. For whoever connects from another process."""
+    policy_keys: str = ""
+    """Path of this client's keys for it; empty: it has none."""
     base_success: float | None = None
     base_trials: int | None = None
     """The frozen policy's rate in the twin, measured before the run."""

@@ -121,7 +121,8 @@ def plan_run(request: RunRequest, console: Console) -> tuple[RunPlan, str]:
     where = escape(f"{info.method}, seed {info.seed}, {pace} pace, hw {hw}, in {run.path}")
     console.print(f"[bold]{escape(task.title)}[/bold]: {where}")
     keys = request.policy_keys or begun.get("policy_keys")
-    policy = connect_policy(request.policy or begun.get("policy"), local, None if keys is None else Path(keys))
+    endpoint = request.policy or begun.get("policy")
+    policy = connect_policy(endpoint, local, None if keys is None else Path(keys))
     shown = request.console_port is not None and request.trials > 0
     base = baseline(run, info, task, local, console) if shown else None
     plan = RunPlan(
@@ -136,6 +137,8 @@ def plan_run(request: RunRequest, console: Console) -> tuple[RunPlan, str]:
         base_success=base.rate if base else None,
         base_trials=base.trials if base else None,
         learner=request.learner,
+        policy_endpoint="" if policy is local else str(endpoint),
+        policy_keys="" if policy is local or keys is None else str(Path(keys).absolute()),
     )
     return plan, pace
 

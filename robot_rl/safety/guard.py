@@ -11,8 +11,10 @@ no command of an older epoch reaches the robot. Not for signal handlers: set a f
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,6 +54,8 @@ class Guard:
         self._config = config
         self._clock = clock
         self._latch = latch
+        self.brake: Callable[[], None] = lambda: None
+        """Called as a STOP begins, on its thread: who waits for the next control period may begin it now, holding."""
         self._motion = threading.RLock()
         self._changed = threading.Condition()
         self._on_its_way: int | None = None  # epoch of the command whose control period runs
@@ -101,11 +105,12 @@ class Guard:
         """Whether an episode or homing runs: only then are deadlines watched and commands carried out.
 
         Activating begins anew from the measured pose. While STOP or FAULT is latched it has no effect; the state
-        returned says so.
+        returned says so, also of a robot that cannot be observed now.
         """
         with self._motion:
             if active and not self._state.active:
-                self.begin()
+                with contextlib.suppress(RobotFault):  # latched by now
+                    self.begin()
             with self._changed:
                 self._update(supervisor.activated(self._state, active, self._clock.now_ns()))
             return self.safety
@@ -156,6 +161,7 @@ class Guard:
         It takes effect at once and returns after the latch is on disk and the control period under way has ended. A
         disk that cannot be written or a driver that does not return shows as a further FAULT in the state returned.
         """
+        self.brake()
         with self._changed:
             self._latched("operator_stop", f"{reason} (by {author})", author)
             epoch = self._state.epoch

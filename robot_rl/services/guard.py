@@ -10,13 +10,14 @@ than a whole period of holding. Commands of a newer submit replace one that stil
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 from robot_rl.clock import SECOND, Clock, RealClock
-from robot_rl.errors import DeadlineMissed
+from robot_rl.errors import DeadlineMissed, RobotFault
 from robot_rl.safety.guard import DRIVER_PATIENCE_S, Guard
 from robot_rl.types import Array, Command, CommandResult, Observation, RobotSpec, SafetyState
 from robot_rl.wire.rpc import Handler, Later, Reply, RpcClient, RpcServer
@@ -71,10 +72,9 @@ class GuardService:
         self._work: deque[tuple[Later, Work]] = deque()
         self._crash: BaseException | None = None
         self._hold_now = False
-        operator = operator_handlers(guard)
+        guard.brake = self._brake
         at_once: dict[str, Handler] = {
-            **operator,
-            "stop": lambda header, arrays: self._stop(operator["stop"], header, arrays),
+            **operator_handlers(guard),
             "spec": lambda header, arrays: ({"spec": to_plain(guard.spec, [])}, ()),
             "observe": self._observe,
             "submit": self._submit,
@@ -190,12 +190,11 @@ class GuardService:
             self._changed.notify()
         return later
 
-    def _stop(self, stop: Handler, header: Header, arrays: list[Array]) -> Reply | Later:
+    def _brake(self) -> None:
         """A robot that waits for its next period brakes at once; a command that waits for it is refused then."""
         with self._changed:
             self._hold_now = True
             self._changed.notify()
-        return stop(header, arrays)
 
     def _tick_hold(self, header: Header, arrays: list[Array]) -> Later:
         later = Later()
@@ -210,7 +209,8 @@ class GuardService:
         def handler(header: Header, arrays: list[Array]) -> Later:
             def work() -> Reply:
                 reply = call(header, arrays)
-                self._observation = self._guard.observe()
+                with contextlib.suppress(RobotFault):  # latched: whoever called is told by the next state, not instead
+                    self._observation = self._guard.observe()
                 return reply
 
             later = Later()

@@ -38,6 +38,7 @@ WELL = Machine(
     modules=frozenset({*ROS_MODULES, *ROS_OPTIONAL, *(name for _, names in MODULES.values() for name in names)}),
     environment=LOCAL,
     profile_fault="",
+    own_profile="/somewhere/fast_dds.xml",
     litter=(),
     shared_free=GIB,
     disk_free=100 * GIB,
@@ -91,8 +92,8 @@ def test_a_machine_that_has_all_of_it_is_well(hw: str) -> None:
         ("DDS", UP, {"environment": LOCAL | {"RMW_IMPLEMENTATION": "rmw_cyclonedds_cpp"}}, "look", "rmw_fastrtps_cpp"),
         (
             *("DDS", UP),
-            {"environment": {"FASTDDS_DEFAULT_PROFILES_FILE": "/x"}, "profile_fault": "no such file"},
-            *("no", "unset FASTDDS_DEFAULT_PROFILES_FILE"),
+            {"environment": {"FASTRTPS_DEFAULT_PROFILES_FILE": "/x"}, "profile_fault": "no such file"},
+            *("no", "unset FASTRTPS_DEFAULT_PROFILES_FILE"),
         ),
         ("shared memory", UP, {"shared_free": 2**20}, "no", "--shm-size"),
         ("shared memory", TWIN, {"shared_free": 2**20}, "look", "--shm-size"),
@@ -123,6 +124,21 @@ def test_what_is_missing_is_a_verdict_and_what_to_do(
     assert bool(found.do) == (verdict != "ok")
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "profile: /somewhere/fast_dds.xml (of the camera node"),
+        ({"own_profile": ""}, "profile: its defaults"),
+        ({"environment": LOCAL | {"FASTRTPS_DEFAULT_PROFILES_FILE": "/mine.xml"}}, "profile: /mine.xml"),
+        ({"environment": LOCAL | {"FASTDDS_BUILTIN_TRANSPORTS": "UDPv4"}}, "without the profile for images"),
+    ],
+)
+def test_the_settings_that_the_nodes_will_have_are_named(changes: Mapping[str, Any], words: str) -> None:
+    found = row("DDS", UP, changes)
+    assert (found.verdict, found.do) == ("ok", "")
+    assert words in found.found
+
+
 def test_the_exit_status_follows_what_the_robot_needs(tmp_path: Path) -> None:
     out = io.StringIO()
     console = Console(file=out, width=200)
@@ -144,6 +160,7 @@ def test_this_machine_is_looked_at_without_a_change_to_it(tmp_path: Path, monkey
     assert found.disk_free > 0
     assert not (tmp_path / "runs").exists()
     assert found.processors >= 1
+    assert Path(found.own_profile).name == "fast_dds.xml"
     assert -20 <= found.lowest_nice <= 20
 
 

@@ -11,6 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import yaml
+
+from robot_rl.store.run import RunDirectory
+from robot_rl.wire.rpc import RpcClient
+from tests.realtime_run import alive, answers, wait_for
 
 ROOT = Path(__file__).parents[2]
 DOMAINS = 101
@@ -91,3 +98,65 @@ def command_line(
     )
     print(f"{' '.join(arguments)}: {time.monotonic() - started:.1f} s\n{done.stdout}{done.stderr}")
     return done
+
+
+class Up:
+    """`robot-rl up`, and what can be seen of it from outside."""
+
+    def __init__(self, process: subprocess.Popen[str], run: RunDirectory) -> None:
+        self.process, self.run = process, run
+
+    def pids(self) -> dict[str, int]:
+        """Node -> process id, of those whose process runs."""
+        found = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                words = (folder / "cmdline").read_bytes().decode().split("\0")
+                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            except (OSError, ValueError):
+                continue
+            modules = [word for word in words if word.startswith("robot_rl_ros.")]
+            if parent == self.process.pid and modules and alive(int(folder.name)):
+                found[modules[0].removeprefix("robot_rl_ros.").removesuffix("_node")] = int(folder.name)
+        return found
+
+    def parameters(self, node: str) -> dict[str, Any]:
+        """What a node was started with."""
+        words = Path(f"/proc/{self.pids()[node]}/cmdline").read_bytes().decode().split("\0")
+        file = yaml.safe_load(Path(words[words.index("--params-file") + 1]).read_text())
+        return dict(file["/**"]["ros__parameters"])
+
+    def actor(self) -> RpcClient:
+        """The actor as the page reaches it."""
+        client = RpcClient(self.parameters("actor")["actor"])
+        wait_for(lambda: answers(client), "the actor")
+        return client
+
+    def finish(self, timeout_s: float) -> tuple[int, str]:
+        output, _ = self.process.communicate(timeout=timeout_s)
+        return self.process.returncode, output
+
+
+@contextmanager
+def up(run: Path, env: Mapping[str, str], *options: str, namespace: str = "cell_1") -> Iterator[Up]:
+    """A run whose processes are gone at the end of the block."""
+    common = ["--port", "0", "--trials", "0", "--namespace", namespace]
+    command = [sys.executable, "-m", "robot_rl.cli", "up", *options, *common]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=dict(env), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    seen = Up(process, RunDirectory(run))
+    try:
+        yield seen
+    finally:
+        children = seen.pids().values()
+        process.kill()
+        process.wait(10)
+        if process.stdout:
+            process.stdout.close()
+        wait_for(lambda: not any(alive(pid) for pid in children), "the nodes' end", 10)
+
+
+def logs(run: RunDirectory) -> str:
+    """The ends of the nodes' logs, for a failure's message."""
+    return "\n".join(f"--- {path.name}\n{path.read_text()[-1500:]}" for path in (run.path / "logs").glob("*.log"))

@@ -7,21 +7,17 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-import yaml
 
 from robot_rl.compositions.adapter_source import published
 from robot_rl.store.episode import read_messages
 from robot_rl.store.records import encode
 from robot_rl.store.ros import type_of
-from robot_rl.store.run import RunDirectory
-from robot_rl.wire.rpc import RpcClient
-from tests.realtime_run import alive, answers, labels, short_task, state, wait_for
-from tests.ros.graph import ROOT, Heard, environment, listening
+from tests.realtime_run import alive, labels, short_task, state, wait_for
+from tests.ros.graph import ROOT, Heard, environment, listening, logs, up
 
 pytest.importorskip("rclpy", reason="ROS 2's Python is not installed: pip install 'robot-rl[ros]'")
 
@@ -37,59 +33,6 @@ TOPICS = (
 LATCHED = ("/cell_1/state", "/cell_1/safety", "/cell_1/learner_status")
 OWN = importlib.util.find_spec("robot_rl_msgs") is not None
 """Whether the messages of our own are built: their topics are there then, and all else is as without them."""
-
-
-class Up:
-    """`robot-rl up`, and what can be seen of it from outside."""
-
-    def __init__(self, process: subprocess.Popen[str], run: RunDirectory) -> None:
-        self.process, self.run = process, run
-
-    def pids(self) -> dict[str, int]:
-        """Node -> process id, of those whose process runs."""
-        found = {}
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                words = (folder / "cmdline").read_bytes().decode().split("\0")
-                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            except (OSError, ValueError):
-                continue
-            modules = [word for word in words if word.startswith("robot_rl_ros.")]
-            if parent == self.process.pid and modules and alive(int(folder.name)):
-                found[modules[0].removeprefix("robot_rl_ros.").removesuffix("_node")] = int(folder.name)
-        return found
-
-    def actor(self) -> RpcClient:
-        """The actor as the page reaches it."""
-        words = Path(f"/proc/{self.pids()['actor']}/cmdline").read_bytes().decode().split("\0")
-        file = yaml.safe_load(Path(words[words.index("--params-file") + 1]).read_text())
-        client = RpcClient(file["/**"]["ros__parameters"]["actor"])
-        wait_for(lambda: answers(client), "the actor")
-        return client
-
-    def finish(self, timeout_s: float) -> tuple[int, str]:
-        output, _ = self.process.communicate(timeout=timeout_s)
-        return self.process.returncode, output
-
-
-@contextmanager
-def up(run: Path, env: Mapping[str, str], *options: str) -> Iterator[Up]:
-    """A run whose processes are gone at the end of the block."""
-    common = ["--port", "0", "--trials", "0", "--namespace", "cell_1"]
-    command = [sys.executable, "-m", "robot_rl.cli", "up", *options, *common]
-    process = subprocess.Popen(
-        command, cwd=ROOT, env=dict(env), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    seen = Up(process, RunDirectory(run))
-    try:
-        yield seen
-    finally:
-        children = seen.pids().values()
-        process.kill()
-        process.wait(10)
-        if process.stdout:
-            process.stdout.close()
-        wait_for(lambda: not any(alive(pid) for pid in children), "the nodes' end", 10)
 
 
 @pytest.mark.timeout(60)
@@ -173,8 +116,3 @@ def call(service: str, env: Mapping[str, str]) -> str:
     """What a Trigger answers to a node of its own."""
     command = [sys.executable, "-m", "tests.ros.stopper", service]
     return subprocess.run(command, cwd=ROOT, env=dict(env), capture_output=True, text=True, check=True).stdout
-
-
-def logs(run: RunDirectory) -> str:
-    """The ends of the nodes' logs, for a failure's message."""
-    return "\n".join(f"--- {path.name}\n{path.read_text()[-1500:]}" for path in (run.path / "logs").glob("*.log"))

@@ -30,6 +30,8 @@ def test_what_is_said_is_what_is_asked_for() -> None:
     expected = RunRequest("lid_opening", "zprl", 7, 3, "human", "real-time", "twin", out=Path("/tmp/x"))
     assert request_of(DEFAULTS | said) == expected
     assert request_of(DEFAULTS | {"hw": "protocol_twin"}).hw == "protocol_twin"
+    served = request_of(DEFAULTS | {"policy": "ipc:///tmp/p", "policy_keys": "keys/me"})
+    assert (served.policy, served.policy_keys) == ("ipc:///tmp/p", Path("keys/me"))
     access = request_of(DEFAULTS | {"console_host": "0.0.0.0", "console_token": "true"}).access
     assert access == Access("0.0.0.0", token=True)
     resumed = request_of(DEFAULTS | {"resume": "runs/one"})

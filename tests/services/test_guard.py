@@ -40,6 +40,7 @@ class Point:
     events: list[tuple[float, str]] = field(default_factory=list)
     free: threading.Event = field(default_factory=threading.Event)
     spec: RobotSpec = SPEC
+    guard: Guard | None = None
 
     def __post_init__(self) -> None:
         self.free.set()
@@ -75,6 +76,7 @@ def guarded(robot: Point, **calls: Any) -> Iterator[GuardClient]:
         endpoint = f"ipc://{folder}/guard"
         clock = RealClock()
         guard = Guard(robot, LIMITS, GuardConfig(operator_ms=20_000), clock, Path(folder) / "guard.json")
+        robot.guard = guard
         thread = threading.Thread(target=serve_guard, args=(guard, endpoint, stopping), kwargs={"calls": calls})
         thread.start()
         client = GuardClient(endpoint)
@@ -172,13 +174,16 @@ def test_after_an_acknowledged_stop_nothing_of_the_old_epoch_moves() -> None:
         assert client.submit(command(client)).verdict is Verdict.PASS
 
 
-def test_a_robot_that_waits_for_its_next_period_brakes_at_once() -> None:
+@pytest.mark.parametrize("who", ["a client", "a thread of the guard's process"])
+def test_a_robot_that_waits_for_its_next_period_brakes_at_once(who: str) -> None:
     robot = Point(spec=RobotSpec("slow", SPACE, 2.0, 0))
     with guarded(robot) as client:
         client.submit(command(client))
         holds = robot.count("hold")
         began = time.monotonic()
-        client.stop("test", "")
+        stopper = client if who == "a client" else robot.guard
+        assert stopper is not None
+        stopper.stop("test", "")
         while robot.count("hold") == holds:
             assert time.monotonic() < began + 0.25, "it waited for its next control period"
             time.sleep(0.005)
@@ -212,6 +217,20 @@ def test_a_robot_fault_is_latched_and_the_service_lives() -> None:
         assert "cartesian_reflex" in result.reason
         assert client.safety.level is SafetyLevel.FAULT
         assert client.observe().gripper_width == 0.04
+
+
+def test_a_robot_that_cannot_be_observed_any_more_is_a_latched_fault_in_the_answer_and_no_error() -> None:
+    robot = Point()
+
+    def lost() -> Observation:
+        raise ConnectionResetError("the cable")
+
+    with guarded(robot) as client:
+        robot.observe = lost  # type: ignore[method-assign]
+        assert client.set_active(False).level in (SafetyLevel.OK, SafetyLevel.FAULT)
+        state = client.set_active(True)
+        assert (state.level, state.causes[0].kind) == (SafetyLevel.FAULT, "robot_fault")
+        assert "the cable" in state.causes[0].detail
 
 
 def test_further_calls_run_in_the_control_thread_and_the_robot_is_looked_at_after_them() -> None:

@@ -11,11 +11,12 @@ setup(
     name=PACKAGE,
     version="0.1.0",
     packages=["robot_rl_ros"],
+    package_data={"robot_rl_ros": ["fast_dds.xml"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),
         (f"share/{PACKAGE}/launch", ["launch/lid_opening.launch.py"]),
-        (f"share/{PACKAGE}/config", ["config/robot_rl.yaml"]),
+        (f"share/{PACKAGE}/config", ["config/robot_rl.yaml", "robot_rl_ros/fast_dds.xml"]),
         (f"lib/{PACKAGE}", sorted(f"executables/{path.name}" for path in (HERE / "executables").iterdir())),
     ],
     zip_safe=False,

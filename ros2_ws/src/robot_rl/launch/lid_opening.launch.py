@@ -4,6 +4,7 @@ Learner, camera and console are started again when they end; with robot, recorde
 """
 
 import atexit
+import os
 from contextlib import ExitStack
 
 from launch import LaunchContext, LaunchDescription
@@ -12,6 +13,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from rich.console import Console
+from robot_rl_ros.dds import dds_environment
 from robot_rl_ros.graph import ENDS, PACKAGE, NodeSpec, nodes_of
 from robot_rl_ros.launching import ARGUMENTS, request_of
 from robot_rl_ros.node import valid_namespace
@@ -57,7 +59,7 @@ def node_of(spec: NodeSpec, namespace: str, config: str) -> Node:
         name=spec.name,
         namespace=namespace,
         parameters=[config, own] if config else [own],
-        additional_env=ENVIRONMENT,
+        additional_env=ENVIRONMENT | (dds_environment(os.environ) if spec.images else {}),
         output="screen",
         respawn=spec.restart,
         respawn_delay=RESTART_S,

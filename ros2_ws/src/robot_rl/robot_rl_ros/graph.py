@@ -26,6 +26,8 @@ class NodeSpec:
     """It is started again when it ends by itself."""
     finishes: bool = False
     """It ends with status 0 when the run is done."""
+    images: bool = False
+    """It publishes images on topics, with `dds_environment`."""
 
     @property
     def executable(self) -> str:
@@ -41,11 +43,10 @@ def nodes_of(plan: RunPlan, ends: Mapping[str, str], port: int | None) -> list[N
     frames = ends["frames"] if looked_at else ""
     if looked_at:
         drawing = {name: ends[name] for name in ("states", "frames")}
-        seen.append(NodeSpec("camera", {"run": run, **drawing, "acted_on": acted_on}))
+        seen.append(NodeSpec("camera", {"run": run, **drawing, "acted_on": acted_on}, images=True))
     if port is not None:
         asked = {name: ends[name] for name in ("actor", "guard", "frames")}
         seen.append(NodeSpec("console", {"port": port, **asdict(plan.access), **asked}))
-    policy, keys = (str(plan.info.arguments.get(name) or "") for name in ("policy", "policy_keys"))
     acting: dict[str, Value] = {
         "run": run,
         "store": ends["store"],
@@ -57,8 +58,8 @@ def nodes_of(plan: RunPlan, ends: Mapping[str, str], port: int | None) -> list[N
         "page": port is not None,
         "base_success": -1.0 if plan.base_success is None else plan.base_success,
         "base_trials": plan.base_trials or 0,
-        "policy": policy,
-        "policy_keys": keys,
+        "policy": plan.policy_endpoint,
+        "policy_keys": plan.policy_keys,
     }
     return [
         NodeSpec("recorder", {"run": run, "store": ends["store"], "frames": frames}, restart=False),

@@ -14,6 +14,8 @@ ARGUMENTS: Mapping[str, tuple[str, str]] = {
     "hw": ("twin", f"what moves: {'; '.join(f'{name}, {robot.words}' for name, robot in HARDWARE.items())}"),
     "task": ("lid_opening", "a task's name, or the path of a .yaml file"),
     "method": ("", "the adapter's method, one that the task has settings for; empty: usr"),
+    "policy": ("", "endpoint of a policy server, tcp://HOST:PORT or ipc://PATH; empty: the task's own policy"),
+    "policy_keys": ("", "this client's key file, for a policy server with keys (`robot-rl keys`)"),
     "episodes": ("", "labelled episodes that the run is to have in the end; empty: the task's"),
     "seed": ("", "of starts, noise and learner; empty: 0"),
     "label": ("", "auto: the twin's truth labels; human: you do, on the page; empty: auto"),
@@ -35,7 +37,7 @@ ARGUMENTS: Mapping[str, tuple[str, str]] = {
 def request_of(given: Mapping[str, str]) -> RunRequest:
     """The run that the arguments ask for. Raises `ConfigError`."""
     hardware(given["hw"])
-    path = {name: Path(given[name]) if given[name] else None for name in ("out", "resume")}
+    path = {name: Path(given[name]) if given[name] else None for name in ("out", "resume", "policy_keys")}
     number = {name: _number(name, given[name]) for name in ("episodes", "seed", "console_port")}
     return RunRequest(
         task=None if given["resume"] else given["task"],
@@ -45,6 +47,8 @@ def request_of(given: Mapping[str, str]) -> RunRequest:
         label=given["label"] or None,
         pace="real-time",
         hw=None if given["resume"] else given["hw"],
+        policy=given["policy"] or None,
+        policy_keys=path["policy_keys"],
         out=path["out"],
         resume=path["resume"],
         console_port=number["console_port"],

@@ -6,6 +6,7 @@ console are started again when they end. Without robot, recorder or actor the ru
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -23,6 +24,7 @@ from robot_rl.compositions.terminal import Shown
 from robot_rl.errors import DeadlineMissed
 from robot_rl.processes import Children
 from robot_rl.wire.rpc import RpcClient
+from robot_rl_ros.dds import dds_environment
 from robot_rl_ros.graph import ENDS, NodeSpec, nodes_of, ros_arguments
 
 LOOK_S = 0.2
@@ -66,6 +68,7 @@ def run_graph(
             children.start(
                 spec.name, f"robot_rl_ros.{spec.executable}", ros_arguments(spec, namespace, files),
                 restart=spec.restart, finishes=spec.finishes,
+                environment=dds_environment(os.environ) if spec.images else {},
             )  # fmt: skip
         line = RpcClient(ends["actor"])
         stack.callback(line.close)

@@ -1,0 +1,166 @@
+"""Three synthetic cameras and who looks at them, a process each: over ROS 2 (raw images), or over ZMQ ipc.
+
+`python -m benchmarks.image_streams publish|listen ros|zmq ENDPOINT` says "ready", works until its standard input ends,
+and then says in one line of JSON what it did. Frames are stamped with the host's monotonic clock just before they are
+published, and once more when who looks has their pixels. A publisher that was stopped by a signal goes on from where it
+is: what it would have shown meanwhile was never due.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from array import array
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from robot_rl.clock import MS, SECOND
+from robot_rl.processes import end_with_parent
+
+CAMERAS = ("front", "side", "wrist")
+HEIGHT, WIDTH = 480, 640
+RATE_HZ = 30
+BEHIND_S = 0.5
+"""Who is later than this was stopped."""
+LOOK_S = 0.2
+"""How often it is looked whether it is over."""
+Frame = tuple[str, int, int]
+"""Camera, number and stamp in ns."""
+
+
+@dataclass
+class Seen:
+    """What came, in the order in which it came."""
+
+    frames: list[tuple[str, int, int, float]] = field(default_factory=list)
+    """Camera, number, stamp in ns, and how old it was by then in ms."""
+
+    def take(self, frame: Frame, pixels: Any) -> None:
+        assert len(pixels) == HEIGHT * WIDTH * 3
+        self.frames.append((*frame, (time.monotonic_ns() - frame[2]) / MS))
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """What who looks says in the end."""
+        return {"frames": self.frames}
+
+
+def due_times(stopping: threading.Event) -> Any:
+    """Yields at `RATE_HZ` until told to stop."""
+    due = time.monotonic()
+    while not stopping.is_set():
+        if time.monotonic() > due + BEHIND_S:
+            due = time.monotonic()
+        time.sleep(max(0.0, due - time.monotonic()))
+        yield
+        due += 1 / RATE_HZ
+
+
+def publish(show: Callable[[Frame], None], stopping: threading.Event) -> dict[str, Any]:
+    """Show all cameras, one after the other."""
+    count = 0
+    for _ in due_times(stopping):
+        count += 1
+        for camera in CAMERAS:
+            show((camera, count, time.monotonic_ns()))
+    return {"published": count * len(CAMERAS)}
+
+
+def over_ros(role: str, stopping: threading.Event) -> dict[str, Any]:
+    """Published with the system's defaults, heard best-effort, as REP-2003 has it."""
+    import rclpy
+    from rclpy.experimental.events_executor import EventsExecutor
+    from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_system_default
+    from sensor_msgs.msg import Image
+
+    rclpy.init(args=[])
+    node = rclpy.create_node(f"images_{role}")
+    try:
+        if role == "publish":
+            data = array("B", bytes(HEIGHT * WIDTH * 3))
+            publishers = {
+                camera: node.create_publisher(Image, f"camera/{camera}/image", qos_profile_system_default)
+                for camera in CAMERAS
+            }
+
+            def show(frame: Frame) -> None:
+                camera, number, stamp_ns = frame
+                image = Image(height=HEIGHT, width=WIDTH, encoding="rgb8", step=3 * WIDTH)
+                image.data = data  # an array of bytes is taken as it is; anything else is copied byte by byte
+                image.header.frame_id = f"{camera}/{number}"
+                image.header.stamp.sec, image.header.stamp.nanosec = divmod(stamp_ns, SECOND)
+                publishers[camera].publish(image)
+
+            return ready() or publish(show, stopping)
+        seen, newest = Seen(), QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+        def hear(image: Any) -> None:
+            camera, number = image.header.frame_id.split("/")
+            stamp_ns = image.header.stamp.sec * SECOND + image.header.stamp.nanosec
+            seen.take((camera, int(number), stamp_ns), np.frombuffer(image.data, np.uint8))
+
+        for camera in CAMERAS:
+            node.create_subscription(Image, f"camera/{camera}/image", hear, newest)
+        executor = EventsExecutor()
+        executor.add_node(node)
+        ready()
+        while not stopping.is_set():
+            executor.spin_once(LOOK_S)
+        return seen.said
+    finally:
+        node.destroy_node()
+        rclpy.shutdown()
+
+
+def over_zmq(role: str, endpoint: str, stopping: threading.Event) -> dict[str, Any]:
+    """As the processes of a run pass on their frames."""
+    from robot_rl.wire.latest import Publisher, Subscriber
+
+    if role == "publish":
+        publisher, data = Publisher(endpoint), bytes(HEIGHT * WIDTH * 3)
+
+        def show(frame: Frame) -> None:
+            camera, number, stamp_ns = frame
+            publisher.publish(camera, {"number": number, "stamp_ns": stamp_ns}, data)
+
+        ready()
+        done = publish(show, stopping)
+        publisher.close()
+        return done
+    subscriber, seen = Subscriber(endpoint), Seen()
+    ready()
+    while not stopping.is_set():
+        for camera, header, payload in subscriber.take(50):
+            seen.take((camera, header["number"], header["stamp_ns"]), np.frombuffer(payload, np.uint8))
+    subscriber.close()
+    return seen.said
+
+
+def ready() -> None:
+    """Whoever started this waits for it."""
+    print("ready", flush=True)
+
+
+def main() -> int:
+    """Its exit status."""
+    end_with_parent()
+    role, over, endpoint = sys.argv[1:4]
+    stopping = threading.Event()
+
+    def end() -> None:
+        sys.stdin.read()
+        stopping.set()
+
+    threading.Thread(target=end, daemon=True).start()
+    done = over_ros(role, stopping) if over == "ros" else over_zmq(role, endpoint, stopping)
+    print(json.dumps(done), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""The Fast DDS profile of the package: who is given it, and that images get through with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import numpy as np
+import pytest
+from robot_rl_ros.dds import OWN_PROFILE, dds_environment
+
+from benchmarks.ros_graph import WITH, Block, looked
+from robot_rl.compositions.machine_checks import PROFILE, TRANSPORTS
+from tests.ros.graph import ROOT, environment
+
+MARGIN = 8
+"""Raw frames of a camera that have to have room."""
+FRAME_BYTES = 640 * 480 * 3
+
+
+def test_the_profile_has_room_for_raw_images_and_keeps_the_network() -> None:
+    names = {"r": "http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles"}
+    tree = ElementTree.parse(OWN_PROFILE)
+    made = {
+        part.findtext("r:transport_id", "", names): part for part in tree.iterfind(".//r:transport_descriptor", names)
+    }
+    used = [element.text for element in tree.iterfind(".//r:userTransports/r:transport_id", names)]
+    assert set(used) == set(made)
+    kinds = {str(part.findtext("r:type", "", names)): part for part in made.values()}
+    assert kinds.keys() == {"SHM", "UDPv4"}
+    assert int(kinds["SHM"].findtext("r:segment_size", "0", names)) > MARGIN * FRAME_BYTES
+    assert int(kinds["SHM"].findtext("r:maxMessageSize", "0", names)) > FRAME_BYTES
+
+
+def test_a_person_s_own_settings_stand() -> None:
+    assert dds_environment({}) == {PROFILE: str(OWN_PROFILE)}
+    for name in (PROFILE, TRANSPORTS):
+        assert dds_environment({name: "mine"}) == {}
+
+
+def lost_share(folder: Path, settings: dict[str, str]) -> float:
+    """Of a second of raw images of three cameras, as a best-effort subscriber has it."""
+    env = {name: value for name, value in environment(folder).items() if name != TRANSPORTS} | settings
+    processes = []
+    for role in ("listen", "publish"):
+        command = [sys.executable, "-m", "benchmarks.image_streams", role, "ros", "-"]
+        process = subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        processes.append(process)
+    listener, publisher = processes
+    try:
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        time.sleep(1.5)
+        said = [json.loads(process.communicate(timeout=20)[0]) for process in (publisher, listener)]
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+    frames = said[1]["frames"]
+    began, ended = frames[0][2], frames[-1][2]
+    ages, lost = looked(frames, [Block(WITH, began, ended)], WITH)
+    print(f"{said[0]['published']} published, {len(ages)} heard, {lost} lost, {np.median(ages):.1f} ms old")
+    return float(lost / (len(ages) + lost))
+
+
+@pytest.mark.skipif(os.environ.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp") != "rmw_fastrtps_cpp", reason="Fast DDS's")
+def test_raw_images_get_through_with_the_profile(tmp_path: Path) -> None:
+    pytest.importorskip("rclpy", reason="ROS 2's Python is not installed: pip install 'robot-rl[ros]'")
+    # Without it half of them are lost and more. A busy machine loses a few with it.
+    assert lost_share(tmp_path, dds_environment({})) < 0.25
