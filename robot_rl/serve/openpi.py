@@ -21,7 +21,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,9 +29,11 @@ import numpy as np
 
 from robot_rl.errors import ConfigError, SpecMismatch, nearest
 from robot_rl.serve.callables import CallablePolicy, Features, Values
+from robot_rl.serve.openpi_features import prefix_features
 from robot_rl.serve.openpi_settings import OpenPiSettings, read_settings
 from robot_rl.serve.trying import tried
 from robot_rl.types import ActionSpace, Array, PolicySpec
+from robot_rl.wire.observations import example_observation, value_of
 
 
 class OpenPiPolicy(Protocol):
@@ -62,7 +64,11 @@ def load(path: Path) -> CallablePolicy:
     except Exception as error:  # whatever openpi raises: who loads it is told which checkpoint and why
         raise ConfigError(f"{path}: openpi cannot load it: {type(error).__name__}: {error}") from error
     spec = _spec(trained.model, settings, f"openpi-{settings.config}-{_digest(folder, settings)}")
-    wrapped = wrap(policy, spec, settings.keys, settings.prompt)
+    features = None
+    if settings.features == "prefix":
+        features = prefix_features(policy, lambda values: _inputs(values, _parts(settings.keys), settings.prompt))
+        spec = _with_size_of(features, spec, path)
+    wrapped = wrap(policy, spec, settings.keys, settings.prompt, features=features)
     wrapped.spec = tried(wrapped, f"openpi's {settings.config}", f'write "noise": false into {path.name}')
     return wrapped
 
@@ -85,25 +91,34 @@ def wrap(
     if keys.keys() != spec.observation.keys():
         wrong = sorted(keys.keys() ^ spec.observation.keys())[0]
         raise ConfigError(f"keys: {wrong!r} is in the spec or in the keys alone{nearest(wrong, spec.observation)}")
-    parts: dict[str, list[str]] = {}
-    for ours, theirs in keys.items():
-        parts.setdefault(theirs, []).append(ours)
+    parts = _parts(keys)
 
     def act(values: Values, noise: Array | None) -> Array:
-        observation: dict[str, Any] = {}
-        for theirs, ours in parts.items():
-            whole = len(ours) == 1
-            observation[theirs] = (
-                values[ours[0]] if whole else np.concatenate([np.asarray(values[part]).reshape(-1) for part in ours])
-            )
-        if prompt is not None:
-            observation["prompt"] = prompt
-        answer = policy.infer(observation, noise=None if noise is None else np.array(noise))  # one that may be written
+        answer = policy.infer(
+            _inputs(values, parts, prompt), noise=None if noise is None else np.array(noise)
+        )  # one that may be written
         if "actions" not in answer:
             raise SpecMismatch(f"openpi's infer: expected 'actions', got {sorted(answer)}")
         return actions(np.asarray(answer["actions"]))[: spec.horizon]
 
     return CallablePolicy(act, spec, features)
+
+
+def _parts(keys: Mapping[str, str]) -> dict[str, list[str]]:
+    """Of each of openpi's keys what it is made of."""
+    parts: dict[str, list[str]] = {}
+    for ours, theirs in keys.items():
+        parts.setdefault(theirs, []).append(ours)
+    return parts
+
+
+def _inputs(values: Values, parts: Mapping[str, list[str]], prompt: str | None) -> dict[str, Any]:
+    """An observation as openpi has it."""
+    observation: dict[str, Any] = {} if prompt is None else {"prompt": prompt}
+    for theirs, ours in parts.items():
+        whole = [np.asarray(values[part]) for part in ours]
+        observation[theirs] = whole[0] if len(whole) == 1 else np.concatenate([part.reshape(-1) for part in whole])
+    return observation
 
 
 def _spec(model: Any, settings: OpenPiSettings, policy_id: str) -> PolicySpec:
@@ -124,6 +139,16 @@ def _spec(model: Any, settings: OpenPiSettings, policy_id: str) -> PolicySpec:
         deterministic=True,
         decodes_from_features=False,
     )
+
+
+def _with_size_of(features: Features, spec: PolicySpec, path: Path) -> PolicySpec:
+    """The spec with as many features as there are. Raises `ConfigError`."""
+    seen = example_observation(spec)
+    try:
+        size = features({key: value_of(seen, key) for key in spec.observation}).size
+    except Exception as error:  # whatever openpi or JAX raises, as above
+        raise ConfigError(f"{path}: openpi gives no features: {type(error).__name__}: {error}") from error
+    return replace(spec, features=size)
 
 
 def _digest(folder: Path, settings: OpenPiSettings) -> str:

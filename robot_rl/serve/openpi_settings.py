@@ -17,8 +17,8 @@
     }
 
 Values go to openpi as they are: a gripper that it knows from 0 to 1 needs a function of your own (`openpi.wrap`).
-Further keys: `horizon` (the first so many steps of its chunk), `denoising_steps`, `noise` (false serves a policy that
-takes none, such as pi0-FAST).
+Further keys: `features` (what an adapter sees: "state", or "prefix" as in `openpi_features.py`), `horizon` (the first
+so many steps of its chunk), `denoising_steps`, `noise` (false serves a policy that takes none, such as pi0-FAST).
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ from robot_rl.serve.settings import (
 )
 
 Shape = tuple[int, ...]
+FEATURES = ("state", "prefix")
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class OpenPiSettings:
     horizon: int | None = None
     denoising_steps: int | None = None
     noise: bool = True
+    features: str = FEATURES[0]
 
     @property
     def keys(self) -> dict[str, str]:
@@ -91,6 +93,7 @@ def settings_from_plain(plain: Any, where: str) -> OpenPiSettings:
     for key in ("horizon", "denoising_steps"):
         check(values, key, where, is_count, "a number from 1 on")
     check(values, "noise", where, lambda value: isinstance(value, bool), "true or false")
+    check(values, "features", where, lambda value: value in FEATURES, " or ".join(FEATURES))
     values["observation"] = _observation(values["observation"], f"{where}: observation")
     values["action"] = _action(values["action"], f"{where}: action")
     return OpenPiSettings(**values)

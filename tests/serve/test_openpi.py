@@ -155,6 +155,8 @@ def test_a_policy_that_takes_no_noise_or_ignores_it_is_refused_and_served_withou
         ({"step_s": 0}, "step_s: expected seconds"),
         ({"promt": "x"}, "unknown key 'promt'; did you mean 'prompt'"),
         ({"noise": "yes"}, "noise: expected true or false"),
+        ({"features": "all"}, "features: expected state or prefix, got 'all'"),
+        ({"features": "prefix"}, '"prefix" is for pi0 and pi0.5 in JAX, got ModelConfig'),
         ({"horizon": 11}, "plans 10 steps, got 11"),
         ({"observation": {}}, "observation: expected openpi's keys"),
         ({"observation": {"observation/state": {"tcp_pose": 6}}}, "tcp_pose: expected 7 numbers, got 6"),
