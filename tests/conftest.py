@@ -30,8 +30,6 @@ TIMELESS = (
 END_TO_END = "test_end_to_end.py"
 
 
-
-
 def turn(item: pytest.Item) -> int:
     path = item.path.relative_to(HERE)
     timeless = path.parts[0] in TIMELESS or path.as_posix() in TIMELESS
