@@ -95,7 +95,7 @@ def test_esc_reaches_the_guard_and_the_page_within_50_ms(
         shows(page, "RUNNING")
     latencies = sorted(page.evaluate("latencies"))
     assert len(latencies) == 20
-    assert len(port.stops) == 20
+    assert len(port.stops) >= 20  # on a busy machine some go by POST as well
     median, worst = statistics.median(latencies), latencies[-1]
     record_property("esc_to_stopped_ms", {"median": median, "worst": worst})
     print(f"Esc -> STOPPED on the page: median {median:.1f} ms, worst of 20 {worst:.1f} ms")
@@ -464,6 +464,91 @@ def test_interval_pace_and_labels_that_wait_for_the_learner_are_shown(page: Page
     page.wait_for_selector('.ended:text("not learnt from yet")', state="detached")
 
 
+INK = """id => {
+  const canvas = document.getElementById(id);
+  const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+  const seen = new Set();
+  for (let i = 0; i < pixels.length; i += 4) if (pixels[i + 3] === 255) seen.add(`${pixels.slice(i, i + 3)}`);
+  return [...seen];
+}"""
+"""The opaque colours of a canvas."""
+BASE, STEERED, FINAL = "180,188,198", "125,180,245", "99,210,166"
+
+
+def figures(page: Page, which: str) -> dict[str, str]:
+    """Name -> value of a list."""
+    rows = page.locator(f"#{which} > div:has(dt)").all()
+    return {row.locator("dt").inner_text(): row.locator("dd").inner_text() for row in rows}
+
+
+def test_how_far_the_adapter_moves_the_policy_is_shown_in_figures_and_points(page: Page, port: ScriptedPort) -> None:
+    page.click("#show-learning")
+    assert page.locator("#episodes").is_hidden()
+    assert page.inner_text("#scatter-of") == "episode 41, v39"
+    assert figures(page, "moves") == {
+        "noise RMS": "0.313", "residual RMS": "0.82 mm", "spread": "23.6 → 2.04 mm", "moved": "23.2 mm",
+    }  # fmt: skip
+    assert figures(page, "smoothness") == {
+        "hand velocity": "0.143 m/s · frozen 0.152", "hand acceleration": "1.26 m/s² · frozen 1.87",
+    }  # fmt: skip
+    assert figures(page, "all-losses") == {"td loss": "0.0124", "q": "0.613", "entropy": "0.0213"}
+    assert {BASE, STEERED, FINAL} <= set(page.evaluate(INK, "scatter"))
+    words = page.get_attribute("#scatter", "aria-label") or ""
+    assert "along y and z" in words
+    assert "moved by 23 mm" in words
+    page.reload()
+    shows(page, "RUNNING")
+    assert page.locator("#moves").is_visible(), "this browser remembers what was chosen"
+    page.click("#show-run")
+    assert page.locator("#episodes").is_visible()
+
+
+def test_of_what_was_not_measured_there_is_no_figure(page: Page, port: ScriptedPort) -> None:
+    page.click("#show-learning")
+    page.wait_for_selector("#moves dt")
+    port.effect, port.scatter, port.losses = {"newest": None, "frozen": None}, None, {}
+    page.wait_for_selector("#moves .none")
+    assert [figures(page, which) for which in ("moves", "smoothness", "all-losses")] == [{}, {}, {}]
+    eventually(lambda: page.evaluate(INK, "scatter") == [])
+    assert page.get_attribute("#scatter", "aria-label") == "No chunks were drawn yet"
+
+
+def test_the_figures_of_other_methods_stand_where_they_belong(page: Page, port: ScriptedPort) -> None:
+    page.click("#show-learning")
+    assert port.scatter is not None
+    port.scatter = port.scatter | {"final": None}
+    port.effect["newest"] |= {"residual_mm": None, "latent_shift": 0.2, "latent_rms": 1.0}
+    port.losses = {"td_loss": 0.1, "latent_mahalanobis": 4.2, "multiplier": 0.31, "shift_squared": 3.9}
+    page.wait_for_selector('#moves dt:text("Mahalanobis")')
+    found = figures(page, "moves")
+    assert found.items() >= {
+        "latent shift": "0.2 (20 %)", "Mahalanobis": "4.2", "multiplier": "0.31", "|Δ|²": "3.9",
+    }.items()  # fmt: skip
+    assert "residual RMS" not in found
+    assert figures(page, "all-losses") == {"td loss": "0.1"}
+    assert page.locator('[data-cloud="final"]').is_hidden()
+
+
+def test_the_curve_is_by_episode_or_by_minute_and_the_frozen_policy_has_an_interval_too(page: Page) -> None:
+    drawn = "document.getElementById('curve').toDataURL()"
+    eventually(lambda: page.inner_text("#base-interval") == "32 to 51 %")
+    before = page.evaluate(drawn)
+    page.click("#by-minute")
+    assert page.get_attribute("#by-minute", "aria-pressed") == "true"
+    assert page.get_attribute("#by-episode", "aria-pressed") == "false"
+    assert page.evaluate(drawn) != before
+    page.click("#by-episode")
+    assert page.evaluate(drawn) == before
+
+
+def test_how_long_the_policy_takes_is_shown(page: Page) -> None:
+    eventually(lambda: page.inner_text("#policy-ms") == "23.4 ms")
+    assert page.inner_text("#policy-name") == "policy server"
+    hint = page.get_attribute("#policy-ms", "title") or ""
+    assert "newest 64 chunks" in hint
+    assert "to the server and back" in hint
+
+
 @pytest.mark.parametrize(("width", "height"), [(1280, 720), (1920, 1080)])
 @pytest.mark.parametrize("state", ["RUNNING", "PAUSED", "AWAIT_LABEL", "STOPPED", "FAULT"])
 def test_nothing_is_cut_off(
@@ -474,6 +559,9 @@ def test_nothing_is_cut_off(
     page.goto(origin)
     shows(page, state)
     page.wait_for_selector(".camera.main canvas")
+    if state == "PAUSED":
+        page.click("#help-close")
+        page.click("#show-learning")
     cut = page.evaluate(
         """() => [...document.querySelectorAll('button, h1, h2, dt, dd, #prompt, .figures p, .reason, header span')]
           .filter((e) => !e.closest('#episodes'))

@@ -3,10 +3,12 @@
 
 import { ACTIONS, barrier, refusal } from './actions.js';
 import { CameraWall } from './cameras.js';
+import { choice } from './choice.js';
 import { Curve } from './curve.js';
 import { EpisodeList } from './episodes.js';
 import { Help } from './help.js';
 import { intent } from './keys.js';
+import { Learning } from './learning.js';
 import { Link } from './link.js';
 import { Notice } from './notice.js';
 import { look, moment } from './states.js';
@@ -31,6 +33,7 @@ const help = new Help(part('help'), part('help-open'), part('help-close'));
 const notice = new Notice(part('notice'));
 const cameras = new CameraWall(part('cameras'));
 const curve = new Curve(/** @type {HTMLCanvasElement} */ (part('curve')));
+const learning = new Learning();
 const episodes = new EpisodeList(part('episodes'), (row, value) => send('label', {
   episode: row.episode, value, event_id: crypto.randomUUID(), expected_revision: row.revision,
 }, `Episode ${row.episode}: ${value}`));
@@ -54,6 +57,7 @@ function render() {
   cameras.show(snapshot.cameras);
   curve.show(snapshot);
   episodes.show(snapshot.episodes, snapshot.learner);
+  learning.show(snapshot);
 }
 
 function showLink() {
@@ -123,6 +127,11 @@ link.onLease = (/** @type {import('./types').Standing} */ lease) => {
 };
 
 buildActions(press);
+choice('axis', { episode: part('by-episode'), minute: part('by-minute') }, (axis) => curve.by(axis === 'minute' ? 'minute' : 'episode'));
+choice('view', { run: part('show-run'), learning: part('show-learning') }, (view) => {
+  part('view-run').hidden = view !== 'run';
+  part('view-learning').hidden = view !== 'learning';
+});
 part('take-over').addEventListener('click', () => send('take_over', {}, 'This page is in charge; what moved is paused'));
 part('stop').addEventListener('click', stop);
 addEventListener('click', (event) => {
