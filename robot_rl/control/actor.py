@@ -66,6 +66,8 @@ class RunView:
     """Rises with every label in the log, whoever gave it and how; cheap, it is asked at every look."""
     not_yet: Callable[[], str | None] = field(default=lambda: None)
     """Why no episode may begin yet, or None."""
+    place: Callable[[int], Mapping[str, Any] | None] = field(default=lambda episode: None)
+    """Where the object of an episode is put, and where that is in the pictures; None: wherever the person likes."""
     looked_at: bool = False
     """There is a page: chunks before and after steering are drawn for it, once an episode (`control.scatter`)."""
 
@@ -254,6 +256,7 @@ class Actor:
             "policy": {"served": self._served, "times": self._trips.shown},
             "effect": self._meter.shown,
             "scatter": None if self._scatter is None else self._scatter.shown,
+            "place": view.place(now.episode + (now.state is State.AWAIT_RESET)),
             "base_success": view.base_success,
             "base_trials": view.base_trials,
             "curve": [[r.episode, int(r.label is LabelValue.SUCCESS)] for r in self._rows if _counts(r)],

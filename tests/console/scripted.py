@@ -85,6 +85,8 @@ class ScriptedPort:
             "frozen": {"episodes": 10, "speed_m_s": 0.1518, "acceleration_m_s2": 1.871},
         }  # fmt: skip
         """None of both before the first episode is over."""
+        self.place: dict[str, Any] | None = None
+        """Where the object of an evaluation goes."""
         self.losses = {"td_loss": 0.0124, "q": 0.613, "temperature": float("nan"), "entropy": 0.0213}
         self.scatter: dict[str, Any] | None = _scatter(random.Random(8), episode)
         for past in range(1, episode):
@@ -136,6 +138,7 @@ class ScriptedPort:
                 "policy": {"served": True, "times": {"trips": 64, "p50_ms": 23.4, "p95_ms": 41.9}},
                 "effect": self.effect,
                 "scatter": self.scatter,
+                "place": self.place,
                 "base_success": 0.41,
                 "base_trials": 100,
                 "curve": curve,
@@ -246,6 +249,18 @@ class ScriptedPort:
 
     def _label_revision(self, episode: int) -> int:
         return max((seq for seq, (labelled, _) in enumerate(self.labels, start=1) if labelled == episode), default=0)
+
+
+def place(index: int) -> dict[str, Any]:
+    """Of ten places on the table of the pictures, the one of `index` is due; the last is not in the front one."""
+    grid = [[0.47 + 0.1 * (i % 5), 0.72 + 0.13 * (i // 5)] for i in range(10)]
+    return {
+        "index": index,
+        "repeat": 1,
+        "repeats": 2,
+        "places": [{"x": 0.63 + 0.06 * (i // 5), "y": 0.096 - 0.048 * (i % 5)} for i in range(10)],
+        "marks": {"front": [*grid[:-1], None], "side": grid},
+    }
 
 
 def _scatter(rng: random.Random, episode: int) -> dict[str, Any]:

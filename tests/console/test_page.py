@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route
 
 from robot_rl.errors import DeadlineMissed
-from tests.console.scripted import ScriptedPort
+from tests.console.scripted import ScriptedPort, place
 from tests.console.serving import eventually, serving
 
 
@@ -259,6 +259,19 @@ def test_a_correction_names_its_revision_and_moves_the_curve(page: Page, port: S
     assert page.inner_text("#success") != before
 
 
+def test_the_labels_of_a_row_at_the_lists_lower_edge_come_into_view(page: Page) -> None:
+    box = page.locator("#episodes").bounding_box()
+    assert box is not None
+    edge = page.evaluate(
+        """([x, y]) => document.elementFromPoint(x, y).closest('.episode').querySelector('.number').textContent""",
+        [box["x"] + 30, box["y"] + box["height"] - 8],
+    )
+    page.locator(f'.episode:has(.number:text-is("{edge}"))').click()
+    choices = page.locator(".corrections").bounding_box()
+    assert choices is not None
+    assert choices["y"] + choices["height"] <= box["y"] + box["height"] + 1
+
+
 def test_a_stale_correction_conflicts_visibly(page: Page, port: ScriptedPort) -> None:
     page.locator(".episode").first.click()
     page.evaluate("window.seen = document.querySelector('.corrections button:nth-child(2)')")
@@ -486,7 +499,7 @@ def test_how_far_the_adapter_moves_the_policy_is_shown_in_figures_and_points(pag
     assert page.locator("#episodes").is_hidden()
     assert page.inner_text("#scatter-of") == "episode 41, v39"
     assert figures(page, "moves") == {
-        "noise RMS": "0.313", "residual RMS": "0.82 mm", "spread": "23.6 → 2.04 mm", "moved": "23.2 mm",
+        "noise RMS": "0.313", "residual RMS": "0.82 mm/step", "spread": "23.6 → 2.04 mm", "moved": "23.2 mm",
     }  # fmt: skip
     assert figures(page, "smoothness") == {
         "hand velocity": "0.143 m/s · frozen 0.152", "hand acceleration": "1.26 m/s² · frozen 1.87",
@@ -547,6 +560,34 @@ def test_how_long_the_policy_takes_is_shown(page: Page) -> None:
     hint = page.get_attribute("#policy-ms", "title") or ""
     assert "newest 64 chunks" in hint
     assert "to the server and back" in hint
+
+
+def test_where_the_object_goes_is_marked_in_the_pictures_and_said(page: Page, port: ScriptedPort) -> None:
+    page.wait_for_selector('.camera[data-camera="front"][data-seq]')
+    assert page.locator(".spot").count() == 0
+    assert page.locator("#place-box").is_hidden()
+    port.place = place(3)
+    port.become("AWAIT_RESET")
+    page.wait_for_selector(".spot.due")
+    assert page.inner_text("#prompt") == "Object to place 4 (x 0.63, y −0.05 m), then press r."
+    assert page.evaluate("(e => e.scrollWidth - e.clientWidth)(document.getElementById('prompt'))") <= 0
+    assert page.inner_text("#place-box").split() == ["place", "4", "of", "10"]
+    marks = {name: page.locator(f'.camera[data-camera="{name}"] .spot') for name in ("front", "side", "wrist")}
+    assert {name: found.count() for name, found in marks.items()} == {"front": 9, "side": 10, "wrist": 0}
+    picture = page.locator('.camera[data-camera="side"] canvas').bounding_box()
+    due = page.locator('.camera[data-camera="side"] .spot.due ellipse').bounding_box()
+    assert picture is not None
+    assert due is not None
+    # The picture is as wide as its frame, 4 to 3, and in the middle of its height.
+    across, shown = place(3)["marks"]["side"][3], picture["width"] * 0.75
+    middle = picture["y"] + (picture["height"] - shown) / 2 + across[1] * shown
+    assert due["x"] + due["width"] / 2 == pytest.approx(picture["x"] + across[0] * picture["width"], abs=2)
+    assert due["y"] + due["height"] / 2 == pytest.approx(middle, abs=2)
+    port.become("RUNNING")
+    page.wait_for_selector(".spot.present")
+    assert page.locator(".spot.due").count() == 0
+    port.place = None
+    page.wait_for_selector(".spot", state="detached")
 
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 720), (1920, 1080)])

@@ -54,7 +54,7 @@ function render() {
   showRun(snapshot, state);
   showNumbers(snapshot, safety);
   showAlarms(snapshot.alarms);
-  cameras.show(snapshot.cameras);
+  cameras.show(snapshot.cameras, snapshot.place, state === 'AWAIT_RESET');
   curve.show(snapshot);
   episodes.show(snapshot.episodes, snapshot.learner);
   learning.show(snapshot);

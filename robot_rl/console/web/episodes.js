@@ -83,7 +83,9 @@ export class EpisodeList {
     summary.addEventListener('click', () => {
       this.chosen = open ? null : row.episode;
       this.draw(rows);
-      this.rows.get(row.episode)?.element.querySelector('button')?.focus({ preventScroll: true });
+      const element = this.rows.get(row.episode)?.element;
+      element?.querySelector('button')?.focus({ preventScroll: true });
+      element?.scrollIntoView({ block: 'nearest' }); // the labels that it offers, too
     });
     item.append(summary);
     if (open) item.append(this.corrections(row, rows));

@@ -22,7 +22,7 @@ function moves({ effect: { newest }, learner, scatter }) {
   const add = (/** @type {string} */ name, /** @type {string} */ value, /** @type {string} */ hint) => rows.push({ name, value, hint });
   const of = newest ? `, over the ${newest.chunks} chunks of episode ${newest.episode} (adapter v${newest.adapter_version})` : '';
   if (newest?.noise_rms != null) add('noise RMS', number(newest.noise_rms), `of the decoder’s noise${of}; the frozen policy’s own is 1`);
-  if (newest?.residual_mm != null) add('residual RMS', `${number(newest.residual_mm)} mm`, `length of a control step’s residual${of}`);
+  if (newest?.residual_mm != null) add('residual RMS', `${number(newest.residual_mm)} mm/step`, `length of a control step’s residual${of}`);
   if (newest?.latent_shift != null) {
     const share = newest.latent_rms ? ` (${Math.round(100 * newest.latent_shift / newest.latent_rms)} %)` : '';
     add('latent shift', `${number(newest.latent_shift)}${share}`, `RMS of z~ - z, and its share of the RMS of z${of}`);

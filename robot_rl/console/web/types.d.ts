@@ -77,6 +77,19 @@ export interface Frozen {
   acceleration_m_s2: number | null;
 }
 
+/** Where an evaluation's object is put in this episode, or in the next one while a reset is awaited. */
+export interface Place {
+  /** From 0. */
+  index: number;
+  /** Which of the `repeats` episodes at this place it is, from 1. */
+  repeat: number;
+  repeats: number;
+  /** Of each place in turn, m in the base frame. */
+  places: { x: number; y: number }[];
+  /** Camera -> where each place is in its pictures, 0 to 1 from the left and from the top; null: not in them. */
+  marks: Record<string, ([number, number] | null)[]>;
+}
+
 export interface EpisodeRow {
   episode: number;
   label: 'success' | 'failure' | 'discard' | null;
@@ -113,6 +126,8 @@ export interface Snapshot {
   /** The newest measured episode, and the frozen policy's (warm-up) since this process began. */
   effect: { newest: Effect | null; frozen: Frozen | null };
   scatter: Scatter | null;
+  /** null: the object is put anywhere. */
+  place: Place | null;
   /** 0 to 1, over `base_trials` trials of the frozen policy alone. */
   base_success: number | null;
   base_trials: number | null;

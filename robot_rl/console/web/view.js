@@ -96,6 +96,11 @@ export function showRun(snapshot, state) {
   write('episodes-planned', `of ${snapshot.episodes_planned}`);
   write('step', state === 'READY' ? '–' : String(snapshot.step)); // it would be the last episode's
   write('max-steps', `of ${snapshot.max_steps}`);
+  const { place } = snapshot;
+  part('place-box').hidden = place === null;
+  write('place', place ? String(place.index + 1) : '–');
+  write('places', place ? `of ${place.places.length}` : '');
+  part('place-box').title = place ? `episode ${place.repeat} of ${place.repeats} with the object there` : '';
   write('adapter', snapshot.adapter_version === 0 ? 'none' : `v${snapshot.adapter_version}`);
 }
 

@@ -1,0 +1,59 @@
+// @ts-check
+// Where the object goes: the places of an evaluation over a camera's picture, and which of them is the present one.
+
+/** @typedef {import('./types').Place} Place */
+
+const SVG = 'http://www.w3.org/2000/svg';
+const SIZE = 0.021; // of the picture's width: a mark's radius
+
+export class Marks {
+  constructor() {
+    /** As large as the picture, and as the picture in its frame: whole, in the middle. */
+    this.element = document.createElementNS(SVG, 'svg');
+    this.element.classList.add('marks');
+    this.element.setAttribute('aria-hidden', 'true'); // the sentence in the band says it
+    this.width = 4;
+    this.height = 3;
+    this.drawn = '';
+    /** @type {() => void} */
+    this.redraw = () => {};
+  }
+
+  /** @param {number} width @param {number} height */
+  fit(width, height) {
+    if (width === this.width && height === this.height) return;
+    this.width = width;
+    this.height = height;
+    this.redraw();
+  }
+
+  /** @param {Place | null} place @param {([number, number] | null)[]} marks @param {boolean} due */
+  show(place, marks, due) {
+    this.redraw = () => this.draw(place, marks, due);
+    this.redraw();
+  }
+
+  /** @param {Place | null} place @param {([number, number] | null)[]} marks @param {boolean} due */
+  draw(place, marks, due) {
+    const key = JSON.stringify([place?.index, due, marks, this.width, this.height]);
+    if (key === this.drawn) return;
+    this.drawn = key;
+    const { width, height } = this;
+    this.element.setAttribute('viewBox', `0 0 ${width} ${height}`);
+    const radius = SIZE * width;
+    this.element.replaceChildren(...marks.flatMap((mark, index) => {
+      if (!mark) return [];
+      const [x, y] = [mark[0] * width, mark[1] * height];
+      const group = document.createElementNS(SVG, 'g');
+      group.classList.add('spot');
+      if (index === place?.index) group.classList.add(due ? 'due' : 'present');
+      const circle = document.createElementNS(SVG, 'ellipse'); // lying on the table, seen from the side
+      for (const [name, value] of Object.entries({ cx: x, cy: y, rx: radius, ry: radius * 0.6 })) circle.setAttribute(name, value.toFixed(2));
+      const number = document.createElementNS(SVG, 'text');
+      for (const [name, value] of Object.entries({ x, y, 'font-size': radius })) number.setAttribute(name, value.toFixed(2));
+      number.textContent = String(index + 1);
+      group.append(circle, number);
+      return [group];
+    }));
+  }
+}
