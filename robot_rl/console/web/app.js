@@ -7,6 +7,7 @@ import { choice } from './choice.js';
 import { Curve } from './curve.js';
 import { EpisodeList } from './episodes.js';
 import { Help } from './help.js';
+import { uniqueId } from './ids.js';
 import { intent } from './keys.js';
 import { Learning } from './learning.js';
 import { Link } from './link.js';
@@ -35,7 +36,7 @@ const cameras = new CameraWall(part('cameras'));
 const curve = new Curve(/** @type {HTMLCanvasElement} */ (part('curve')));
 const learning = new Learning();
 const episodes = new EpisodeList(part('episodes'), (row, value) => send('label', {
-  episode: row.episode, value, event_id: crypto.randomUUID(), expected_revision: row.revision,
+  episode: row.episode, value, event_id: uniqueId(), expected_revision: row.revision,
 }, `Episode ${row.episode}: ${value}`));
 
 function render() {
@@ -127,6 +128,7 @@ link.onLease = (/** @type {import('./types').Standing} */ lease) => {
 };
 
 buildActions(press);
+part('no-vr').hidden = isSecureContext;
 choice('axis', { episode: part('by-episode'), minute: part('by-minute') }, (axis) => curve.by(axis === 'minute' ? 'minute' : 'episode'));
 choice('view', { run: part('show-run'), learning: part('show-learning') }, (view) => {
   part('view-run').hidden = view !== 'run';
