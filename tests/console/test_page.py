@@ -430,6 +430,69 @@ def test_the_first_visit_explains_the_keys_and_takes_none_of_them(page: Page, po
     assert page.locator("#help").is_hidden()
 
 
+def focus_by_tab(page: Page, wanted: str) -> None:
+    """Press Tab until `wanted` (a CSS selector) has the focus, as somebody without a mouse does."""
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        if page.evaluate("wanted => document.activeElement.matches(wanted)", wanted):
+            assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none", "it is seen"
+            return
+    raise AssertionError(f"{wanted} cannot be reached")
+
+
+def test_everything_is_done_without_a_mouse(page: Page, port: ScriptedPort) -> None:
+    port.restart("DISARMED")
+    shows(page, "DISARMED")
+    for wanted, state in (("#help-close", ""), ("#action-arm", "PAUSED"), ("#action-run", "RUNNING")):
+        focus_by_tab(page, wanted)
+        page.keyboard.press("Enter")
+        if state:
+            shows(page, state)
+    page.keyboard.press("e")
+    shows(page, "AWAIT_LABEL")
+    page.keyboard.press("1")
+    shows(page, "AWAIT_RESET")
+    focus_by_tab(page, ".episode")
+    page.keyboard.press("Enter")
+    focus_by_tab(page, ".corrections button:nth-child(2)")
+    page.keyboard.press("Enter")
+    eventually(lambda: port.history(41)[-1] == "failure")
+    focus_by_tab(page, '.camera[data-camera="side"] .camera-name')
+    page.keyboard.press("Enter")
+    page.wait_for_selector('.camera.main[data-camera="side"]')
+    for wanted, shown in (("#show-learning", "#moves"), ("#by-minute", "#curve"), ("#show-run", "#episodes")):
+        focus_by_tab(page, wanted)
+        page.keyboard.press("Enter")
+        assert page.locator(shown).is_visible()
+    page.keyboard.press("Escape")
+    shows(page, "STOPPED")
+    focus_by_tab(page, "#causes .clear")
+    page.keyboard.press("Enter")
+    shows(page, "PAUSED")
+
+
+def test_states_are_told_apart_without_colour(page: Page, port: ScriptedPort) -> None:
+    looks = {}
+    for state in (
+        "DISARMED",
+        "PAUSED",
+        "RUNNING",
+        "HOMING",
+        "AWAIT_LABEL",
+        "AWAIT_RESET",
+        "STOPPED",
+        "FAULT",
+        "FINISHED",
+    ):
+        port.become(state)
+        shows(page, state)
+        icon = page.get_attribute("#state-icon", "href")
+        assert icon is not None
+        assert page.locator(icon).count() == 1
+        looks[state] = (page.inner_text("#state"), icon)
+    assert len(set(looks.values())) == len({word for word, _ in looks.values()}) == 9
+
+
 TONES = """() => {
   window.tones = 0;
   const start = OscillatorNode.prototype.start;
