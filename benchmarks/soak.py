@@ -3,8 +3,8 @@
 A run in the twin at lockstep pace, which does in minutes what a person takes hours for, with its page open in a real
 headless Chromium. Every few seconds it is written down how much memory each process of the run and the page hold (the
 page after a garbage collection, with its DOM nodes), how long the page waits for a snapshot and for its own main
-thread, and how old its pictures are. At the end each has a slope per hour, by Theil and Sen with its 95 % interval,
-over what came after the first fifth: replay, episode list and curve fill up at first.
+thread, and how old its pictures are. At the end each has a slope per hour and per 100 episodes, by Theil and Sen with
+its 95 % interval, over what came after the first fifth: replay, episode list and curve fill up at first.
 
 `--viewers N` measures something else: what N viewers of all cameras cost the control loop. The run is then in real
 time, and blocks with and without viewers take turns, in an order that turns round from pair to pair. A viewer is the
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -32,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from playwright.sync_api import CDPSession, Page, sync_playwright
 from rich.console import Console
 from rich.table import Table
@@ -39,6 +41,7 @@ from scipy import stats
 
 from benchmarks.ending import show
 from robot_rl.clock import SECOND
+from robot_rl.config import TASKS_DIR, task_path
 from robot_rl.errors import StoreError
 from robot_rl.processes import end_with_parent
 from robot_rl.store.episode import read_messages
@@ -93,11 +96,21 @@ class Run:
         return found
 
 
+def small_task(folder: Path) -> str:
+    """The lid task with a learner that takes a tenth of the time: more episodes a minute."""
+    task = yaml.safe_load(task_path("lid_opening").read_text())
+    task["methods"] = {"usr": task["methods"]["usr"] | {"hidden": 64, "layers": 2, "batch": 64, "utd": 1.0}}
+    task["policy"]["checkpoint"] = str(TASKS_DIR / task["policy"]["checkpoint"])
+    path = folder / "lid_opening.yaml"
+    path.write_text(yaml.safe_dump(task))
+    return str(path)
+
+
 @contextmanager
-def running(folder: Path, pace: str) -> Iterator[Run]:
-    """A run of the lid task until the block ends."""
+def running(folder: Path, pace: str, task: str = "lid_opening") -> Iterator[Run]:
+    """A run of `task` until the block ends."""
     path, log = folder / "run", folder / "run.log"
-    words = ["run", "lid_opening", "--pace", pace, "--episodes", str(MANY), "--out", str(path)]
+    words = ["run", task, "--pace", pace, "--episodes", str(MANY), "--out", str(path)]
     command = [sys.executable, "-m", "robot_rl.cli", *words, "--trials", "0", "--port", "0"]
     with log.open("w") as output:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
@@ -144,18 +157,32 @@ class Diary:
                 self.rows.setdefault(name, []).append((hours, value))
 
     def summary(self) -> dict[str, dict[str, float]]:
-        """Of each: median, and the slope per hour with its interval, over what came after the settling."""
+        """Of each: median, slopes per hour and per 100 episodes with their intervals, of what came after the settling.
+
+        A list of episodes may well grow with the episodes; in a run that goes on evenly the one is the other.
+        """
         until = SETTLING * max(hours for rows in self.rows.values() for hours, _ in rows)
-        return {name: slope([row for row in rows if row[0] >= until]) for name, rows in self.rows.items()}
+        hundreds = {hours: episodes / 100 for hours, episodes in self.rows["episodes"]}
+        summary = {}
+        for name, rows in self.rows.items():
+            kept = [row for row in rows if row[0] >= until]
+            per_hour = slope(kept)
+            per_100 = slope([(hundreds[hours], value) for hours, value in kept])
+            summary[name] = {
+                "median": float(np.median([value for _, value in kept])) if kept else float("nan"),
+                **{f"per_hour{end}": value for end, value in per_hour.items()},
+                **{f"per_100_episodes{end}": value for end, value in per_100.items()},
+            }
+        return summary
 
 
-def slope(rows: Sequence[tuple[float, float]]) -> dict[str, float]:
-    """The median, and Theil and Sen's slope of (hours, value) per hour with its 95 % interval; NaN of too few rows."""
-    hours, values = (np.array(column) for column in zip(*rows, strict=True)) if rows else (np.empty(0), np.empty(0))
-    if len(rows) < 3:
-        return dict.fromkeys(("median", "per_hour", "low", "high"), float("nan"))
-    per_hour, _, low, high = stats.theilslopes(values, hours, 0.95)
-    return {"median": float(np.median(values)), "per_hour": float(per_hour), "low": float(low), "high": float(high)}
+def slope(points: Sequence[tuple[float, float]]) -> dict[str, float]:
+    """Theil and Sen's slope of (x, y) and the ends of its 95 % interval; NaN where x never changes."""
+    x, y = np.array(points).reshape(-1, 2).T
+    if len(points) < 3 or np.ptp(x) == 0:
+        return dict.fromkeys(("", "_low", "_high"), float("nan"))
+    found, _, low, high = stats.theilslopes(y, x, 0.95)
+    return {"": float(found), "_low": float(low), "_high": float(high)}
 
 
 def look(page: Page, cdp: CDPSession, run: Run) -> dict[str, float | None]:
@@ -177,10 +204,12 @@ def look(page: Page, cdp: CDPSession, run: Run) -> dict[str, float | None]:
     }
 
 
-def soak(folder: Path, minutes: float, every_s: float, console: Console) -> tuple[Diary, list[str]]:
-    """The diary, and what the page's console complained of."""
+def soak(
+    folder: Path, minutes: float, episodes: int, every_s: float, task: str, console: Console
+) -> tuple[Diary, list[str]]:
+    """The diary of `minutes`, or of `episodes` if they come first, and what the page's console complained of."""
     diary, complaints = Diary(), list[str]()
-    with running(folder, "lockstep") as run, sync_playwright() as playwright:
+    with running(folder, "lockstep", task) as run, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=list(FLAGS))
         page = browser.new_page(viewport={"width": 1280, "height": 720})
         page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
@@ -196,9 +225,10 @@ def soak(folder: Path, minutes: float, every_s: float, console: Console) -> tupl
                 raise SystemExit(f"the run ended by itself:\n{(folder / 'run.log').read_text()[-2000:]}")
             row = look(page, cdp, run)
             diary.add(elapsed / 3600, row)
-            console.print(
-                f"{elapsed / 60:6.1f} min  " + "  ".join(f"{k} {v:.1f}" for k, v in row.items() if v is not None)
-            )
+            figures = "  ".join(f"{name} {value:.1f}" for name, value in row.items() if value is not None)
+            console.print(f"{elapsed / 60:6.1f} min  {figures}", soft_wrap=True)
+            if (row["episodes"] or 0) >= episodes:
+                break
             page.wait_for_timeout(1000 * every_s)
         browser.close()
     return diary, complaints
@@ -210,18 +240,19 @@ def soak(folder: Path, minutes: float, every_s: float, console: Console) -> tupl
 def view(url: str, viewers: int) -> None:
     """Be `viewers` viewers of the control socket and of three cameras each, until SIGTERM."""
     from websockets.asyncio.client import connect
+    from websockets.typing import Origin
 
     end_with_parent()
-    base, frames = re.sub(r"^http", "ws", url), 0
+    base, origin, frames = re.sub(r"^http", "ws", url), Origin(url.rstrip("/")), 0
 
     async def watch() -> None:
-        async with connect(f"{base}ws/control?watch", compression=None, max_size=None) as socket:
+        async with connect(f"{base}ws/control?watch", origin=origin, compression=None, max_size=None) as socket:
             async for _ in socket:
                 pass
 
     async def camera(name: str) -> None:
         nonlocal frames
-        async with connect(f"{base}ws/cam/{name}", compression=None) as socket:
+        async with connect(f"{base}ws/cam/{name}", origin=origin, compression=None) as socket:
             while True:
                 await socket.send("next")
                 await socket.recv()
@@ -231,7 +262,8 @@ def view(url: str, viewers: int) -> None:
         tasks = [asyncio.create_task(watch()) for _ in range(viewers)]
         tasks += [asyncio.create_task(camera(name)) for name in ("front", "side", "wrist") for _ in range(viewers)]
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: [task.cancel() for task in tasks])
-        await asyncio.gather(*tasks, return_exceptions=True)
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*tasks)
 
     asyncio.run(everything())
     print(json.dumps({"frames": frames}), flush=True)
@@ -271,7 +303,10 @@ def viewing(folder: Path, minutes: float, viewers: int, console: Console) -> dic
                 spans[watched].append((begin, time.monotonic_ns()))
                 if process is not None:
                     process.terminate()
-                    frames += json.loads(process.communicate()[0])["frames"]
+                    seen = json.loads(process.communicate()[0] or "{}").get("frames", 0)
+                    if not seen:
+                        raise SystemExit("the viewers saw no frame: there is nothing to compare")
+                    frames += seen
             console.print(f"pair {pair + 1} of {pairs}")
     directory = RunDirectory.look(run.path)
     late = {watched: lateness_ms(directory, blocks) for watched, blocks in spans.items()}
@@ -289,19 +324,22 @@ def viewing(folder: Path, minutes: float, viewers: int, console: Console) -> dic
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print the table; the last line is JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__.partition("\n")[0])
-    parser.add_argument("--minutes", type=float, default=120.0, help="of the soak, or of each side (default: 120)")
-    parser.add_argument("--every", type=float, default=10.0, help="s between two rows (default: %(default)s)")
+    parser.add_argument("--minutes", type=float, help="of the soak, or of each side (default: 120, short 5)")
+    parser.add_argument("--episodes", type=int, default=MANY, help="the soak ends with them, if they come first")
+    parser.add_argument("--every", type=float, help="s between two rows (default: 10, short 2)")
+    parser.add_argument("--short", action="store_true", help="5 minutes, with a small learner: shows that it runs")
     parser.add_argument("--viewers", type=int, default=0, help="measure what so many viewers cost, in place of a soak")
     parser.add_argument("--view", help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     if arguments.view:
         view(arguments.view, arguments.viewers)
         return 0
-    console = Console()
+    console, short = Console(), arguments.short
+    minutes = arguments.minutes or (5.0 if short else 120.0)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if arguments.viewers:
-            figures = viewing(folder, arguments.minutes, arguments.viewers, console)
+            figures = viewing(folder, minutes, arguments.viewers, console)
             table = Table("", "with viewers", "without", title=f"{arguments.viewers} viewers of three cameras")
             for row in ("steps", "p50_late_ms", "p99_late_ms", "worst_late_ms"):
                 table.add_row(
@@ -313,16 +351,23 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"{figures['frames_per_second']:.0f} frames/s were seen"
             )
             return show(console, table, words, figures)
-        diary, complaints = soak(folder, arguments.minutes, arguments.every, console)
-    table = Table("", "median", "per hour", "95 % interval", title=f"{arguments.minutes:g} minutes")
+        diary, complaints = soak(
+            folder, minutes, arguments.episodes, arguments.every or (2.0 if short else 10.0),
+            small_task(folder) if short else "lid_opening", console,
+        )  # fmt: skip
+    table = Table(
+        "", "median", "per hour", "per 100 episodes", title=f"{minutes:g} minutes; slopes with 95 % intervals"
+    )
     summary = diary.summary()
-    for name, row in summary.items():
-        table.add_row(
-            name, *(f"{row[key]:.4g}" for key in ("median", "per_hour")), f"{row['low']:.4g} to {row['high']:.4g}"
+    for name, found in summary.items():
+        slopes = (
+            f"{found[per]:.3g} ({found[f'{per}_low']:.3g} to {found[f'{per}_high']:.3g})"
+            for per in ("per_hour", "per_100_episodes")
         )
+        table.add_row(name, f"{found['median']:.4g}", *slopes)
     total: Any = diary.rows["episodes"][-1][1]
     last: dict[str, Any] = {
-        "minutes": arguments.minutes,
+        "minutes": 60 * diary.rows["episodes"][-1][0],
         "episodes": total,
         "complaints": complaints,
         "slopes": summary,
