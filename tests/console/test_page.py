@@ -471,6 +471,25 @@ def test_everything_is_done_without_a_mouse(page: Page, port: ScriptedPort) -> N
     shows(page, "PAUSED")
 
 
+NAMELESS = """() => [...document.querySelectorAll('canvas, img, svg, button, [role=dialog], section, nav, input')]
+  .filter((e) => !(e.getAttribute('aria-label') || e.getAttribute('alt') || e.getAttribute('aria-labelledby')
+    || e.getAttribute('aria-hidden') === 'true' || e.closest('[aria-hidden=true]')
+    || (e.matches('button') && e.textContent.trim())))
+  .map((e) => e.outerHTML.slice(0, 120))"""
+
+
+def test_whatever_is_not_words_has_words(page: Page, port: ScriptedPort) -> None:
+    page.wait_for_selector('.camera[data-camera="wrist"][data-seq]')
+    page.locator(".episode").first.click()
+    port.place = place(0)
+    port.become("STOPPED")
+    shows(page, "STOPPED")
+    page.wait_for_selector(".spot")
+    assert page.evaluate(NAMELESS) == []
+    page.evaluate("document.body.append(document.createElement('canvas'))")
+    assert page.evaluate(NAMELESS) == ["<canvas></canvas>"]
+
+
 def test_states_are_told_apart_without_colour(page: Page, port: ScriptedPort) -> None:
     looks = {}
     for state in (
