@@ -61,7 +61,7 @@ def test_on_a_slow_link_pictures_are_late_and_not_ever_later_and_keys_work(
         window.worst = Math.max(window.worst, seconds ? 1000 * seconds : Number(ms ?? 0));
       }), 50);
     }""")
-    page.wait_for_timeout(2500)
+    page.wait_for_timeout(1500)
     assert 400 < page.evaluate("worst") < 2500, "a viewer that is slow gets fewer pictures, and none from a queue"
     page.keyboard.press("e")
     eventually(lambda: port.commands == [("end", {})], 2)

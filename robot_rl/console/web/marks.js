@@ -3,13 +3,13 @@
 
 /** @typedef {import('./types').Place} Place */
 
-const SVG = 'http://www.w3.org/2000/svg';
+const SVG = document.querySelector('svg')?.namespaceURI ?? null; // of the page's own icons: its name looks like an address
 const SIZE = 0.021; // of the picture's width: a mark's radius
 
 export class Marks {
   constructor() {
     /** As large as the picture, and as the picture in its frame: whole, in the middle. */
-    this.element = document.createElementNS(SVG, 'svg');
+    this.element = /** @type {SVGSVGElement} */ (document.createElementNS(SVG, 'svg'));
     this.element.classList.add('marks');
     this.element.setAttribute('aria-hidden', 'true'); // the sentence in the band says it
     this.width = 4;
