@@ -4,7 +4,8 @@
 /** @typedef {import('./types').Place} Place */
 
 const SVG = document.querySelector('svg')?.namespaceURI ?? null; // of the page's own icons: its name looks like an address
-const SIZE = 0.021; // of the picture's width: a mark's radius
+const SIZE = 0.021; // of the picture's width: a mark's radius, where there is room
+const FLAT = 0.6; // it lies on the table, and is seen from the side
 
 export class Marks {
   constructor() {
@@ -40,15 +41,15 @@ export class Marks {
     this.drawn = key;
     const { width, height } = this;
     this.element.setAttribute('viewBox', `0 0 ${width} ${height}`);
-    const radius = SIZE * width;
+    const radius = Math.min(SIZE * width, 0.46 * nearest(marks, width, height));
     this.element.replaceChildren(...marks.flatMap((mark, index) => {
       if (!mark) return [];
       const [x, y] = [mark[0] * width, mark[1] * height];
       const group = document.createElementNS(SVG, 'g');
       group.classList.add('spot');
       if (index === place?.index) group.classList.add(due ? 'due' : 'present');
-      const circle = document.createElementNS(SVG, 'ellipse'); // lying on the table, seen from the side
-      for (const [name, value] of Object.entries({ cx: x, cy: y, rx: radius, ry: radius * 0.6 })) circle.setAttribute(name, value.toFixed(2));
+      const circle = document.createElementNS(SVG, 'ellipse');
+      for (const [name, value] of Object.entries({ cx: x, cy: y, rx: radius, ry: radius * FLAT })) circle.setAttribute(name, value.toFixed(2));
       const number = document.createElementNS(SVG, 'text');
       for (const [name, value] of Object.entries({ x, y, 'font-size': radius })) number.setAttribute(name, value.toFixed(2));
       number.textContent = String(index + 1);
@@ -56,4 +57,14 @@ export class Marks {
       return [group];
     }));
   }
+}
+
+/**
+ * The least distance of two marks in pixels, those above each other counted as the flat marks that they are.
+ * @param {([number, number] | null)[]} marks @param {number} width @param {number} height
+ */
+function nearest(marks, width, height) {
+  const seen = marks.filter((mark) => mark !== null);
+  const distances = seen.flatMap((a, i) => seen.slice(i + 1).map((b) => Math.hypot((a[0] - b[0]) * width, (a[1] - b[1]) * height / FLAT)));
+  return Math.min(Infinity, ...distances);
 }
