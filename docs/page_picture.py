@@ -18,12 +18,14 @@ QUIET = (
 )
 
 
-def take(url: str, out: Path, size: tuple[int, int], settle_s: float) -> None:
-    """Open `url`, give cameras and curve `settle_s` to arrive, and write the page as PNG."""
+def take(url: str, out: Path, size: tuple[int, int], settle_s: float, view: str) -> None:
+    """Open `url` and its `view`, give cameras and curve `settle_s` to arrive, and write the page as PNG."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=list(QUIET))
         page = browser.new_page(viewport={"width": size[0], "height": size[1]})
         page.goto(url)
+        page.click("#help-close")
+        page.click(f"#show-{view}")
         page.wait_for_timeout(settle_s * 1000)
         out.parent.mkdir(parents=True, exist_ok=True)
         page.screenshot(path=str(out))
@@ -37,8 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("out", type=Path, help="file to write (.png)")
     parser.add_argument("--size", type=int, nargs=2, default=(1280, 720), help="pixels (default: 1280 720)")
     parser.add_argument("--settle", type=float, default=3.0, help="s (default: %(default)s)")
+    parser.add_argument("--view", choices=("run", "learning"), default="run", help="(default: %(default)s)")
     arguments = parser.parse_args(argv)
-    take(arguments.url, arguments.out, tuple(arguments.size), arguments.settle)
+    take(arguments.url, arguments.out, tuple(arguments.size), arguments.settle, arguments.view)
     return 0
 
 

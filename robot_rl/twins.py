@@ -6,7 +6,7 @@ The service does not know its twin's package; it knows what a twin can do, which
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Protocol
@@ -95,6 +95,43 @@ class TwinRobot(Robot, Protocol):
     def truth(self) -> Truth: ...
 
 
+Pixel = tuple[float, float]
+"""0 to 1 from a picture's left, and from its top."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the object is put."""
+
+    x: float
+    """m, base frame."""
+    y: float
+    yaw: float
+    """rad."""
+
+
+class Placing(Protocol):
+    """What a task's evaluation knows of places; a twin's package has it as `placing.TwinPlacing(task)`."""
+
+    def places(self) -> Sequence[Place]:
+        """In the order in which they are gone through."""
+        ...
+
+    def put(self, start: Any, place: Place) -> Any:
+        """A start with the object at `place`."""
+        ...
+
+    def marks(self, places: Sequence[Place]) -> Mapping[str, Sequence[Pixel | None]]:
+        """Camera -> where each place is in its pictures; None: not in them."""
+        ...
+
+
+def load_placing(task: TaskConfig) -> Placing:
+    """Of the package that the task's twin is of. Raises `ConfigError` if it has none."""
+    placing: Placing = load_object(f"{task.twin.partition(':')[0].partition('.')[0]}.placing:TwinPlacing")(task)
+    return placing
+
+
 def load_object(name: str) -> Any:
     """What "module:name" names. Raises `ConfigError` if it cannot be imported."""
     module, _, attribute = name.partition(":")
@@ -133,7 +170,7 @@ class Cell:
 
     def reset(self, episode: int) -> None:
         """Make the scene ready for `episode`."""
-        start = self.twin.draw(self.split, self.seed, episode)
+        start = self.start(episode)
         if self.whole:
             self.twin.reset(start)
         else:
@@ -141,7 +178,28 @@ class Cell:
 
     def free(self, episode: int) -> None:
         """Everything anew as at the beginning of `episode`, an arm that is stuck included."""
-        self.twin.reset(self.twin.draw(self.split, self.seed, episode))
+        self.twin.reset(self.start(episode))
+
+    def start(self, episode: int) -> Any:
+        """Where `episode` begins."""
+        return self.twin.draw(self.split, self.seed, episode)
 
     def truth(self) -> Truth:
         return self.twin.truth()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlacedCell(Cell):
+    """A cell whose object goes from place to place in order, `repeats` episodes at each."""
+
+    placing: Placing
+    repeats: int = 2
+
+    def start(self, episode: int) -> Any:
+        places = self.placing.places()
+        return self.placing.put(super().start(episode), places[place_of(episode, self.repeats, len(places))])
+
+
+def place_of(episode: int, repeats: int, places: int) -> int:
+    """Index of the place of `episode`, which counts from 1; after the last place it begins anew."""
+    return (episode - 1) // repeats % places

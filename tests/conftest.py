@@ -24,7 +24,8 @@ TIMELESS = (
         *("adapter_source", "doctor", "evaluate", "export_lerobot", "golden", "housekeeping", "lockstep", "plan"),
         *("report", "rerun", "results", "running", "train_offline", "visual_run"),
     )),
-    *(f"test_{name}.py" for name in ("benchmarks", "benchmark_tuning", "cli", "config", "imports", "types")),
+    *(f"test_{name}.py" for name in ("benchmarks", "benchmark_soak", "benchmark_tuning", "cli", "config")),
+    *("test_imports.py", "test_types.py"),
 )  # fmt: skip
 """Folders and files whose tests measure no time."""
 END_TO_END = "test_end_to_end.py"

@@ -190,8 +190,22 @@ def evaluate_run(
     seed: Annotated[int, typer.Option(help="of the evaluation starts", min=0, max=MAX_SEED)] = 0,
     version: Annotated[int | None, typer.Option(help="adapter version  [default: the newest]", min=1)] = None,
     world: Annotated[str, typer.Option(help="the task's world: twin, or real (its perturbed copy)")] = "twin",
+    positions: Annotated[
+        bool, typer.Option("--positions", help="at ten places in order, two trials at each, in place of random starts")
+    ] = False,
+    port: Annotated[
+        int | None,
+        typer.Option(help="with --positions: TCP port of a page to watch it on; 0 picks one", min=0, max=65535),
+    ] = None,
 ) -> None:
     """Evaluate a run's frozen policy and its adapter on starts that were never trained on; ends with a line of JSON."""
+    if positions:
+        from robot_rl.compositions.placed import PlacedRequest, evaluate_places
+
+        evaluate_places(run, PlacedRequest(seed, version, world, port), console)
+        return
+    if port is not None:
+        raise ConfigError("--port: there is a page with --positions alone")
     from robot_rl.compositions.report import evaluate_and_show
 
     evaluate_and_show(run, trials=trials, seed=seed, version=version, world=world, console=console)

@@ -46,6 +46,7 @@ def make_actor(
         alarms=lambda: [*alarms(), *keeps.notices],
         labelled=labelled,
         not_yet=not_yet,
+        looked_at=plan.console_port is not None,
     )
     return Actor(
         plan.task, plan.info.method, plan.info.seed, motion, plan.policy, adapters, recorder or keeps, store, guard,

@@ -7,7 +7,8 @@ adapter is judged by its mode (no exploration noise), the frozen policy as it is
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +32,14 @@ from robot_rl.twins import Cell, Split, TwinRobot, load_twin
 from robot_rl.types import Context, LabelValue, Steering
 
 Progress = Callable[[int], None]
+Page = Callable[[Actor, Guard], AbstractContextManager[Callable[[], None]]]
+"""Opens the operator's page; what comes of it is called every control step."""
+
+
+@contextmanager
+def no_page(actor: Actor, guard: Guard) -> Iterator[Callable[[], None]]:
+    """Nobody looks."""
+    yield lambda: None
 
 
 @dataclass(frozen=True)
@@ -111,16 +120,23 @@ def outcomes_in(
     seed: int,
     split: Split = Split.EVALUATE,
     progress: Progress = lambda done: None,
+    cell: Cell | None = None,
+    view: RunView | None = None,
+    page: Page = no_page,
 ) -> list[int]:
-    """The same in a `twin` that is there, at the pace of its `clock`."""
+    """The same in a `twin` that is there, at the pace of its `clock`; `cell` in place of the twin with random starts.
+
+    `page` opens the operator's page in front of the actor, and `view` is what it shows.
+    """
     scratch = Scratch()
     guard = Guard(twin, Limits.of(task.limits, twin.spec.action_space), task.guard, clock)
     session = Session(guard, scratch, guard.safety, first=1, planned=trials)
-    cell = Cell(twin, seed, split)
+    cell = cell or Cell(twin, seed, split)
     operator = AutoOperator(session, guard, scratch, cell, clock)
     done = 0
 
-    latch = LatchNotice(session, clearable=False)
+    latch = LatchNotice(session, clearable=page is not no_page)
+    watching: list[Callable[[], None]] = []
 
     def fail_the_unjudged() -> None:
         """A session wants as many labels as trials: without this, another trial would stand in for a faulted one."""
@@ -134,17 +150,22 @@ def outcomes_in(
         operator.poll()
         fail_the_unjudged()
         latch.look()
+        for look in watching:
+            look()
         if len(scratch.labels) != done:
             done = len(scratch.labels)
             progress(done)
 
     motion = Motion(guard, session, clock, pump)
     pace = "lockstep" if isinstance(clock, SteppedClock) else "real time"
-    view = RunView(run="evaluation", pace=pace, auto_label=True)
     source: Any = Fixed(adapter)
-    Actor(
-        task, method, seed, motion, policy, source, scratch, scratch, guard, view, cell,
+    actor = Actor(
+        task, method, seed, motion, policy, source, scratch, scratch, guard,
+        view or RunView(run="evaluation", pace=pace, auto_label=True), cell,
         explore=adapter.version == 0, faults_in_a_row=None,
-    ).run()  # fmt: skip
+    )  # fmt: skip
+    with page(actor, guard) as look:
+        watching.append(look)
+        actor.run()
     won = {episode for episode, event in scratch.labels.items() if event.label.value is LabelValue.SUCCESS}
     return [int(trial in won) for trial in range(1, trials + 1)]

@@ -7,9 +7,8 @@ run, bit for bit; wall time decides only how fast it goes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any
 
 from robot_rl.clock import SteppedClock
 from robot_rl.compositions.actor import make_actor
@@ -17,9 +16,9 @@ from robot_rl.compositions.adapter_source import LockstepAdapters, Versions, awa
 from robot_rl.compositions.disk import DiskWatch
 from robot_rl.compositions.golden import require_golden
 from robot_rl.compositions.label_watch import LabelWatch
-from robot_rl.compositions.operator_page import LatchNotice, OperatorPage, start_cameras
+from robot_rl.compositions.lockstep_page import lockstep_page
+from robot_rl.compositions.operator_page import LatchNotice
 from robot_rl.compositions.plan import RunPlan
-from robot_rl.compositions.sockets import socket_folder
 from robot_rl.control.actor import Actor
 from robot_rl.control.motion import Motion
 from robot_rl.control.operator import AutoOperator
@@ -28,9 +27,6 @@ from robot_rl.errors import ConfigError
 from robot_rl.processes import Children
 from robot_rl.safety.guard import Guard
 from robot_rl.safety.limits import Limits
-from robot_rl.services.frames import StatePublisher
-from robot_rl.services.guard import operator_handlers
-from robot_rl.services.session import Served, session_handlers
 from robot_rl.store.store import Store
 from robot_rl.store.training import first_free_episode
 from robot_rl.twins import Cell, load_twin
@@ -83,32 +79,14 @@ def run_lockstep(plan: RunPlan, watch: Watch, announce: Callable[[str], None]) -
             labelled=label_watch.newest,
         )
         children.start("learner", "robot_rl.learn", [str(run.path), "--ordered"])
-        show = _nothing
+        show: Callable[[], None] = _nothing
         if plan.console_port is not None:
-            sockets = stack.enter_context(socket_folder())
-            ends = {name: f"ipc://{sockets}/{name}" for name in ("actor", "guard", "states", "frames")}
-            states = StatePublisher(ends["states"])
-            stack.callback(states.close)
-
-            def command(name: str, args: Mapping[str, Any], author: str) -> Mapping[str, Any]:
-                return session.command(name, args, author, clock.now_ns())
-
-            stack.enter_context(Served(ends["actor"], session_handlers(actor.snapshot, command)))
-            stack.enter_context(Served(ends["guard"], operator_handlers(guard)))
-            page = OperatorPage(
-                children,
-                plan.console_port,
-                plan.access,
-                actor=ends["actor"],
-                guard=ends["guard"],
-                frames=ends["frames"],
-            )
-            start_cameras(children, twin.camera_process, run.task_yaml, states=ends["states"], frames=ends["frames"])
-
-            def show() -> None:
-                states.offer(twin.joint_positions)
-                if url := page.news():
-                    announce(url)
+            show = stack.enter_context(
+                lockstep_page(
+                    children, plan.console_port, plan.access, run.task_yaml,
+                    actor=actor, guard=guard, twin=twin, clock=clock, announce=announce,
+                )
+            )  # fmt: skip
 
         actor.run()
 

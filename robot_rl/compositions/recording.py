@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from robot_rl.clock import SECOND, wall_time_ns
@@ -94,10 +94,10 @@ class Scratch:
 
     rows: list[EpisodeSummary] = field(default_factory=list)
     labels: dict[int, LabelEvent] = field(default_factory=dict)
-    _open: tuple[int, int] = (0, 0)
+    _open: tuple[int, int, int] = (0, 0, 0)
 
     def begin(self, episode: int, adapter_version: int) -> None:
-        self._open = (episode, adapter_version)
+        self._open = (episode, adapter_version, wall_time_ns())
 
     def write(self, topic: str, stamp_ns: int, message: Mapping[str, Any]) -> None:
         """Not kept."""
@@ -109,8 +109,10 @@ class Scratch:
         """Not kept."""
 
     def end(self, record: EpisodeRecord) -> None:
-        episode, version = self._open
-        summary = EpisodeSummary(episode, version, record.steps, record.ended_by, record.complete, None, None, 0, 0)
+        episode, version, began_ns = self._open
+        summary = EpisodeSummary(
+            episode, version, record.steps, record.ended_by, record.complete, None, None, 0, began_ns
+        )
         self.rows.append(summary)
 
     def add_label(self, label: Label, expected_revision: int | None = None) -> LabelEvent:
@@ -125,4 +127,9 @@ class Scratch:
         """Not kept."""
 
     def episodes(self) -> list[EpisodeSummary]:
-        return self.rows
+        """As a store lists them: with their labels."""
+        return [
+            row if (event := self.labels.get(row.episode)) is None
+            else replace(row, label=event.label.value, author=event.label.author, revision=event.seq)
+            for row in self.rows
+        ]  # fmt: skip

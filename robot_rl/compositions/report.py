@@ -35,12 +35,7 @@ PROBES = 32
 def evaluate_and_show(path: Path, *, trials: int, seed: int, version: int | None, world: str, console: Console) -> None:
     """`robot-rl eval`: table, files, and one last line of JSON."""
     run, info, task, policy = open_run(path)
-    known = numbers(run.adapters)
-    if not known:
-        raise StoreError(f"{run.path} has no adapter yet: run it first")
-    chosen = version or known[-1]
-    if chosen not in known:
-        raise StoreError(f"{run.path} has no adapter version {chosen}: expected one of {known[0]} to {known[-1]}")
+    chosen = chosen_version(run, version)
     adapter = load_adapter(run.adapters, chosen, policy.spec)
     witness = Witness(frozen(policy))
     candidates: dict[str, Adapter] = {"frozen policy": witness, f"adapter v{chosen}": adapter}
@@ -86,12 +81,23 @@ def evaluate_and_show(path: Path, *, trials: int, seed: int, version: int | None
         "base_action_entropy": base_entropy,
         "action_entropy": entropy,
     }
-    newest = chosen == known[-1]
+    newest = chosen == numbers(run.adapters)[-1]
     name = f"evaluation-{world}-{seed}" if newest else f"evaluation-{world}-{seed}-v{chosen}"
     write_json_results(run.results / f"{name}.json", results)
     if newest:  # the curve ends in what the run has come to
         draw_results(run, base, final)
     console.file.write(json.dumps(results) + "\n")
+
+
+def chosen_version(run: RunDirectory, version: int | None) -> int:
+    """`version`, or the newest. Raises `StoreError` when the run has none, or not that one."""
+    known = numbers(run.adapters)
+    if not known:
+        raise StoreError(f"{run.path} has no adapter yet: run it first")
+    chosen = version or known[-1]
+    if chosen not in known:
+        raise StoreError(f"{run.path} has no adapter version {chosen}: expected one of {known[0]} to {known[-1]}")
+    return chosen
 
 
 def draw_results(run: RunDirectory, base: Rate | None, final: Rate | None) -> None:

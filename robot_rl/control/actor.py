@@ -11,16 +11,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from robot_rl.clock import SECOND
+from robot_rl.clock import SECOND, SteppedClock
+from robot_rl.control.effect import Meter
 from robot_rl.control.episode import EpisodeRun
 from robot_rl.control.homing import retreat
 from robot_rl.control.inference import RoundTrips
 from robot_rl.control.motion import Motion
 from robot_rl.control.overlap import OverlappedRun
-from robot_rl.control.ports import AdapterSource, EpisodeSummary, GuardControls, LabelBook, Recorder, Twin
+from robot_rl.control.ports import (
+    AdapterSource,
+    EpisodeSummary,
+    GuardControls,
+    LabelBook,
+    PatientPolicy,
+    Recorder,
+    Twin,
+)
 from robot_rl.control.progress import State
+from robot_rl.control.scatter import Scatter
+from robot_rl.control.timing import timed
 from robot_rl.errors import ArmStuck, DiskError, RobotFault, SpecMismatch
-from robot_rl.protocols import FrozenPolicy
+from robot_rl.methods import entry_of
+from robot_rl.protocols import Adapter, FrozenPolicy
 from robot_rl.types import LabelValue, SafetyState, Verdict, canonical_hash
 
 if TYPE_CHECKING:
@@ -54,6 +66,10 @@ class RunView:
     """Rises with every label in the log, whoever gave it and how; cheap, it is asked at every look."""
     not_yet: Callable[[], str | None] = field(default=lambda: None)
     """Why no episode may begin yet, or None."""
+    place: Callable[[int], Mapping[str, Any] | None] = field(default=lambda episode: None)
+    """Where the object of an episode is put, and where that is in the pictures; None: wherever the person likes."""
+    looked_at: bool = False
+    """There is a page: chunks before and after steering are drawn for it, once an episode (`control.scatter`)."""
 
 
 class Actor:
@@ -89,9 +105,20 @@ class Actor:
         self._task, self._method, self._seed = task, method, seed
         self._explore = explore
         self._kind = partial(OverlappedRun, trips=RoundTrips()) if overlap else EpisodeRun
-        self._discount = task.method(method).gamma
-        self._motion, self._policy, self._adapters = motion, policy, adapters
-        self._recorder, self._labels, self._guard, self._view, self._twin = recorder, labels, guard, view, twin
+        config = task.method(method)
+        self._discount = config.gamma
+        self._trips = RoundTrips()
+        self._motion, self._policy, self._adapters = motion, timed(policy, self._trips), adapters
+        self._served = isinstance(policy, PatientPolicy)
+        self._meter = Meter(
+            recorder,
+            policy.spec.step_s,
+            residual=config.residual_layout != "none",
+            frozen_until=0 if entry_of(method).gated_warmup else config.warmup_episodes,
+        )
+        waits = isinstance(motion.clock, SteppedClock)
+        self._scatter = Scatter(policy, seed, waits=waits) if view.looked_at else None
+        self._labels, self._guard, self._view, self._twin = labels, guard, view, twin
         self._running: EpisodeRun | None = None
         self._adapter_version = 0
         self._faults, self._patience = 0, faults_in_a_row
@@ -109,16 +136,20 @@ class Actor:
 
         A disk that refuses costs the episode that runs and nothing else: the robot holds, and all is paused.
         """
-        while (state := self.session.state) is not State.FINISHED:
-            try:
-                if state is State.RUNNING:
-                    self._episode()
-                elif state is State.HOMING:
-                    self._home()
-                else:
-                    self._motion.idle()
-            except DiskError as error:
-                self.session.disk_refused(str(error))
+        try:
+            while (state := self.session.state) is not State.FINISHED:
+                try:
+                    if state is State.RUNNING:
+                        self._episode()
+                    elif state is State.HOMING:
+                        self._home()
+                    else:
+                        self._motion.idle()
+                except DiskError as error:
+                    self.session.disk_refused(str(error))
+        finally:
+            if self._scatter is not None:
+                self._scatter.settle()
 
     def _episode(self) -> None:
         """The session's present episode, from its adapter to the store; nothing if that is not there yet."""
@@ -137,13 +168,15 @@ class Actor:
         self._motion.tend()
         if not self.session.begin_episode():
             return
+        if self._scatter is not None:
+            self._scatter.settle()
         self._adapter_version = adapter.version
-        self._recorder.begin(episode, adapter.version)
+        self._meter.begin(episode, adapter.version)
         self._running = self._kind(
             self._motion,
             self._policy,
-            adapter,
-            self._recorder,
+            self._meter.watch(adapter),
+            self._meter,
             episode=episode,
             max_steps=self._task.max_steps,
             discount=self._discount,
@@ -151,14 +184,20 @@ class Actor:
             explore=self._explore,
         )
         record = self._running.run()
-        self._recorder.end(record)
+        self._meter.end(record)
         why = self.session.now.why
         self.session.close_episode(record.complete)
+        self._draw(episode, adapter)
         self._faults = self._faults + 1 if record.ended_by == "fault" else 0
         if self._faults == self._patience:
             self._faults = 0
             words = f"{self._patience} episodes in a row ended as faults, the last one: {why}"
             self.session.observe(self._guard.stop(AUTHOR, words))
+
+    def _draw(self, episode: int, adapter: Adapter) -> None:
+        """Chunks before and after steering at the episode's first observation, for the page."""
+        if self._scatter is not None and self._meter.first is not None:
+            self._scatter.begin(episode, self._meter.first, adapter, explore=self._explore)
 
     def _home(self) -> None:
         """The arm retreats before anyone reaches in; when it cannot, an operator is asked by a STOP.
@@ -214,6 +253,10 @@ class Actor:
             "safety": _safety(self._motion.port.safety),
             "verdicts": {verdict.value: self._motion.totals[verdict] for verdict in Verdict},
             "learner": None if learner is None else dict(learner),
+            "policy": {"served": self._served, "times": self._trips.shown},
+            "effect": self._meter.shown,
+            "scatter": None if self._scatter is None else self._scatter.shown,
+            "place": view.place(now.episode + (now.state is State.AWAIT_RESET)),
             "base_success": view.base_success,
             "base_trials": view.base_trials,
             "curve": [[r.episode, int(r.label is LabelValue.SUCCESS)] for r in self._rows if _counts(r)],

@@ -59,8 +59,19 @@ class RoundTrips:
     @property
     def p95_s(self) -> float:
         """0 before the first."""
+        return self._percentile(SHARE)
+
+    @property
+    def shown(self) -> dict[str, float] | None:
+        """For the page: of how many, their median and 95th percentile in ms; None before the first."""
+        trips = len(self._seconds)
+        if not trips:
+            return None
+        return {"trips": trips, "p50_ms": 1000 * self._percentile(0.5), "p95_ms": 1000 * self.p95_s}
+
+    def _percentile(self, share: float) -> float:
         ordered = sorted(self._seconds)
-        return ordered[math.ceil(SHARE * len(ordered)) - 1] if ordered else 0.0
+        return ordered[math.ceil(share * len(ordered)) - 1] if ordered else 0.0
 
     def lead(self, step_s: float, horizon: int, patience_s: float) -> int:
         """Control steps before the end of a chunk at which the next one is asked for, so that it is there in time.

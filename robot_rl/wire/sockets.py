@@ -14,12 +14,19 @@ COPIED = 2**15
 
 
 def open_socket(kind: int, limits: Limits, context: zmq.Context[zmq.Socket[bytes]] | None = None) -> zmq.Socket[bytes]:
-    """A socket that drops frames beyond the limits, notices a dead peer within 3 s and never delays an exit."""
+    """A socket that drops frames beyond the limits and never delays an exit.
+
+    It notices a dead peer within 3 s; one that publishes or subscribes, when the kernel closes the connection.
+    """
     opened: zmq.Socket[bytes] = (context or zmq.Context.instance()).socket(kind)
     opened.setsockopt(zmq.LINGER, 0)
     opened.setsockopt(zmq.MAXMSGSIZE, limits.total_bytes)
-    opened.setsockopt(zmq.HEARTBEAT_IVL, 1000)
-    opened.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3000)
+    if kind not in (zmq.PUB, zmq.SUB):
+        # A subscriber that gets no time for as long as its backlog is full answers no heartbeat; its connection is then
+        # made anew, and libzmq aborts its process (issue 3937, up to 4.3.5 at least). On one host the kernel says
+        # when a peer is gone.
+        opened.setsockopt(zmq.HEARTBEAT_IVL, 1000)
+        opened.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3000)
     opened.setsockopt(zmq.RECONNECT_IVL, 20)
     opened.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
     return opened

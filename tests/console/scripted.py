@@ -76,6 +76,19 @@ class ScriptedPort:
         self.frozen_camera: str | None = None
         self._revision = 1
         rng = random.Random(7)
+        self.effect: dict[str, Any] = {
+            "newest": {
+                "episode": episode - 1, "adapter_version": max(0, episode - 3), "chunks": 9, "noise_rms": 0.3128,
+                "residual_mm": 0.8204, "latent_shift": None, "latent_rms": None, "speed_m_s": 0.1432,
+                "acceleration_m_s2": 1.263,
+            },
+            "frozen": {"episodes": 10, "speed_m_s": 0.1518, "acceleration_m_s2": 1.871},
+        }  # fmt: skip
+        """None of both before the first episode is over."""
+        self.place: dict[str, Any] | None = None
+        """Where the object of an evaluation goes."""
+        self.losses = {"td_loss": 0.0124, "q": 0.613, "temperature": float("nan"), "entropy": 0.0213}
+        self.scatter: dict[str, Any] | None = _scatter(random.Random(8), episode)
         for past in range(1, episode):
             rises = 0.38 + 0.54 / (1 + math.exp(-(past - 17) / 5))
             self.labels.append((past, "success" if rng.random() < rises else "failure"))
@@ -119,9 +132,13 @@ class ScriptedPort:
                     "utd_reached": 4.96,
                     "utd_reason": "updates take 36 ms each and 18 are owed: the newest episodes are being worked off",
                     "updates_per_second": 27.8,
-                    "losses": {"critic": 0.0124, "actor": -0.613, "temperature": float("nan")},
+                    "losses": self.losses,
                     "label_watermark": len(self.labels) if self.heard is None else self.heard,
                 },
+                "policy": {"served": True, "times": {"trips": 64, "p50_ms": 23.4, "p95_ms": 41.9}},
+                "effect": self.effect,
+                "scatter": self.scatter,
+                "place": self.place,
                 "base_success": 0.41,
                 "base_trials": 100,
                 "curve": curve,
@@ -232,6 +249,38 @@ class ScriptedPort:
 
     def _label_revision(self, episode: int) -> int:
         return max((seq for seq, (labelled, _) in enumerate(self.labels, start=1) if labelled == episode), default=0)
+
+
+def place(index: int) -> dict[str, Any]:
+    """Of ten places on the table of the pictures, the one of `index` is due; the last is not in the front one."""
+    grid = [[0.47 + 0.1 * (i % 5), 0.72 + 0.13 * (i // 5)] for i in range(10)]
+    return {
+        "index": index,
+        "repeat": 1,
+        "repeats": 2,
+        "places": [{"x": 0.63 + 0.06 * (i // 5), "y": 0.096 - 0.048 * (i % 5)} for i in range(10)],
+        "marks": {"front": [*grid[:-1], None], "side": grid},
+    }
+
+
+def _scatter(rng: random.Random, episode: int) -> dict[str, Any]:
+    """Two ways of the frozen policy, one of them chosen, and that one moved up a little."""
+
+    def around(y: float, z: float, spread: float) -> list[float]:
+        return [round(y + rng.gauss(0, spread), 2), round(z + rng.gauss(0, spread), 2)]
+
+    steered = [around(-21, -4, 1.4) for _ in range(32)]
+    return {
+        "episode": episode - 1,
+        "adapter_version": max(0, episode - 3),
+        "axes": ["y", "z"],
+        "base": [around(rng.choice([-22, 24]), -3, 4) for _ in range(32)],
+        "steered": steered,
+        "final": [[y + 0.4, z + 5.2] for y, z in steered],
+        "base_spread_mm": 23.61,
+        "final_spread_mm": 2.043,
+        "moved_mm": 23.18,
+    }
 
 
 @functools.cache

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route
 
 from robot_rl.errors import DeadlineMissed
-from tests.console.scripted import ScriptedPort
+from tests.console.scripted import ScriptedPort, place
 from tests.console.serving import eventually, serving
 
 
@@ -95,7 +95,7 @@ def test_esc_reaches_the_guard_and_the_page_within_50_ms(
         shows(page, "RUNNING")
     latencies = sorted(page.evaluate("latencies"))
     assert len(latencies) == 20
-    assert len(port.stops) == 20
+    assert len(port.stops) >= 20  # on a busy machine some go by POST as well
     median, worst = statistics.median(latencies), latencies[-1]
     record_property("esc_to_stopped_ms", {"median": median, "worst": worst})
     print(f"Esc -> STOPPED on the page: median {median:.1f} ms, worst of 20 {worst:.1f} ms")
@@ -259,6 +259,19 @@ def test_a_correction_names_its_revision_and_moves_the_curve(page: Page, port: S
     assert page.inner_text("#success") != before
 
 
+def test_the_labels_of_a_row_at_the_lists_lower_edge_come_into_view(page: Page) -> None:
+    box = page.locator("#episodes").bounding_box()
+    assert box is not None
+    edge = page.evaluate(
+        """([x, y]) => document.elementFromPoint(x, y).closest('.episode').querySelector('.number').textContent""",
+        [box["x"] + 30, box["y"] + box["height"] - 8],
+    )
+    page.locator(f'.episode:has(.number:text-is("{edge}"))').click()
+    choices = page.locator(".corrections").bounding_box()
+    assert choices is not None
+    assert choices["y"] + choices["height"] <= box["y"] + box["height"] + 1
+
+
 def test_a_stale_correction_conflicts_visibly(page: Page, port: ScriptedPort) -> None:
     page.locator(".episode").first.click()
     page.evaluate("window.seen = document.querySelector('.corrections button:nth-child(2)')")
@@ -417,6 +430,88 @@ def test_the_first_visit_explains_the_keys_and_takes_none_of_them(page: Page, po
     assert page.locator("#help").is_hidden()
 
 
+def focus_by_tab(page: Page, wanted: str) -> None:
+    """Press Tab until `wanted` (a CSS selector) has the focus, as somebody without a mouse does."""
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        if page.evaluate("wanted => document.activeElement.matches(wanted)", wanted):
+            assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none", "it is seen"
+            return
+    raise AssertionError(f"{wanted} cannot be reached")
+
+
+def test_everything_is_done_without_a_mouse(page: Page, port: ScriptedPort) -> None:
+    port.restart("DISARMED")
+    shows(page, "DISARMED")
+    for wanted, state in (("#help-close", ""), ("#action-arm", "PAUSED"), ("#action-run", "RUNNING")):
+        focus_by_tab(page, wanted)
+        page.keyboard.press("Enter")
+        if state:
+            shows(page, state)
+    page.keyboard.press("e")
+    shows(page, "AWAIT_LABEL")
+    page.keyboard.press("1")
+    shows(page, "AWAIT_RESET")
+    focus_by_tab(page, ".episode")
+    page.keyboard.press("Enter")
+    focus_by_tab(page, ".corrections button:nth-child(2)")
+    page.keyboard.press("Enter")
+    eventually(lambda: port.history(41)[-1] == "failure")
+    focus_by_tab(page, '.camera[data-camera="side"] .camera-name')
+    page.keyboard.press("Enter")
+    page.wait_for_selector('.camera.main[data-camera="side"]')
+    for wanted, shown in (("#show-learning", "#moves"), ("#by-minute", "#curve"), ("#show-run", "#episodes")):
+        focus_by_tab(page, wanted)
+        page.keyboard.press("Enter")
+        assert page.locator(shown).is_visible()
+    page.keyboard.press("Escape")
+    shows(page, "STOPPED")
+    focus_by_tab(page, "#causes .clear")
+    page.keyboard.press("Enter")
+    shows(page, "PAUSED")
+
+
+NAMELESS = """() => [...document.querySelectorAll('canvas, img, svg, button, [role=dialog], section, nav, input')]
+  .filter((e) => !(e.getAttribute('aria-label') || e.getAttribute('alt') || e.getAttribute('aria-labelledby')
+    || e.getAttribute('aria-hidden') === 'true' || e.closest('[aria-hidden=true]')
+    || (e.matches('button') && e.textContent.trim())))
+  .map((e) => e.outerHTML.slice(0, 120))"""
+
+
+def test_whatever_is_not_words_has_words(page: Page, port: ScriptedPort) -> None:
+    page.wait_for_selector('.camera[data-camera="wrist"][data-seq]')
+    page.locator(".episode").first.click()
+    port.place = place(0)
+    port.become("STOPPED")
+    shows(page, "STOPPED")
+    page.wait_for_selector(".spot")
+    assert page.evaluate(NAMELESS) == []
+    page.evaluate("document.body.append(document.createElement('canvas'))")
+    assert page.evaluate(NAMELESS) == ["<canvas></canvas>"]
+
+
+def test_states_are_told_apart_without_colour(page: Page, port: ScriptedPort) -> None:
+    looks = {}
+    for state in (
+        "DISARMED",
+        "PAUSED",
+        "RUNNING",
+        "HOMING",
+        "AWAIT_LABEL",
+        "AWAIT_RESET",
+        "STOPPED",
+        "FAULT",
+        "FINISHED",
+    ):
+        port.become(state)
+        shows(page, state)
+        icon = page.get_attribute("#state-icon", "href")
+        assert icon is not None
+        assert page.locator(icon).count() == 1
+        looks[state] = (page.inner_text("#state"), icon)
+    assert len(set(looks.values())) == len({word for word, _ in looks.values()}) == 9
+
+
 TONES = """() => {
   window.tones = 0;
   const start = OscillatorNode.prototype.start;
@@ -464,6 +559,119 @@ def test_interval_pace_and_labels_that_wait_for_the_learner_are_shown(page: Page
     page.wait_for_selector('.ended:text("not learnt from yet")', state="detached")
 
 
+INK = """id => {
+  const canvas = document.getElementById(id);
+  const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+  const seen = new Set();
+  for (let i = 0; i < pixels.length; i += 4) if (pixels[i + 3] === 255) seen.add(`${pixels.slice(i, i + 3)}`);
+  return [...seen];
+}"""
+"""The opaque colours of a canvas."""
+BASE, STEERED, FINAL = "180,188,198", "125,180,245", "99,210,166"
+
+
+def figures(page: Page, which: str) -> dict[str, str]:
+    """Name -> value of a list."""
+    rows = page.locator(f"#{which} > div:has(dt)").all()
+    return {row.locator("dt").inner_text(): row.locator("dd").inner_text() for row in rows}
+
+
+def test_how_far_the_adapter_moves_the_policy_is_shown_in_figures_and_points(page: Page, port: ScriptedPort) -> None:
+    page.click("#show-learning")
+    assert page.locator("#episodes").is_hidden()
+    assert page.inner_text("#scatter-of") == "episode 41, v39"
+    assert figures(page, "moves") == {
+        "noise RMS": "0.313", "residual RMS": "0.82 mm/step", "spread": "23.6 → 2.04 mm", "moved": "23.2 mm",
+    }  # fmt: skip
+    assert figures(page, "smoothness") == {
+        "hand velocity": "0.143 m/s · frozen 0.152", "hand acceleration": "1.26 m/s² · frozen 1.87",
+    }  # fmt: skip
+    assert figures(page, "all-losses") == {"td loss": "0.0124", "q": "0.613", "entropy": "0.0213"}
+    assert {BASE, STEERED, FINAL} <= set(page.evaluate(INK, "scatter"))
+    words = page.get_attribute("#scatter", "aria-label") or ""
+    assert "along y and z" in words
+    assert "moved by 23 mm" in words
+    page.reload()
+    shows(page, "RUNNING")
+    assert page.locator("#moves").is_visible(), "this browser remembers what was chosen"
+    page.click("#show-run")
+    assert page.locator("#episodes").is_visible()
+
+
+def test_of_what_was_not_measured_there_is_no_figure(page: Page, port: ScriptedPort) -> None:
+    page.click("#show-learning")
+    page.wait_for_selector("#moves dt")
+    port.effect, port.scatter, port.losses = {"newest": None, "frozen": None}, None, {}
+    page.wait_for_selector("#moves .none")
+    assert [figures(page, which) for which in ("moves", "smoothness", "all-losses")] == [{}, {}, {}]
+    eventually(lambda: page.evaluate(INK, "scatter") == [])
+    assert page.get_attribute("#scatter", "aria-label") == "No chunks were drawn yet"
+
+
+def test_the_figures_of_other_methods_stand_where_they_belong(page: Page, port: ScriptedPort) -> None:
+    page.click("#show-learning")
+    assert port.scatter is not None
+    port.scatter = port.scatter | {"final": None}
+    port.effect["newest"] |= {"residual_mm": None, "latent_shift": 0.2, "latent_rms": 1.0}
+    port.losses = {"td_loss": 0.1, "latent_mahalanobis": 4.2, "multiplier": 0.31, "shift_squared": 3.9}
+    page.wait_for_selector('#moves dt:text("Mahalanobis")')
+    found = figures(page, "moves")
+    assert found.items() >= {
+        "latent shift": "0.2 (20 %)", "Mahalanobis": "4.2", "multiplier": "0.31", "|Δ|²": "3.9",
+    }.items()  # fmt: skip
+    assert "residual RMS" not in found
+    assert figures(page, "all-losses") == {"td loss": "0.1"}
+    assert page.locator('[data-cloud="final"]').is_hidden()
+
+
+def test_the_curve_is_by_episode_or_by_minute_and_the_frozen_policy_has_an_interval_too(page: Page) -> None:
+    drawn = "document.getElementById('curve').toDataURL()"
+    eventually(lambda: page.inner_text("#base-interval") == "32 to 51 %")
+    before = page.evaluate(drawn)
+    page.click("#by-minute")
+    assert page.get_attribute("#by-minute", "aria-pressed") == "true"
+    assert page.get_attribute("#by-episode", "aria-pressed") == "false"
+    assert page.evaluate(drawn) != before
+    page.click("#by-episode")
+    assert page.evaluate(drawn) == before
+
+
+def test_how_long_the_policy_takes_is_shown(page: Page) -> None:
+    eventually(lambda: page.inner_text("#policy-ms") == "23.4 ms")
+    assert page.inner_text("#policy-name") == "policy server"
+    hint = page.get_attribute("#policy-ms", "title") or ""
+    assert "newest 64 chunks" in hint
+    assert "to the server and back" in hint
+
+
+def test_where_the_object_goes_is_marked_in_the_pictures_and_said(page: Page, port: ScriptedPort) -> None:
+    page.wait_for_selector('.camera[data-camera="front"][data-seq]')
+    assert page.locator(".spot").count() == 0
+    assert page.locator("#place-box").is_hidden()
+    port.place = place(3)
+    port.become("AWAIT_RESET")
+    page.wait_for_selector(".spot.due")
+    assert page.inner_text("#prompt") == "Object to place 4 (x 0.63, y −0.05 m), then press r."
+    assert page.evaluate("(e => e.scrollWidth - e.clientWidth)(document.getElementById('prompt'))") <= 0
+    assert page.inner_text("#place-box").split() == ["place", "4", "of", "10"]
+    marks = {name: page.locator(f'.camera[data-camera="{name}"] .spot') for name in ("front", "side", "wrist")}
+    assert {name: found.count() for name, found in marks.items()} == {"front": 9, "side": 10, "wrist": 0}
+    picture = page.locator('.camera[data-camera="side"] canvas').bounding_box()
+    due = page.locator('.camera[data-camera="side"] .spot.due ellipse').bounding_box()
+    assert picture is not None
+    assert due is not None
+    # The picture is as wide as its frame, 4 to 3, and in the middle of its height.
+    across, shown = place(3)["marks"]["side"][3], picture["width"] * 0.75
+    middle = picture["y"] + (picture["height"] - shown) / 2 + across[1] * shown
+    assert due["x"] + due["width"] / 2 == pytest.approx(picture["x"] + across[0] * picture["width"], abs=2)
+    assert due["y"] + due["height"] / 2 == pytest.approx(middle, abs=2)
+    port.become("RUNNING")
+    page.wait_for_selector(".spot.present")
+    assert page.locator(".spot.due").count() == 0
+    port.place = None
+    page.wait_for_selector(".spot", state="detached")
+
+
 @pytest.mark.parametrize(("width", "height"), [(1280, 720), (1920, 1080)])
 @pytest.mark.parametrize("state", ["RUNNING", "PAUSED", "AWAIT_LABEL", "STOPPED", "FAULT"])
 def test_nothing_is_cut_off(
@@ -474,6 +682,9 @@ def test_nothing_is_cut_off(
     page.goto(origin)
     shows(page, state)
     page.wait_for_selector(".camera.main canvas")
+    if state == "PAUSED":
+        page.click("#help-close")
+        page.click("#show-learning")
     cut = page.evaluate(
         """() => [...document.querySelectorAll('button, h1, h2, dt, dd, #prompt, .figures p, .reason, header span')]
           .filter((e) => !e.closest('#episodes'))

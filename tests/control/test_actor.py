@@ -67,6 +67,7 @@ class Run:
         guard: tuple[GuardPort, GuardControls, Twin] | None = None,
         versions: Versions | None = None,
         policy: PointPolicy | None = None,
+        looked_at: bool = False,
     ) -> None:
         info = RunInfo("point", "usr", seed, "ab" * 32, "0", created_wall_ns=1)
         exists = (folder / "run.json").exists()
@@ -96,7 +97,7 @@ class Run:
             recorder=StoreRecorder(self.store, info, "point"),
             labels=self.store,
             guard=self.guard,
-            view=RunView("test", "lockstep", auto, 0.4, 100, ("front",), lambda: self.learner),
+            view=RunView("test", "lockstep", auto, 0.4, 100, ("front",), lambda: self.learner, looked_at=looked_at),
             twin=self.twin,
         )
 
@@ -356,6 +357,39 @@ def test_the_snapshot_is_what_the_page_reads(tmp_path: Path) -> None:
         assert last["verdicts"]["pass"] == len(run.robot.applied)
         assert [row["revision"] for row in last["episodes"]] == [1, 2, 3]
         assert last["allowed"]["undo"] is None
+
+
+def test_what_an_episode_shows_of_its_adapter_is_measured(tmp_path: Path) -> None:
+    with Run(tmp_path, looked_at=True) as run:
+        first = run.actor.snapshot()
+        assert first["policy"] == {"served": False, "times": None}
+        assert first["effect"] == {"newest": None, "frozen": None}
+        assert first["scatter"] is None
+        run.actor.run()
+        shown = json.loads(json.dumps(run.actor.snapshot(), allow_nan=False))
+        newest, chunks = shown["effect"]["newest"], run.transitions(3)
+        assert (newest["episode"], newest["adapter_version"], newest["chunks"]) == (3, 3, len(chunks))
+        noises = np.stack([chunk.noise for chunk in chunks])
+        assert newest["noise_rms"] == pytest.approx(np.sqrt(np.square(noises).mean()))
+        sent = np.concatenate([chunk.executed_chunk[: chunk.k_executed, :3] for chunk in chunks])
+        assert newest["speed_m_s"] == pytest.approx(np.linalg.norm(sent, axis=1).mean() / 0.05, rel=1e-5)
+        assert newest["acceleration_m_s2"] == pytest.approx(
+            np.linalg.norm(np.diff(sent, axis=0), axis=1).mean() / 0.05**2, rel=1e-5
+        )
+        assert shown["effect"]["frozen"]["episodes"] == 3, "all of them are of the warm-up"
+        assert shown["policy"]["times"]["trips"] == sum(len(run.transitions(episode)) for episode in (1, 2, 3))
+        assert (shown["scatter"]["episode"], shown["scatter"]["adapter_version"]) == (3, 3)
+
+
+def test_a_run_that_is_looked_at_goes_as_one_that_is_not(tmp_path: Path) -> None:
+    runs = []
+    for looked_at in (True, False):
+        with Run(tmp_path / str(looked_at), looked_at=looked_at) as run:
+            run.actor.run()
+            folders = [run.directory.episode(episode) for episode in (1, 2, 3)]
+            runs.append([read_messages(folder, topic) for folder in folders for topic in ("/steps", "/transitions")])
+            assert (run.actor.snapshot()["scatter"] is None) != looked_at
+    assert runs[0] == runs[1]
 
 
 def test_the_snapshots_revision_rises_exactly_when_something_changed(tmp_path: Path) -> None:

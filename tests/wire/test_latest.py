@@ -4,6 +4,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+import zmq
 
 from robot_rl.errors import ConfigError
 from robot_rl.wire.latest import Latest, Publisher, Subscriber
@@ -48,6 +49,24 @@ def test_a_subscriber_is_given_all_of_it_in_order(tmp_path: Path) -> None:
     assert got == [("front", {"seq": seq}, b"jpeg%d" % seq) for seq in range(50)]
     subscriber.close()
     publisher.close()
+
+
+def test_a_subscriber_that_is_starved_is_not_given_up(pair: tuple[Publisher, Latest]) -> None:
+    """With heartbeats either end would close the connection after 3 s, and libzmq abort the subscriber's process."""
+    for end in pair:
+        assert end._socket.getsockopt(zmq.HEARTBEAT_IVL) == 0
+
+
+def test_a_publisher_that_is_started_again_is_heard(tmp_path: Path) -> None:
+    latest = Latest(f"ipc://{tmp_path}/pub")
+    for life in (1, 2):
+        publisher = Publisher(f"ipc://{tmp_path}/pub")
+        deadline = time.monotonic() + 5
+        while latest.poll(10).get("life", ({}, b""))[0].get("life") != life:
+            assert time.monotonic() < deadline
+            publisher.publish("life", {"life": life})
+        publisher.close()
+    latest.close()
 
 
 def test_a_publisher_never_waits(pair: tuple[Publisher, Latest]) -> None:

@@ -1,6 +1,8 @@
 // @ts-check
 // The buttons: their keys, the command each sends, and the reason when it may not be sent now.
 
+import { uniqueId } from './ids.js';
+
 /** @typedef {import('./types').Snapshot} Snapshot */
 
 /**
@@ -30,7 +32,7 @@ export function lastLabelled(snapshot) {
 
 /** @param {'success' | 'failure' | 'discard'} value */
 const label = (value) => (/** @type {Snapshot} */ snapshot) => ({
-  episode: labelled(snapshot), value, event_id: crypto.randomUUID(),
+  episode: labelled(snapshot), value, event_id: uniqueId(),
 });
 
 /** @type {Action[][]} */

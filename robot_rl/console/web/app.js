@@ -3,10 +3,13 @@
 
 import { ACTIONS, barrier, refusal } from './actions.js';
 import { CameraWall } from './cameras.js';
+import { choice } from './choice.js';
 import { Curve } from './curve.js';
 import { EpisodeList } from './episodes.js';
 import { Help } from './help.js';
+import { uniqueId } from './ids.js';
 import { intent } from './keys.js';
+import { Learning } from './learning.js';
 import { Link } from './link.js';
 import { Notice } from './notice.js';
 import { look, moment } from './states.js';
@@ -31,8 +34,9 @@ const help = new Help(part('help'), part('help-open'), part('help-close'));
 const notice = new Notice(part('notice'));
 const cameras = new CameraWall(part('cameras'));
 const curve = new Curve(/** @type {HTMLCanvasElement} */ (part('curve')));
+const learning = new Learning();
 const episodes = new EpisodeList(part('episodes'), (row, value) => send('label', {
-  episode: row.episode, value, event_id: crypto.randomUUID(), expected_revision: row.revision,
+  episode: row.episode, value, event_id: uniqueId(), expected_revision: row.revision,
 }, `Episode ${row.episode}: ${value}`));
 
 function render() {
@@ -51,9 +55,10 @@ function render() {
   showRun(snapshot, state);
   showNumbers(snapshot, safety);
   showAlarms(snapshot.alarms);
-  cameras.show(snapshot.cameras);
+  cameras.show(snapshot.cameras, snapshot.place, state === 'AWAIT_RESET');
   curve.show(snapshot);
   episodes.show(snapshot.episodes, snapshot.learner);
+  learning.show(snapshot);
 }
 
 function showLink() {
@@ -123,6 +128,12 @@ link.onLease = (/** @type {import('./types').Standing} */ lease) => {
 };
 
 buildActions(press);
+part('no-vr').hidden = isSecureContext;
+choice('axis', { episode: part('by-episode'), minute: part('by-minute') }, (axis) => curve.by(axis === 'minute' ? 'minute' : 'episode'));
+choice('view', { run: part('show-run'), learning: part('show-learning') }, (view) => {
+  part('view-run').hidden = view !== 'run';
+  part('view-learning').hidden = view !== 'learning';
+});
 part('take-over').addEventListener('click', () => send('take_over', {}, 'This page is in charge; what moved is paused'));
 part('stop').addEventListener('click', stop);
 addEventListener('click', (event) => {

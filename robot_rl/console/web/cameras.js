@@ -1,7 +1,10 @@
 // @ts-check
 // The cameras: one large, the others beside it, each with the age of what it shows. A click makes one the large one.
 
+import { Marks } from './marks.js';
+
 /** @typedef {import('./types').FrameNews} FrameNews */
+/** @typedef {import('./types').Place} Place */
 
 const LATE_MS = 400;
 const STALE_MS = 1000;
@@ -27,7 +30,8 @@ class CameraView {
     this.badge = document.createElement('span');
     this.badge.className = 'age';
     caption.append(this.button, this.badge);
-    this.element.append(canvas, caption);
+    this.marks = new Marks();
+    this.element.append(canvas, this.marks.element, caption);
 
     const offscreen = canvas.transferControlToOffscreen();
     const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
@@ -36,6 +40,7 @@ class CameraView {
     this.worker.addEventListener('message', (event) => {
       this.news = event.data;
       this.element.dataset.seq = String(event.data.seq);
+      this.marks.fit(event.data.width, event.data.height);
       if (this.element.dataset.age !== 'live') this.showAge();
     });
     this.worker.postMessage({ url, canvas: offscreen }, [offscreen]);
@@ -73,8 +78,14 @@ export class CameraWall {
     setInterval(() => this.refresh(), 250);
   }
 
+  /** @param {string[]} names @param {Place | null} place @param {boolean} due    it is to be put there now */
+  show(names, place, due) {
+    this.arrange(names);
+    for (const view of this.views) view.marks.show(place, place?.marks[view.name] ?? [], due);
+  }
+
   /** @param {string[]} names */
-  show(names) {
+  arrange(names) {
     if (names.join('\n') === this.views.map((view) => view.name).join('\n')) return;
     this.views.forEach((view) => view.close());
     this.views = names.map((name) => new CameraView(name, () => this.choose(name)));

@@ -1,9 +1,12 @@
 // @ts-check
-// The success curve: every episode's 0 or 1, the mean of the last episodes with its Wilson interval, the base's line.
+// The success curve, by episode or by minute: every episode's 0 or 1, the mean of the last episodes with its Wilson
+// interval, and the base's line with its own.
 
 /** @typedef {import('./types').Snapshot} Snapshot */
+/** @typedef {'episode' | 'minute'} Axis */
 
 export const WINDOW = 20;
+const CHOICE_REM = 10; // at the right of the axis stand the buttons that choose it
 
 /**
  * The Wilson score interval of `successes` out of `n`, 95 %.
@@ -17,6 +20,23 @@ export function wilson(successes, n) {
   const centre = (p + (z * z) / (2 * n)) / (1 + (z * z) / n);
   const half = (z / (1 + (z * z) / n)) * Math.sqrt((p * (1 - p)) / n + (z * z) / (4 * n * n));
   return [Math.max(0, centre - half), Math.min(1, centre + half)];
+}
+
+/**
+ * The interval of the frozen policy alone; null if it was not measured.
+ * @param {Snapshot} snapshot
+ */
+export function baseInterval({ base_success: success, base_trials: trials }) {
+  return success === null || !trials ? null : wilson(Math.round(success * trials), trials);
+}
+
+/**
+ * When each episode began, in minutes since the run's first one did.
+ * @param {import('./types').EpisodeRow[]} rows
+ */
+export function minutes(rows) {
+  const first = Math.min(...rows.map((row) => row.started_wall_s));
+  return new Map(rows.map((row) => [row.episode, (row.started_wall_s - first) / 60]));
 }
 
 /**
@@ -51,6 +71,8 @@ export class Curve {
     /** @type {Snapshot | null} */
     this.snapshot = null;
     this.drawn = '';
+    /** @type {Axis} */
+    this.axis = 'episode';
     new ResizeObserver(() => { this.drawn = ''; this.draw(); }).observe(canvas);
     document.fonts.ready.then(() => { this.drawn = ''; this.draw(); });
   }
@@ -61,11 +83,17 @@ export class Curve {
     this.draw();
   }
 
+  /** @param {Axis} axis */
+  by(axis) {
+    this.axis = axis;
+    this.draw();
+  }
+
   draw() {
     const snapshot = this.snapshot;
     const { clientWidth, clientHeight } = this.canvas;
     if (!snapshot || clientWidth === 0) return;
-    const key = JSON.stringify([snapshot.curve, snapshot.base_success, snapshot.episodes_planned]);
+    const key = JSON.stringify([this.axis, snapshot.curve, snapshot.base_success, snapshot.episodes_planned]);
     if (key === this.drawn) return;
     this.drawn = key;
     const ratio = devicePixelRatio || 1;
@@ -74,21 +102,24 @@ export class Curve {
     const context = this.canvas.getContext('2d');
     if (!context) return;
     context.scale(ratio, ratio);
-    paint(context, snapshot, clientWidth, clientHeight);
+    paint(context, snapshot, this.axis, clientWidth, clientHeight);
   }
 }
 
 /**
- * @param {CanvasRenderingContext2D} context @param {Snapshot} snapshot
+ * @param {CanvasRenderingContext2D} context @param {Snapshot} snapshot @param {Axis} axis
  * @param {number} width @param {number} height
  */
-function paint(context, snapshot, width, height) {
+function paint(context, snapshot, axis, width, height) {
   const style = getComputedStyle(document.documentElement);
   const colour = (/** @type {string} */ name) => style.getPropertyValue(name).trim();
   const size = Math.max(10, Math.round(parseFloat(style.fontSize) * 0.72));
   const box = { left: size * 3.6, right: width - 6, top: size * 1.3, bottom: height - size * 2.6 };
-  const last = Math.max(snapshot.episodes_planned, snapshot.curve.at(-1)?.[0] ?? 0, 10);
-  const x = (/** @type {number} */ episode) => box.left + ((episode - 0.5) / last) * (box.right - box.left);
+  const began = minutes(snapshot.episodes);
+  const last = axis === 'episode' ? Math.max(snapshot.episodes_planned, snapshot.curve.at(-1)?.[0] ?? 0, 10)
+    : Math.max(1, ...began.values());
+  const across = (/** @type {number} */ at) => box.left + (at / last) * (box.right - box.left);
+  const x = (/** @type {number} */ episode) => across(axis === 'episode' ? episode - 0.5 : began.get(episode) ?? 0);
   const y = (/** @type {number} */ success) => box.bottom - success * (box.bottom - box.top);
   context.font = `${size}px Inter, sans-serif`;
   context.lineJoin = 'round';
@@ -105,11 +136,13 @@ function paint(context, snapshot, width, height) {
     context.fillText(`${level * 100} %`, box.left - size * 0.6, y(level));
   }
   context.textBaseline = 'bottom';
-  const stride = [5, 10, 20, 25, 50, 100, 200, 500].find((step) => last / step <= 6) ?? 1000;
+  const strides = axis === 'episode' ? [5, 10, 20, 25, 50, 100, 200, 500] : [0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 240];
+  const stride = strides.find((step) => last / step <= 6) ?? 1000;
   context.textAlign = 'center';
-  for (let episode = stride; episode < last - stride; episode += stride) context.fillText(`${episode}`, x(episode), height);
-  context.textAlign = 'right';
-  context.fillText(`episode ${last}`, box.right, height);
+  for (let n = axis === 'episode' ? 1 : 0; n * stride <= last; n += 1) {
+    const at = axis === 'episode' ? across(n * stride - 0.5) : across(n * stride);
+    if (at < width - CHOICE_REM * parseFloat(style.fontSize)) context.fillText(`${Number((n * stride).toPrecision(3))}`, at, height);
+  }
 
   const points = moving(snapshot.curve);
   if (points.length > 0) {
@@ -119,6 +152,11 @@ function paint(context, snapshot, width, height) {
     context.closePath();
     context.fillStyle = colour('--go-faint');
     context.fill();
+  }
+  const ends = baseInterval(snapshot);
+  if (ends) {
+    context.fillStyle = colour('--base-faint');
+    context.fillRect(box.left, y(ends[1]), box.right - box.left, y(ends[0]) - y(ends[1]));
   }
   if (snapshot.base_success !== null) {
     context.setLineDash([5, 4]);
@@ -131,7 +169,7 @@ function paint(context, snapshot, width, height) {
   }
   for (const [episode, value] of snapshot.curve) {
     context.fillStyle = value === 1 ? colour('--go') : colour('--miss');
-    const width = Math.max(1.5, Math.min(4, (box.right - box.left) / last - 1));
+    const width = Math.max(1.5, Math.min(4, (box.right - box.left) / Math.max(snapshot.episodes_planned, 1) - 1));
     const top = value === 1 ? y(1) - size * 0.75 : y(0) + size * 0.35;
     context.fillRect(x(episode) - width / 2, top, width, size * 0.42);
   }

@@ -25,16 +25,19 @@ export class EpisodeList {
     /** @type {number | null} */
     this.chosen = null;
     this.known = Infinity;
+    /** The newest: a row that kept those of its own time would keep every list that ever was. @type {EpisodeRow[]} */
+    this.list = [];
   }
 
   /** @param {EpisodeRow[]} rows @param {Learner | null} learner */
   show(rows, learner) {
     this.known = learner?.label_watermark ?? Infinity;
-    this.draw(rows);
+    this.list = rows;
+    this.draw();
   }
 
-  /** @param {EpisodeRow[]} rows */
-  draw(rows) {
+  draw() {
+    const rows = this.list;
     const present = new Set(rows.map((row) => row.episode));
     for (const [episode, shown] of this.rows) {
       if (present.has(episode)) continue;
@@ -45,7 +48,7 @@ export class EpisodeList {
       const text = JSON.stringify([row, this.chosen === row.episode, this.pending(row)]);
       const shown = this.rows.get(row.episode);
       if (shown?.text === text) continue;
-      const element = this.build(row, rows);
+      const element = this.build(row);
       if (shown) shown.element.replaceWith(element);
       else this.root.prepend(element);
       this.rows.set(row.episode, { element, text });
@@ -57,8 +60,8 @@ export class EpisodeList {
     return row.label !== null && (row.revision ?? 0) > this.known;
   }
 
-  /** @param {EpisodeRow} row @param {EpisodeRow[]} rows */
-  build(row, rows) {
+  /** @param {EpisodeRow} row */
+  build(row) {
     const item = document.createElement('li');
     const open = this.chosen === row.episode;
     const label = row.label === null ? { mark: '·', word: 'no label' } : LABELS[row.label] ?? { mark: '?', word: row.label };
@@ -82,16 +85,18 @@ export class EpisodeList {
     }));
     summary.addEventListener('click', () => {
       this.chosen = open ? null : row.episode;
-      this.draw(rows);
-      this.rows.get(row.episode)?.element.querySelector('button')?.focus({ preventScroll: true });
+      this.draw();
+      const element = this.rows.get(row.episode)?.element;
+      element?.querySelector('button')?.focus({ preventScroll: true });
+      element?.scrollIntoView({ block: 'nearest' }); // the labels that it offers, too
     });
     item.append(summary);
-    if (open) item.append(this.corrections(row, rows));
+    if (open) item.append(this.corrections(row));
     return item;
   }
 
-  /** @param {EpisodeRow} row @param {EpisodeRow[]} rows */
-  corrections(row, rows) {
+  /** @param {EpisodeRow} row */
+  corrections(row) {
     const choices = document.createElement('div');
     choices.className = 'corrections';
     for (const value of /** @type {Value[]} */ (['success', 'failure', 'discard'])) {
@@ -102,7 +107,7 @@ export class EpisodeList {
       button.addEventListener('click', () => {
         if (row.label === value) return;
         this.chosen = null;
-        this.draw(rows);
+        this.draw();
         this.correct(row, value);
       });
       choices.append(button);

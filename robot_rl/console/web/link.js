@@ -1,6 +1,8 @@
 // @ts-check
 // The control connection: heartbeat, commands with acknowledgement, snapshots, and STOP by whatever way is open.
 
+import { uniqueId } from './ids.js';
+
 /** @typedef {import('./types').Snapshot} Snapshot */
 /** @typedef {import('./types').Ack} Ack */
 /** @typedef {import('./types').Safety} Safety */
@@ -110,7 +112,7 @@ export class Link {
    * @returns {Promise<Ack>}
    */
   command(name, args, patience = COMMAND_PATIENCE_MS) {
-    const id = crypto.randomUUID();
+    const id = uniqueId();
     const socket = this.socket;
     return new Promise((resolve) => {
       const settle = (/** @type {Ack} */ ack) => {

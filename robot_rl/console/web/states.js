@@ -60,6 +60,14 @@ export function moment(snapshot, word, trouble, stopping) {
   return latched(snapshot.safety) ?? { state: waits ? 'READY' : snapshot.state, why: snapshot.why };
 }
 
+/** Where the object goes. @param {Snapshot | null} snapshot */
+function whereTo(snapshot) {
+  const place = snapshot?.place;
+  const at = place?.places[place.index];
+  if (!place || !at) return 'Put the object back';
+  return `Object to place ${place.index + 1} (x ${at.x.toFixed(2)}, y ${at.y.toFixed(2).replace('-', '−')} m)`;
+}
+
 /**
  * One sentence for the person: what happens now, or what is wanted of them.
  * @param {ShownState} state
@@ -82,7 +90,7 @@ export function prompt(state, snapshot) {
     case 'AWAIT_LABEL':
       return auto ? 'The twin’s ground truth labels this episode.'
         : `Episode ${snapshot?.awaiting_label}: did it succeed? Press 1 or 0.`;
-    case 'AWAIT_RESET': return auto ? 'The twin resets its scene.' : 'Put the object back, then press r.';
+    case 'AWAIT_RESET': return auto ? 'The twin resets its scene.' : `${whereTo(snapshot)}, then press r.`;
     case 'STOPPING': return 'Waiting for the guard’s word.';
     case 'STOPPED': return 'Latched: it stays stopped until you clear the cause below.';
     case 'STOP_UNCONFIRMED': return 'The guard did not confirm. Use the hardware e-stop now.';

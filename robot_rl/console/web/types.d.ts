@@ -33,6 +33,63 @@ export interface Learner {
   label_watermark: number;
 }
 
+/** Where chunks would take the hand: [first axis, second axis] in mm, a point each. */
+export type Cloud = [number, number][];
+
+/** Chunks before and after steering, drawn at the first observation of `episode` (`robot_rl.control.scatter`). */
+export interface Scatter {
+  episode: number;
+  adapter_version: number;
+  /** Of the base frame. */
+  axes: [string, string];
+  /** By the frozen policy's own noise. */
+  base: Cloud;
+  /** By the noise or the latent that the adapter chose. */
+  steered: Cloud;
+  /** These and the adapter's residual; null if they are the same. */
+  final: Cloud | null;
+  /** RMS distance from their middle, in all three axes. */
+  base_spread_mm: number;
+  final_spread_mm: number;
+  /** How far the middle of what is sent is from that of the frozen policy's. */
+  moved_mm: number;
+}
+
+/** One episode, measured (`robot_rl.control.effect`); null: there is no such thing in it. */
+export interface Effect {
+  episode: number;
+  adapter_version: number;
+  chunks: number;
+  /** 1 for the frozen policy's own N(0, I). */
+  noise_rms: number | null;
+  /** RMS length of a control step's. */
+  residual_mm: number | null;
+  latent_shift: number | null;
+  latent_rms: number | null;
+  /** Of the hand as it was sent, means over control steps. */
+  speed_m_s: number | null;
+  acceleration_m_s2: number | null;
+}
+
+export interface Frozen {
+  episodes: number;
+  speed_m_s: number | null;
+  acceleration_m_s2: number | null;
+}
+
+/** Where an evaluation's object is put in this episode, or in the next one while a reset is awaited. */
+export interface Place {
+  /** From 0. */
+  index: number;
+  /** Which of the `repeats` episodes at this place it is, from 1. */
+  repeat: number;
+  repeats: number;
+  /** Of each place in turn, m in the base frame. */
+  places: { x: number; y: number }[];
+  /** Camera -> where each place is in its pictures, 0 to 1 from the left and from the top; null: not in them. */
+  marks: Record<string, ([number, number] | null)[]>;
+}
+
 export interface EpisodeRow {
   episode: number;
   label: 'success' | 'failure' | 'discard' | null;
@@ -64,6 +121,13 @@ export interface Snapshot {
   safety: Safety;
   verdicts: { pass: number; clipped: number; held: number; rejected: number };
   learner: Learner | null;
+  /** Of the policy's newest chunks, encode and decode: how many, and how long they took. `served`: by a server. */
+  policy: { served: boolean; times: { trips: number; p50_ms: number; p95_ms: number } | null };
+  /** The newest measured episode, and the frozen policy's (warm-up) since this process began. */
+  effect: { newest: Effect | null; frozen: Frozen | null };
+  scatter: Scatter | null;
+  /** null: the object is put anywhere. */
+  place: Place | null;
   /** 0 to 1, over `base_trials` trials of the frozen policy alone. */
   base_success: number | null;
   base_trials: number | null;

@@ -2,7 +2,7 @@
 // Draws what is known: the state in its band, the causes, the buttons with their reasons, and the numbers beside.
 
 import { ACTIONS, GROUPS, refusal } from './actions.js';
-import { moving, perHour, WINDOW } from './curve.js';
+import { baseInterval, moving, perHour, WINDOW } from './curve.js';
 import { look, prompt } from './states.js';
 
 /** @typedef {import('./types').Snapshot} Snapshot */
@@ -17,13 +17,13 @@ export function part(id) {
 }
 
 /** @param {string} id @param {string} text */
-function write(id, text) {
+export function write(id, text) {
   const element = part(id);
   if (element.textContent !== text) element.textContent = text;
 }
 
 /** @param {string} tag @param {string} className @param {string} [text] */
-function make(tag, className, text = '') {
+export function make(tag, className, text = '') {
   const element = document.createElement(tag);
   element.className = className;
   element.textContent = text;
@@ -31,7 +31,7 @@ function make(tag, className, text = '') {
 }
 
 const percent = (/** @type {number} */ share) => `${Math.round(100 * share)} %`;
-const number = (/** @type {number | null} */ value) => (value === null ? '–' : Number(value.toPrecision(3)).toString());
+export const number = (/** @type {number | null} */ value) => (value === null ? '–' : Number(value.toPrecision(3)).toString());
 
 /**
  * Make the buttons once.
@@ -96,6 +96,11 @@ export function showRun(snapshot, state) {
   write('episodes-planned', `of ${snapshot.episodes_planned}`);
   write('step', state === 'READY' ? '–' : String(snapshot.step)); // it would be the last episode's
   write('max-steps', `of ${snapshot.max_steps}`);
+  const { place } = snapshot;
+  part('place-box').hidden = place === null;
+  write('place', place ? String(place.index + 1) : '–');
+  write('places', place ? `of ${place.places.length}` : '');
+  part('place-box').title = place ? `episode ${place.repeat} of ${place.repeats} with the object there` : '';
   write('adapter', snapshot.adapter_version === 0 ? 'none' : `v${snapshot.adapter_version}`);
 }
 
@@ -159,6 +164,9 @@ export function showNumbers(snapshot, safety) {
   part('base-figure').hidden = snapshot.base_success === null;
   write('base', percent(snapshot.base_success ?? 0));
   part('base').title = snapshot.base_trials === null ? '' : `the frozen policy alone, ${snapshot.base_trials} trials`;
+  const ends = baseInterval(snapshot);
+  write('base-interval', ends ? `${Math.round(100 * ends[0])} to ${percent(ends[1])}` : '');
+  part('base-interval').title = '95 % Wilson score interval';
   const base = snapshot.base_success === null ? '' : `; the frozen policy alone ${percent(snapshot.base_success)}`;
   part('curve').setAttribute('aria-label',
     newest ? `Success curve: ${percent(newest.mean)} over the last ${newest.n} episodes${base}` : 'Success curve: empty');
@@ -183,4 +191,9 @@ export function showNumbers(snapshot, safety) {
   write('clipped', clipped.toLocaleString('en'));
   write('held', held.toLocaleString('en'));
   write('rejected', rejected.toLocaleString('en'));
+  const { served, times } = snapshot.policy;
+  write('policy-name', served ? 'policy server' : 'policy call');
+  write('policy-ms', times === null ? '–' : `${number(times.p50_ms)} ms`);
+  part('policy-ms').title = times === null ? 'no chunk was asked for yet'
+    : `median of the newest ${times.trips} chunks, encode and decode, ${served ? 'to the server and back' : 'in this process'}; 95 % take ${number(times.p95_ms)} ms at most`;
 }
