@@ -37,6 +37,7 @@ def turn(item: pytest.Item) -> int:
     return 0 if timeless else 1 if path.name == END_TO_END else 2
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=turn)
     for item in items:
