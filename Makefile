@@ -9,7 +9,7 @@ BIN := .venv/bin
 export OMP_NUM_THREADS := 1
 
 # Tests that measure time in one process, all others in one that gets what those leave: see tests/conftest.py.
-PARALLEL := -n 2 --dist loadgroup
+PARALLEL := -n 2
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint types format msgs clean gl browser

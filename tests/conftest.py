@@ -8,7 +8,8 @@ leaves: it is in the scheduler's class for idle time. Without xdist they run one
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import PurePosixPath
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,6 @@ from tests.scenarios import Scenarios, beginning
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-HERE = Path(__file__).parent
 TIMELESS = (
     *("adapters", "authority", "export", "learn", "policy", "sim_twin", "store", "testing"),
     *(f"safety/test_{name}.py" for name in ("filter", "latch", "limits")),
@@ -31,21 +31,31 @@ TIMELESS = (
 END_TO_END = "test_end_to_end.py"
 
 
-def turn(item: pytest.Item) -> int:
-    path = item.path.relative_to(HERE)
-    timeless = path.parts[0] in TIMELESS or path.as_posix() in TIMELESS
+def turn(nodeid: str) -> int:
+    """0: measures no time; 1: looks at what came of the scenarios; 2: measures time."""
+    path = PurePosixPath(nodeid.partition("::")[0]).relative_to("tests")
+    timeless = path.parts[0] in TIMELESS or str(path) in TIMELESS
     return 0 if timeless else 1 if path.name == END_TO_END else 2
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=turn)
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("clock" if turn(item) == 2 else "timeless"))
+    items.sort(key=lambda item: turn(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """One process for those that measure time, and one for all others."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class TwoKinds(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "clock" if turn(nodeid) == 2 else "timeless"
+
+    return TwoKinds(config, log)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if "PYTEST_XDIST_WORKER" in os.environ and turn(item) < 2 and hasattr(os, "SCHED_IDLE"):
+    if "PYTEST_XDIST_WORKER" in os.environ and turn(item.nodeid) < 2 and hasattr(os, "SCHED_IDLE"):
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # children inherit it
 
 
@@ -58,5 +68,5 @@ def scenarios(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scenarios]:
 @pytest.fixture(autouse=True)
 def beside(request: pytest.FixtureRequest) -> None:
     """The scenarios begin with the first test that measures no time, if any test asks for them."""
-    if turn(request.node) < 2 and any(item.path.name == END_TO_END for item in request.session.items):
+    if turn(request.node.nodeid) < 2 and any(item.path.name == END_TO_END for item in request.session.items):
         request.getfixturevalue("scenarios")
