@@ -9,6 +9,9 @@ is raised as a typed `RobotFault`, and nothing moves until an operator has clear
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import franky
@@ -167,7 +170,8 @@ class FrankaRobot:
         enforce = config.realtime_config == "enforce"
         realtime = franky.RealtimeConfig.Enforce if enforce else franky.RealtimeConfig.Ignore
         try:
-            self._robot = franky.Robot(config.address, realtime_config=realtime)
+            with _own_schedule():
+                self._robot = franky.Robot(config.address, realtime_config=realtime)
             limits = config.collision
             self._robot.set_collision_behavior(
                 limits.contact_torque, limits.collision_torque, limits.contact_force, limits.collision_force
@@ -300,6 +304,20 @@ class FrankaRobot:
 
     def _wait(self) -> None:
         self._clock.sleep_until(self._next_due())
+
+
+@contextmanager
+def _own_schedule() -> Iterator[None]:
+    """The caller's thread keeps its scheduling class.
+
+    libfranka, where it may, puts the thread that connects into SCHED_FIFO at 99, and whatever that starts inherits it.
+    The control loop needs it, and takes it for its own thread.
+    """
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, *before)
 
 
 def _xyz(pose: franky.Affine) -> Array:

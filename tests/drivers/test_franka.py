@@ -5,6 +5,7 @@ One simulation serves all tests here; each begins with the arm at home.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -197,6 +198,11 @@ def test_letting_go_and_taking_control_again(twin: ProtocolTwin) -> None:
         twin.apply(np.array([0.0, 0.0, 0.006, 0.04]))
     let_pass(twin, 0.3)
     assert height(twin) > before + 0.01
+
+
+def test_who_connects_is_not_made_a_real_time_thread(twin: ProtocolTwin) -> None:
+    twin.observe()
+    assert os.sched_getscheduler(0) != os.SCHED_FIFO  # it would be 99 for all that this process starts from here on
 
 
 def test_where_no_robot_answers_it_is_said_what_to_look_at() -> None:
