@@ -10,6 +10,8 @@ from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import InvalidState
 
 from robot_rl.console.access import Access
 from robot_rl.console.app import create_app
@@ -23,6 +25,16 @@ from robot_rl.errors import RobotRLError
 from robot_rl.processes import end_with_parent
 
 
+class Sockets(WebSocketsSansIOProtocol):
+    """uvicorn's; one that is being closed by its client when the server ends is no error (with uvicorn's own it is)."""
+
+    def shutdown(self) -> None:
+        try:
+            super().shutdown()
+        except InvalidState:
+            self.transport.close()
+
+
 def make_server(port: OperatorPort, door: Door, pem: Path | None = None) -> uvicorn.Server:
     """A uvicorn server for the console, with TLS if there is a `pem`."""
     return server_of(create_app(port, door), pem)
@@ -32,7 +44,7 @@ def server_of(app: FastAPI, pem: Path | None = None) -> uvicorn.Server:
     """A uvicorn server: no compression, no log of requests, small messages in, one second to say goodbye."""
     config = uvicorn.Config(
         app,
-        ws="websockets-sansio",
+        ws=Sockets,
         ws_per_message_deflate=False,
         ws_max_size=LIMIT_BYTES,
         ws_ping_interval=5.0,
