@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from typing import Any
 
 import rclpy
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.duration import Duration
 from rclpy.exceptions import (
     InvalidNamespaceException,
     InvalidParameterTypeException,
@@ -36,10 +38,19 @@ ROS_TYPES = {
     float: RosParameter.Type.DOUBLE,
     bool: RosParameter.Type.BOOL,
 }
+PARTING_S = 0.5
+"""A node that ends waits at most this long for its listeners."""
 COMMON: Mapping[str, Parameter] = {
     PERIOD: (1.0, "s, between two words on /diagnostics", (0.1, 60.0)),
 }
 """Of every node; config/robot_rl.yaml is a file of them."""
+
+
+def await_heard(node: Node) -> None:
+    """Until whoever listens has what was said last; what a node says as it ends would else be lost now and then."""
+    end = time.monotonic() + PARTING_S
+    for publisher in node.publishers:
+        publisher.wait_for_all_acked(Duration(seconds=max(0.0, end - time.monotonic())))
 
 
 @contextmanager
@@ -57,6 +68,7 @@ def ros_node(
             yield node
         finally:
             with undisturbed():
+                await_heard(node)
                 node.destroy_node()
     finally:
         with undisturbed():
