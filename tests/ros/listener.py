@@ -24,13 +24,13 @@ def main() -> int:
     topics: dict[str, str] = json.loads(sys.argv[1])
     rclpy.init(args=[])
     node = rclpy.create_node("listener")
-    heard: deque[tuple[str, int, str]] = deque()
+    heard: deque[tuple[str, int, Any]] = deque()
     for topic, kind in topics.items():
         package, name = kind.split("/msg/")
         message_class = getattr(importlib.import_module(f"{package}.msg"), name)
 
         def keep(message: Any, topic: str = topic) -> None:
-            heard.append((topic, time.monotonic_ns(), repr(message)))
+            heard.append((topic, time.monotonic_ns(), message))  # put into words later: that of a picture takes long
 
         latched = DurabilityPolicy.TRANSIENT_LOCAL if topic in sys.argv[2:] else DurabilityPolicy.VOLATILE
         qos = QoSProfile(depth=DEPTH, reliability=ReliabilityPolicy.RELIABLE, durability=latched)
@@ -45,7 +45,8 @@ def main() -> int:
         deadline = time.monotonic() + timeout_s
         while len(heard) < wanted and time.monotonic() < deadline:
             time.sleep(0.01)
-        print(json.dumps([heard.popleft() for _ in range(min(wanted, len(heard)))]), flush=True)
+        taken = [heard.popleft() for _ in range(min(wanted, len(heard)))]
+        print(json.dumps([(topic, at_ns, repr(message)) for topic, at_ns, message in taken]), flush=True)
     executor.shutdown()
     spinning.join()
     node.destroy_node()

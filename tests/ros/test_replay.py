@@ -88,36 +88,30 @@ def spacing_error_ms(heard: list[Heard], rate: float) -> float:
     return float(np.median(np.abs(late - np.median(late)))) / MS
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(60)
 def test_another_process_hears_all_of_it_in_order_and_at_its_pace(run: RunDirectory, tmp_path: Path) -> None:
-    """Two replays at once, in real time and ten times as fast, below a namespace each.
-
-    Whoever else is busy on this machine spoils a pace now and then, so it is measured up to three times.
-    """
+    """Two replays at once, in real time and ten times as fast, below a namespace each."""
     pytest.importorskip("rclpy", reason="ROS 2's Python is not installed: pip install 'robot-rl[ros]'")
     env, count = environment(tmp_path), 5 * STEPS + STEPS // 4 + 1
     rates = {"cell_1": 1.0, "cell_2": 10.0}
     command = ["replay", str(run.episode(1)), "--to-ros"]
     topics = {f"/{cell}{topic}": type_of(topic) for cell in rates for topic in TOPICS}
-    errors: list[list[float]] = []
-    while not errors or (max(errors[-1]) >= 15.0 and len(errors) < 3):
-        with listening(topics, env) as listener, ThreadPoolExecutor() as pool:
-            replays = [
-                pool.submit(command_line, [*command, "--namespace", cell, "--rate", str(rate)], env, 25.0)
-                for cell, rate in rates.items()
-            ]
-            for replayed in replays:
-                assert replayed.result().returncode == 0, replayed.result().stderr
-                assert f"{count} messages of 0.95 s" in replayed.result().stdout
-            everything = listener.hear(2 * count + 1, timeout_s=0.5)
-        assert len(everything) == 2 * count
-        for cell in rates:
-            for topic in TOPICS:
-                assert [m.text for m in everything if m.topic == f"/{cell}{topic}"] == expected(topic), topic
-        steps = {cell: [m for m in everything if m.topic == f"/{cell}/steps"] for cell in rates}
-        errors.append([spacing_error_ms(steps[cell], rate) for cell, rate in rates.items()])
-    print(f"median distance from the due times, at each rate and try: {np.round(errors, 1).tolist()} ms")
-    assert max(errors[-1]) < 15.0
+    with listening(topics, env) as listener, ThreadPoolExecutor() as pool:
+        replays = [
+            pool.submit(command_line, [*command, "--namespace", cell, "--rate", str(rate)], env, 25.0)
+            for cell, rate in rates.items()
+        ]
+        for replayed in replays:
+            assert replayed.result().returncode == 0, replayed.result().stderr
+            assert f"{count} messages of 0.95 s" in replayed.result().stdout
+        everything = listener.hear(2 * count + 1, timeout_s=0.5)
+    assert len(everything) == 2 * count
+    for cell, rate in rates.items():
+        for topic in TOPICS:
+            assert [m.text for m in everything if m.topic == f"/{cell}{topic}"] == expected(topic), topic
+        error = spacing_error_ms([m for m in everything if m.topic == f"/{cell}/steps"], rate)
+        print(f"rate {rate:g}: median distance from the due time {error:.1f} ms")
+        assert error < 15.0
 
 
 def test_names_that_ros_does_not_allow_are_refused(run: RunDirectory) -> None:
