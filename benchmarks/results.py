@@ -12,7 +12,7 @@ import io
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -132,12 +132,22 @@ def recorded_cells() -> dict[str, dict[Cell, dict[str, Any]]]:
     return found
 
 
+def of_other_code(found: Iterable[Cell]) -> str:
+    """Which of these cells are on record for other code than is here now, in words; empty: none."""
+    seeds: dict[str, list[str]] = {}
+    for cell in found:
+        if not (cells.RECORDS / f"{cell.name}.json").exists():
+            seeds.setdefault(cell.method, []).append(str(cell.seed))
+    named = "; ".join(f"`{method}`, seeds {' '.join(those)}" for method, those in seeds.items())
+    return f"Made by other code than is here now, and not again since: {named}.\n" if named else ""
+
+
 def _lid_opening(out: Path) -> list[str]:
     """Tables and curves of the benchmark's tasks."""
     parts = [
         "## Opening the lid\n",
         "`python -m benchmarks.lid_opening`: a run of so many episodes a seed, then the adapter on starts that were "
-        "never trained on. A record stays when code that does not decide it changes.\n",
+        "never trained on. What other code than this has made is named below its table.\n",
     ]
     for task, results in recorded_cells().items():
         ceilings = _ceilings(task)
@@ -147,12 +157,11 @@ def _lid_opening(out: Path) -> list[str]:
         draw(results, picture)
         shown = table(results, summary)
         shown.box = box.MARKDOWN
-        console = Console(width=400, file=io.StringIO(), color_system=None)
-        console.print(shown)
-        text = console.file.getvalue()  # type: ignore[attr-defined]
-        lines = [re.sub(r" {2,}", " ", line.strip()) for line in text.splitlines() if line.strip()]
+        text = io.StringIO()
+        Console(width=400, file=text, color_system=None).print(shown)
+        lines = [re.sub(r" {2,}", " ", line.strip()) for line in text.getvalue().splitlines() if line.strip()]
         parts += [f"### `{task}`: {episodes} episodes, {trials} trials a seed\n", f"![{task}](images/{picture.name})\n"]
-        parts += [*lines, ""]
+        parts += [*lines, "", of_other_code(results)]
     return parts
 
 
