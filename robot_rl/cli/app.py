@@ -1,0 +1,30 @@
+"""The command line itself: what its verbs hang on, and the options that several of them have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from robot_rl.errors import ConfigError, nearest
+
+app = typer.Typer(
+    name="robot-rl",
+    help="Make a frozen robot policy succeed: a small adapter learns online from one 0/1 per episode.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+console = Console(highlight=False)
+
+EpisodeOption = Annotated[Path, typer.Argument(help="an episode's directory, RUN/episodes/000012", show_default=False)]
+RunOption = Annotated[Path, typer.Argument(help="a run's directory", show_default=False)]
+
+
+def choose(option: str, value: str | None, valid: tuple[str, ...]) -> None:
+    """Raises `ConfigError` naming the nearest valid value."""
+    if value is not None and value not in valid:
+        raise ConfigError(f"{option}: {value!r} is not a choice{nearest(value, valid)}")
