@@ -17,8 +17,11 @@ from hypothesis import settings
 from tests.scenarios import Scenarios, beginning
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-settings.register_profile("robot_rl", deadline=None)  # of an example; one that waits for its turn is no failure
-settings.load_profile("robot_rl")
+BESIDE = "PYTEST_XDIST_WORKER" in os.environ
+"""This is one of two processes."""
+if BESIDE:
+    settings.register_profile("beside", deadline=None)  # of an example; one that waits for its turn is no failure
+    settings.load_profile("beside")
 
 TIMELESS = (
     *("adapters", "authority", "export", "learn", "policy", "sim_twin", "store", "testing"),
@@ -46,7 +49,7 @@ def turn(nodeid: str) -> int:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: turn(item.nodeid))
     for item in items:
-        if turn(item.nodeid) < 2:
+        if BESIDE and turn(item.nodeid) < 2:
             item.add_marker(pytest.mark.timeout(PATIENCE_S))  # behind the test's own, if it has one
 
 
@@ -63,7 +66,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if "PYTEST_XDIST_WORKER" in os.environ and turn(item.nodeid) < 2 and hasattr(os, "SCHED_IDLE"):
+    if BESIDE and turn(item.nodeid) < 2 and hasattr(os, "SCHED_IDLE"):
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # children inherit it
 
 
