@@ -4,8 +4,9 @@ A short task is begun, and resumed after every end as `robot-rl run --resume` do
 is killed while an episode is under way: the store (it records), the guard, the actor, and the learner, which the run
 starts again.
 After each kill, from the files alone: every label that was in the log is there, every episode that was closed has its
-bytes, and of the one that was open at most a second is missing. At the end a run without faults must succeed. The last
-line is one of JSON; the exit status is 1 if anything was lost.
+bytes, and of the one that was open at most a second is missing, of what its actor had handed to the store (it says so
+in a `Witness`). At the end a run without faults must succeed. The last line is one of JSON; the exit status is 1 if
+anything was lost.
 """
 
 from __future__ import annotations
@@ -13,19 +14,22 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import mmap
 import os
 import random
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TypeVar
+from unittest.mock import patch
 
 import yaml
 from rich.console import Console
@@ -33,12 +37,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from robot_rl.adapters.files import numbers
 from robot_rl.clock import SECOND
+from robot_rl.compositions import realtime
 from robot_rl.compositions.plan import RunPlan, new_run, open_run
-from robot_rl.compositions.realtime import run_realtime
 from robot_rl.config import TASKS_DIR
 from robot_rl.errors import RobotRLError, StoreError
-from robot_rl.store.episode import MCAP_NAME, salvage, verify
+from robot_rl.services.store import StoreClient
+from robot_rl.store.episode import MCAP_NAME, EpisodeHeader, salvage, verify
 from robot_rl.store.labels import LabelLog
+from robot_rl.store.records import JSON
+from robot_rl.store.ros import STEPS
 from robot_rl.store.run import RunDirectory
 from robot_rl.store.training import labelled_episodes
 
@@ -54,6 +61,10 @@ WITHIN_S = 2.0
 ENDLESS = 100_000
 """Episodes that a run which is to be killed has before it."""
 PATIENCE_S = 60.0
+PERIOD_S = 0.05
+"""Of the task's control loop."""
+WITNESS_NAME = "witness"
+"""Beside the run."""
 MOST_LOST_S = 1.0
 T = TypeVar("T")
 
@@ -76,17 +87,55 @@ class Seen:
     """Episode -> (event id, value)."""
     closed: dict[int, str]
     """Episode -> sha256."""
-    open_: dict[int, float]
-    """Episode that is open -> seconds since it began."""
 
     @classmethod
     def of(cls, run: RunDirectory) -> Seen:
-        ages = {}
-        for episode in run.partial_episodes():
-            with suppress(OSError):  # closed meanwhile
-                ages[episode] = time.time() - run.partial(episode).stat().st_mtime
         closed = {episode: verify(run.episode(episode)).sha256 for episode in run.closed_episodes()}
-        return cls(labels_of(run), closed, ages)
+        return cls(labels_of(run), closed)
+
+
+class Witness:
+    """Which steps of the open episode were handed to the store, in a file that outlives whoever says so.
+
+    A step is made at its observation's stamp, ns; one that is handed over has `PERIOD_S` of robot's time in it.
+    """
+
+    _LAYOUT = struct.Struct("<3q")
+
+    def __init__(self, path: Path) -> None:
+        path.touch()
+        os.truncate(path, self._LAYOUT.size)
+        with path.open("r+b") as file:
+            self._shared = mmap.mmap(file.fileno(), self._LAYOUT.size)
+
+    def begin(self, episode: int) -> None:
+        """Nothing of `episode` was handed over so far."""
+        self._LAYOUT.pack_into(self._shared, 0, episode, 0, 0)
+
+    def step(self, stamp_ns: int) -> None:
+        """Another one of the same episode."""
+        episode, first_ns, _ = self.said()
+        self._LAYOUT.pack_into(self._shared, 0, episode, first_ns or stamp_ns, stamp_ns)
+
+    def said(self) -> tuple[int, int, int]:
+        """(episode, stamp of its first step, stamp of its newest step); the stamps are 0 before there is one."""
+        episode, first_ns, newest_ns = self._LAYOUT.unpack_from(self._shared)
+        return episode, first_ns, newest_ns
+
+
+class WitnessedStore(StoreClient):
+    """The store as the actor sees it; a step that was sent is also said to a `Witness`."""
+
+    witness: Witness
+
+    def begin(self, header: EpisodeHeader) -> None:
+        super().begin(header)
+        self.witness.begin(header.episode)
+
+    def write(self, topic: str, stamp_ns: int, message: Mapping[str, JSON]) -> None:
+        super().write(topic, stamp_ns, message)
+        if topic == STEPS:
+            self.witness.step(stamp_ns)
 
 
 @dataclass
@@ -103,6 +152,7 @@ class KillLoop:
     def __post_init__(self) -> None:
         self._rng = random.Random(self.seed)
         self._run, _ = new_run(self.folder / "run", str(short_task(self.folder)), "usr", self.seed, {})
+        self._witness = Witness(self.folder / WITNESS_NAME)
         self._process: subprocess.Popen[bytes] | None = None
 
     def loop(self, done: Callable[[int], None]) -> None:
@@ -122,7 +172,6 @@ class KillLoop:
         family = wait_for(lambda: name in (found := children_of(process.pid)) and found, name, process)
         seen = Seen.of(self._run)
         os.kill(family[name], signal.SIGKILL)
-        killed_ns = time.monotonic_ns()
         if name == "learner":
             wait_for(lambda: children_of(process.pid).get(name, family[name]) != family[name], "a new learner", process)
         else:
@@ -130,9 +179,9 @@ class KillLoop:
             wait_for(lambda: not any(alive(pid) for pid in family.values()), "the end of its processes")
             self._process = None
         self.killed[name] += 1
-        self._compare(seen, killed_ns, over=name != "learner")
+        self._compare(seen, over=name != "learner")
 
-    def _compare(self, seen: Seen, killed_ns: int, *, over: bool) -> None:
+    def _compare(self, seen: Seen, *, over: bool) -> None:
         """Count what is missing of what was `seen` at the kill; `over`: no process of the run is left."""
         labels = labels_of(self._run)
         self.losses.labels += sum(labels.get(episode) != label for episode, label in seen.labels.items())
@@ -141,16 +190,17 @@ class KillLoop:
                 self.losses.episodes += verify(self._run.episode(episode)).sha256 != sha256
             except StoreError:
                 self.losses.episodes += 1
-        for episode, age_s in seen.open_.items() if over else ():
-            if not self._run.episode(episode).exists():
-                lost_s = min(age_s, (killed_ns - self._last_step_ns(episode)) / SECOND)
-                self.losses.open_s = max(self.losses.open_s, lost_s)
+        episode, first_ns, newest_ns = self._witness.said()
+        if over and first_ns and not self._run.episode(episode).exists():
+            lost_s = (newest_ns - self._last_step_ns(episode, first_ns)) / SECOND
+            self.losses.open_s = max(self.losses.open_s, lost_s)
 
-    def _last_step_ns(self, episode: int) -> int:
-        """Of what is left of an episode that was never closed."""
+    def _last_step_ns(self, episode: int, first_ns: int) -> int:
+        """Of what is left of an episode that was never closed and began at `first_ns`."""
         left = [self._run.partial(episode), *self._run.episodes.glob(f"{episode:06d}.incomplete.*")]
-        steps = [salvage(path / MCAP_NAME, "/steps")[0] for path in left if (path / MCAP_NAME).exists()]
-        return max((messages[-1].stamp_ns for messages in steps if messages), default=0)
+        steps = [salvage(path / MCAP_NAME, STEPS)[0] for path in left if (path / MCAP_NAME).exists()]
+        stamps = [messages[-1].stamp_ns for messages in steps if messages]
+        return max([stamp for stamp in stamps if stamp >= first_ns], default=first_ns - round(PERIOD_S * SECOND))
 
     def _succeed(self) -> None:
         """One labelled episode more, without a fault; the adapter then knows all of them."""
@@ -242,12 +292,11 @@ def wait_for(ask: Callable[[], T], what: str, process: subprocess.Popen[bytes] |
 def live(path: Path, episodes: int) -> int:
     """The run at `path`, by the clock on the wall, until it has so many labelled episodes."""
     run, info, task, policy = open_run(path)
+    WitnessedStore.witness = Witness(path.parent / WITNESS_NAME)
+    plan = RunPlan(run, info, task, policy, episodes, auto_label=True, console_port=None)
     try:
-        run_realtime(
-            RunPlan(run, info, task, policy, episodes, auto_label=True, console_port=None),
-            watch=lambda actor: None,
-            announce=lambda url: None,
-        )
+        with patch.object(realtime, "StoreClient", WitnessedStore):
+            realtime.run_realtime(plan, watch=lambda actor: None, announce=lambda url: None)
     except RobotRLError as error:
         print(f"error: {error}", flush=True)
         return 2

@@ -1,7 +1,7 @@
 """A run at a glance: its episodes and how they went, its size, and what was learnt from labels corrected since.
 
-`overview` of 10,000 episodes takes well under a second (`python -m benchmarks.store`): what their manifests say is
-remembered in `.episodes.memory`, what the adapters' say in `.adapters.memory` (`robot_rl.store.remembered`).
+`overview` of 10,000 episodes takes well under a second (`python -m benchmarks.store`): what was said of each before is
+remembered (`robot_rl.store.facts`).
 """
 
 from __future__ import annotations
@@ -10,19 +10,17 @@ import contextlib
 import os
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from robot_rl.errors import IntegrityError, StoreError
-from robot_rl.store.corrections import Correction, Version, corrections
-from robot_rl.store.episode import MANIFEST_NAME, MCAP_NAME, read_manifest
-from robot_rl.store.files import load_json, open_inside
+from robot_rl.errors import StoreError
+from robot_rl.store.corrections import Correction, corrections
+from robot_rl.store.episode import MCAP_NAME
+from robot_rl.store.facts import EpisodeFacts, adapter_facts, episode_facts, total_bytes
 from robot_rl.store.label_snapshot import LabelSnapshot
 from robot_rl.store.labels import LabelEvent
-from robot_rl.store.remembered import remembered
 from robot_rl.store.run import RunDirectory, RunInfo
-from robot_rl.store.training import foreign
 from robot_rl.types import LabelValue
 
 
@@ -54,17 +52,12 @@ def overview(path: Path) -> Overview:
     """Of the run at `path`; nothing but the memories is written. Raises `StoreError`."""
     run = RunDirectory.look(path)
     info, closed = run.read_info(), run.closed_episodes()
-    folder = str(run.episodes)
-    manifests = {str(number): f"{folder}/{number:06d}/{MANIFEST_NAME}" for number in closed}
-    facts = remembered(
-        run.path / ".episodes.memory", manifests, 2, lambda name: _facts_of_episode(run, info, int(name))
-    )
+    facts = episode_facts(run, info, closed)
     labels, history = _labels(run)
-    sizes = _sizes(run.episodes)
-    there = {int(name) for name, (_, size) in facts.items() if sizes.get(f"{int(name):06d}", (0, -1))[1] == size}
-    complete = {number for number in there if facts[str(number)][0]}
+    there = _recorded(run, facts)
+    complete = {number for number in there if facts[number].fit}
     cut_off = len(run.incomplete_paths()) + len(run.partial_episodes())
-    versions, weights = _weights(run)
+    versions = _versions(run)
     values = [(event.label.value, number in complete) for number, event in labels.items()]
     return Overview(
         info=info,
@@ -75,19 +68,9 @@ def overview(path: Path) -> Overview:
         outcomes=[value is LabelValue.SUCCESS for value, fit in values if fit and value is not LabelValue.DISCARD],
         discarded=sum(value is LabelValue.DISCARD for value, fit in values if fit),
         newest_version=max(versions, default=0),
-        bytes=weights + sum(size for size, _ in sizes.values()),
-        corrections=corrections(history, _versions(run, versions)) if history else [],
+        bytes=total_bytes(run, closed),
+        corrections=corrections(history, adapter_facts(run, versions)) if history else [],
     )
-
-
-def _facts_of_episode(run: RunDirectory, info: RunInfo, number: int) -> list[int]:
-    """[whether it can be trained on, bytes of its recording]."""
-    manifest = read_manifest(run.episode(number))
-    if manifest.header.episode != number:
-        raise IntegrityError(f"{run.episode(number)}: its manifest is of episode {manifest.header.episode}")
-    outcome = manifest.outcome
-    fit = outcome.complete and outcome.ended_by != "fault" and foreign(manifest.header, info) is None
-    return [int(fit), manifest.bytes]
 
 
 def _labels(run: RunDirectory) -> tuple[dict[int, LabelEvent], list[LabelEvent]]:
@@ -101,53 +84,23 @@ def _labels(run: RunDirectory) -> tuple[dict[int, LabelEvent], list[LabelEvent]]
         log.close()
 
 
-def _weights(run: RunDirectory) -> tuple[list[int], int]:
-    """(the adapter versions that have a manifest, bytes of adapters and checkpoints)."""
-    versions, size = [], 0
-    with contextlib.suppress(OSError):
-        size = os.lstat(run.policy).st_size
-    for folder in (run.adapters, run.checkpoints):
-        try:
-            found = list(os.scandir(folder)) if os.path.isdir(folder) else []
-        except OSError as error:
-            raise StoreError(f"cannot look into {folder}: {error.strerror or error}") from error
-        size += sum(entry.stat(follow_symlinks=False).st_size for entry in found)
-        if folder == run.adapters:
-            versions = [int(m[1]) for entry in found if (m := re.fullmatch(r"([0-9]{6,9})\.json", entry.name))]
-    return versions, size
+def _versions(run: RunDirectory) -> list[int]:
+    """The adapter versions that have a manifest."""
+    try:
+        names = os.listdir(run.adapters) if os.path.isdir(run.adapters) else []
+    except OSError as error:
+        raise StoreError(f"cannot look into {run.adapters}: {error.strerror or error}") from error
+    return [int(found[1]) for name in names if (found := re.fullmatch(r"([0-9]{6,9})\.json", name))]
 
 
-def _versions(run: RunDirectory, numbers: Sequence[int]) -> list[Version]:
-    """What the adapters that can be read say of their training, in order."""
-    folder = str(run.adapters)
-    files = {f"{number:06d}.json": f"{folder}/{number:06d}.json" for number in sorted(numbers)}
-
-    def read(name: str) -> list[int]:
-        with open_inside(run.adapters, name) as file:
-            raw = load_json(file, run.adapters / name)
-        try:
-            values = [raw[key] for key in ("version", "through_episode", "label_watermark", "warmup")]
-            return [int(value) for value in values]
-        except (KeyError, TypeError, ValueError) as error:
-            raise IntegrityError(f"{run.adapters / name}: not an adapter's manifest: {error}") from error
-
-    facts = remembered(run.path / ".adapters.memory", files, 4, read)
-    return [Version(version, through, mark, bool(warmup)) for version, through, mark, warmup in facts.values()]
-
-
-def _sizes(episodes: Path) -> dict[str, tuple[int, int]]:
-    """Name of each directory in there -> (bytes of all that is in it, bytes of its recording: -1 without one)."""
-    found = {}
-    for name in os.listdir(episodes):
-        total, recording = 0, -1
-        with contextlib.suppress(OSError), os.scandir(f"{episodes}/{name}") as files:
-            for file in files:
-                size = file.stat(follow_symlinks=False).st_size
-                total += size
-                if file.name == MCAP_NAME:
-                    recording = size
-        found[name] = total, recording
-    return found
+def _recorded(run: RunDirectory, facts: Mapping[int, EpisodeFacts]) -> set[int]:
+    """The episodes whose recording is there, and as long as their manifest says."""
+    folder, there = str(run.episodes), set()
+    for number, fact in facts.items():
+        with contextlib.suppress(OSError):
+            if os.lstat(f"{folder}/{number:06d}/{MCAP_NAME}").st_size == fact.bytes:
+                there.add(number)
+    return there
 
 
 def runs_in(folder: Path) -> list[Path]:

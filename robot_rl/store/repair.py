@@ -1,10 +1,10 @@
 """What can be read of a damaged or cut episode, as a recording of its own; the original's bytes are not touched.
 
-The loss model: damage within one record of the MCAP costs that record (a chunk: up to `FLUSH_S` of recording, by its
-stamps and on the wall) and messages of topics that only it described; where the framing itself is damaged, everything
-behind is lost. Every message carries its number in its topic, so that what is missing before the last readable one is
-counted exactly; what is missing behind it is counted exactly where the manifest or the file's own statistics say how
-much there was, and is said to be unknown where neither is left.
+The loss model: damage within one record of the MCAP costs that record (a chunk: up to `MOST_FLUSH_S` of recording, by
+its stamps and on the wall) and messages of topics that only it described; where the framing itself is damaged,
+everything behind is lost. Every message carries its number in its topic, so that what is missing before the last
+readable one is counted exactly; what is missing behind it is counted exactly where the manifest or the file's own
+statistics say how much there was, and is said to be unknown where neither is left.
 
 The salvaged episode is closed as incomplete in a directory of its own, `000012.salvaged.1`: it is never trained on.
 """
@@ -31,10 +31,10 @@ from robot_rl.errors import IntegrityError, StoreError
 from robot_rl.store.bag import METADATA_NAME
 from robot_rl.store.episode import (
     CHUNK_BYTES,
-    FLUSH_S,
     MANIFEST_NAME,
     MCAP_NAME,
     METADATA,
+    MOST_FLUSH_S,
     EpisodeHeader,
     EpisodeOutcome,
     Manifest,
@@ -255,8 +255,8 @@ class _Copy:
                 losses.append(f"{self._nameless} messages of topics whose description is lost")
             if not self._ended:
                 losses.append(
-                    f"what came after the last messages kept: up to {FLUSH_S} s of recording if its writer was killed, "
-                    "more if the file was cut; nothing is left that says how much there was"
+                    f"what came after the last messages kept: up to {MOST_FLUSH_S} s of recording if its writer was "
+                    "killed, more if the file was cut; nothing is left that says how much there was"
                 )
             elif self.damage:
                 losses.append("what the damaged records held after the last messages kept: nothing says how much")

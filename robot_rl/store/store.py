@@ -26,6 +26,7 @@ from robot_rl.store.episode import (
     set_aside,
     verify,
 )
+from robot_rl.store.facts import episode_facts
 from robot_rl.store.labels import AuditEvent, LabelEvent, LabelLog
 from robot_rl.store.records import JSON
 from robot_rl.store.reserve import Reserve
@@ -197,6 +198,8 @@ class Store:
             self._reserve.release()
             self._log.close()
             if self._descriptor >= 0:
+                with suppress(StoreError, OSError):  # it is derived: whoever wants it next makes it
+                    episode_facts(self.run, self.run.read_info(), self.run.closed_episodes())
                 os.close(self._descriptor)
                 self._descriptor = -1
 

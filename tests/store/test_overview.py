@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from robot_rl.errors import StoreError
+from robot_rl.store import facts
 from robot_rl.store.corrections import Correction
 from robot_rl.store.episode import MANIFEST_NAME, MCAP_NAME, EndedBy, read_manifest, write_manifest
 from robot_rl.store.overview import overview, runs_in
@@ -92,6 +94,42 @@ def test_all_that_lies_beside_recordings_and_the_policy_count(store: Store) -> N
     run.policy.write_bytes(bytes(30))
     shutil.copytree(run.episode(1), run.salvaged(1))
     assert overview(run.path).bytes == 2 * (before.bytes + 1200) + 30
+
+
+def settle(run: RunDirectory) -> None:
+    """As if all of it had been written an hour ago."""
+    hour_ago = time.time() - 3600.0
+    for path in [*run.episodes.rglob("*"), run.episodes, run.adapters, run.checkpoints]:
+        os.utime(path, (hour_ago, hour_ago))
+
+
+def test_of_a_run_that_its_store_has_let_go_of_no_manifest_is_read(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(run)
+    add(store, 1, S)
+    add(store, 2, F)
+    settle(run)
+    store.close()
+    monkeypatch.setattr(facts, "read_manifest", lambda folder: pytest.fail(f"{folder} was read"))
+    assert overview(run.path).complete == 2
+
+
+def test_a_size_is_that_of_now_though_it_is_remembered(store: Store) -> None:
+    add(store, 1, S)
+    run = store.run
+    settle(run)
+    before = overview(run.path).bytes
+    for _ in range(2):
+        assert overview(run.path).bytes == before
+    (run.episode(1) / "transitions.packed").write_bytes(bytes(1000))
+    (run.checkpoints / "000001.safetensors").write_bytes(bytes(100))
+    store.begin(header(2))
+    (run.partial(2) / MCAP_NAME).write_bytes(bytes(10))
+    assert overview(run.path).bytes == before + 1110
+    settle(run)
+    (run.partial(2) / MCAP_NAME).write_bytes(bytes(20))
+    assert overview(run.path).bytes == before + 1120
 
 
 def test_a_correction_names_the_versions_that_had_the_old_value(store: Store) -> None:

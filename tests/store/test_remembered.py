@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,15 @@ class Files:
     def __init__(self, folder: Path) -> None:
         self.memory = folder / ".memory"
         self.paths = {name: str(folder / name) for name in "abc"}
-        for n, path in enumerate(self.paths.values()):
-            Path(path).write_text(str(n))
+        for n, name in enumerate(self.paths):
+            self.write(name, str(n), ago_s=3600.0)
         self.read: list[str] = []
+
+    def write(self, name: str, text: str, ago_s: float) -> None:
+        """As it would have been written so long ago."""
+        Path(self.paths[name]).write_text(text)
+        at_ns = time.time_ns() - round(ago_s * 1e9)
+        os.utime(self.paths[name], ns=(at_ns, at_ns))
 
     def ask(self) -> dict[str, list[int]]:
         self.read = []
@@ -41,11 +48,20 @@ def test_only_what_has_changed_is_read_again(files: Files) -> None:
     assert files.ask() == {"a": [0], "b": [1], "c": [2]}
     assert files.read == ["a", "b", "c"]
     assert (files.ask(), files.read) == ({"a": [0], "b": [1], "c": [2]}, [])
-    Path(files.paths["b"]).write_text("7")
+    files.write("b", "7", ago_s=1800.0)
     assert files.ask()["b"] == [7]
     assert files.read == ["b"]
     os.unlink(files.paths["c"])
     assert (files.ask(), files.read) == ({"a": [0], "b": [7]}, [])
+
+
+def test_what_has_just_changed_may_change_again_at_the_same_time(files: Files) -> None:
+    files.write("b", "7", ago_s=0.0)
+    stamp = os.stat(files.paths["b"]).st_mtime_ns
+    assert files.ask()["b"] == [7]
+    files.write("b", "8", ago_s=0.0)
+    os.utime(files.paths["b"], ns=(stamp, stamp))
+    assert (files.ask()["b"], files.read) == ([8], ["b"])
 
 
 def test_what_cannot_be_read_is_left_out_and_tried_again(files: Files) -> None:
