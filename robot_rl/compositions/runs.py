@@ -7,7 +7,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
 from robot_rl.compositions.plain_text import plain
 from robot_rl.errors import StoreError
@@ -22,7 +23,11 @@ def show_runs(folder: Path, console: Console) -> bool:
 
     True if all could be read.
     """
-    table = Table("run", "task", "method", "episodes", "success by thirds", "adapter", "incomplete", "size")
+    table = Table(
+        Column("run", overflow="fold"),
+        Column("task\nmethod", overflow="fold"),
+        *(Column(title, no_wrap=True) for title in ("episodes", "success\nby thirds", "adapter", "size")),
+    )  # 80 columns are enough to read a run's name
     found, said, failed = runs_in(folder), [], 0
     for path in found:
         try:
@@ -31,7 +36,7 @@ def show_runs(folder: Path, console: Console) -> bool:
             failed += 1
             said.append(f"{path.name} cannot be read: {error}")
             continue
-        table.add_row(*map(plain, _row(path.name, seen)))
+        table.add_row(*(Text("\n").join(map(plain, lines)) for lines in _row(path.name, seen)))
         said += [f"{path.name}: {_words(correction)}" for correction in seen.corrections]
         if seen.labels_gone:
             said.append(f"{path.name}: its label log is gone: put {path / 'labels.sqlite'} back")
@@ -45,29 +50,21 @@ def show_runs(folder: Path, console: Console) -> bool:
     return not failed
 
 
-def _row(name: str, seen: Overview) -> list[str]:
-    version = f"v{seen.newest_version}" if seen.newest_version else ""
-    labelled = "labels gone" if seen.labels_gone else f"{len(seen.outcomes)} labelled"
-    discarded = f", {seen.discarded} discarded" if seen.discarded else ""
-    episodes = f"{seen.complete}, {labelled}{discarded}"
+def _row(name: str, seen: Overview) -> list[list[str]]:
+    """The lines of each cell."""
+    episodes = [f"{seen.complete}", "labels gone" if seen.labels_gone else f"{len(seen.outcomes)} labelled"]
+    episodes += [f"{seen.discarded} discarded"] if seen.discarded else []
+    episodes += [f"{seen.incomplete} incomplete"] if seen.incomplete else []
+    version = [f"v{seen.newest_version}"] if seen.newest_version else []
     size = f"{seen.bytes / 1e6:.1f} MB"
-    return [
-        name,
-        seen.info.task,
-        seen.info.method,
-        episodes,
-        thirds(seen.outcomes),
-        version,
-        f"{seen.incomplete}",
-        size,
-    ]
+    return [[name], [seen.info.task, seen.info.method], episodes, thirds(seen.outcomes), version, [size]]
 
 
-def thirds(outcomes: Sequence[bool]) -> str:
+def thirds(outcomes: Sequence[bool]) -> list[str]:
     """Success rates of the first, second and last third of the labelled episodes; fewer parts for few of them."""
     parts = min(PARTS, len(outcomes))
     edges = [round(part * len(outcomes) / max(1, parts)) for part in range(parts + 1)]
-    return "  ".join(f"{sum(outcomes[low:high]) / (high - low):.2f}" for low, high in pairwise(edges))
+    return [f"{sum(outcomes[low:high]) / (high - low):.2f}" for low, high in pairwise(edges)]
 
 
 def _words(correction: Correction) -> str:
