@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
-from typing import TypeAlias
 
+from robot_rl.console.machine import Address
 from robot_rl.errors import ConfigError
 
-Address: TypeAlias = "ipaddress.IPv4Address | ipaddress.IPv6Address"
 LOOPBACK = "127.0.0.1"
 
 

@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from robot_rl.console.access import Address
 from robot_rl.console.installation import private
+from robot_rl.console.machine import Address
 from robot_rl.errors import ConfigError
 
 PEM, CRT = "console.pem", "console.crt"

@@ -8,8 +8,10 @@ import ipaddress
 import socket
 import struct
 from pathlib import Path
+from typing import TypeAlias
 
-from robot_rl.console.access import Address
+Address: TypeAlias = "ipaddress.IPv4Address | ipaddress.IPv6Address"
+
 
 SIOCGIFADDR = 0x8915
 """Linux: the IPv4 address of an interface."""

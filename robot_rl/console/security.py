@@ -21,8 +21,8 @@ from starlette.requests import cookie_parser
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from robot_rl.console.access import Access, Address
-from robot_rl.console.machine import bracketed
+from robot_rl.console.access import Access
+from robot_rl.console.machine import Address, bracketed
 from robot_rl.console.passes import ENTRY, PASS_S, Passes
 from robot_rl.errors import ConfigError
 
