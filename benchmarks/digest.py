@@ -50,6 +50,12 @@ STUDIED = (
 """The learning code, without a twin."""
 SEEING = ("robot_rl/policy/backbones/*.py", "sim_twin/vision/*.py")
 """For tasks whose policy is a backbone; what others' results depend on is above."""
+GYM = (
+    *(f"benchmarks/gym/{name}.py" for name in ("policy", "settings", "tasks", "world")),
+    "benchmarks/studies/lockstep.py",
+    *(f"robot_rl/policy/backbones/{name}.py" for name in ("decoder", "fitting", "heads", "layers", "objectives")),
+)
+"""Beside `STUDIED`: other people's environments (`benchmarks.gym`)."""
 
 
 def cell_digest(task: str, method: str) -> str:
@@ -73,6 +79,11 @@ def study_digest(name: str) -> str:
     How a study is judged and drawn does not count.
     """
     return hashlib.sha256((_code(STUDIED) + _code_of(study_files(name), computing)).encode()).hexdigest()[:DIGITS]
+
+
+def gym_digest(settings: Mapping[str, Any]) -> str:
+    """Of an environment's `settings`, the learning code and what stands between the two."""
+    return hashlib.sha256((_code((*STUDIED, *GYM)) + canonical_hash(settings)).encode()).hexdigest()[:DIGITS]
 
 
 def study_files(name: str) -> list[Path]:

@@ -1,0 +1,113 @@
+"""`python -m benchmarks.gym --env ID --method M --seeds N`: do the methods help on environments that nobody here wrote?
+
+For each environment a flow policy is cloned from an imperfect expert's episodes (`benchmarks.gym.known` says in which
+way), then each method learns on each seed from one 0/1 an episode, with the settings that all environments share
+(`benchmarks.gym.settings`); adapter and frozen policy are judged on the same starts, which were never trained on.
+Episodes, trials and seeds are given before the run. What was done for this very code is read and not run again;
+`--record` puts it on record. `--policy-only` clones and judges the frozen policy alone.
+
+Meta-World pins an older MuJoCo than the twin's, so it is installed into an environment of its own:
+
+    python3.11 -m venv .venv-gym
+    .venv-gym/bin/pip install -c constraints-gym.txt metaworld==3.1.1 gymnasium torch scipy matplotlib
+    .venv-gym/bin/python -m benchmarks.gym --env Meta-World/box-close-v3
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from benchmarks.ending import show
+from benchmarks.gym.cells import Cell, run_cell, world_of
+from benchmarks.gym.known import KNOWN, task_of
+from benchmarks.gym.settings import POLICY, SETTINGS, SHORT_POLICY
+from benchmarks.gym.summary import draw, judge_policy, summarise, table
+from robot_rl.errors import RobotRLError
+from robot_rl.learn.device import use_one_thread
+
+METHODS = ("usr", "policy-decorator", "zprl")
+EPISODES, TRIALS, SEEDS = 100, 100, 5
+SHORT_EPISODES, SHORT_TRIALS = 12, 5
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run what is missing, print the table; the last line is JSON."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.gym", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--env", action="append", help=f"gymnasium id, or Meta-World/NAME (known: {', '.join(KNOWN)})")
+    parser.add_argument(
+        "--method", action="append", choices=tuple(SETTINGS), help=f"may be given again (default: {', '.join(METHODS)})"
+    )
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="how many, from 0 on (default: %(default)s)")
+    parser.add_argument("--episodes", type=int, default=EPISODES, help="of training (default: %(default)s)")
+    parser.add_argument("--trials", type=int, default=TRIALS, help="of each evaluation (default: %(default)s)")
+    parser.add_argument("--max-steps", type=int, help="then an episode has failed (default: the environment's here)")
+    parser.add_argument(
+        "--expert", help="MODULE:FACTORY; the factory gets the environment, returns observation -> action"
+    )
+    parser.add_argument("--success", help="key of info, or `terminated` (default: the environment's here, or success)")
+    parser.add_argument("--policy-only", action="store_true", help="clone the frozen policy and judge it")
+    parser.add_argument("--short", action="store_true", help="one seed, a few episodes: does it run?")
+    parser.add_argument("--out", type=Path, default=Path("runs/gym"), help="(default: %(default)s)")
+    parser.add_argument("--record", action="store_true", help="put what is done on record in benchmarks/records/gym/")
+    arguments = parser.parse_args(argv)
+    if not arguments.env:
+        parser.error("--env: name one or more environments")
+    use_one_thread()
+    console = Console()
+    try:
+        return run(arguments, console)
+    except RobotRLError as error:
+        console.print(f"error: {error}", markup=False, soft_wrap=True)
+        return 2
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    """What was asked for. Raises `RobotRLError`."""
+    changes = {"max_steps": arguments.max_steps, "expert": arguments.expert, "success": arguments.success}
+    tasks = [task_of(env, **changes) for env in arguments.env]
+    short = (1, SHORT_EPISODES, SHORT_TRIALS)
+    seeds, episodes, trials = short if arguments.short else (arguments.seeds, arguments.episodes, arguments.trials)
+    methods = () if arguments.policy_only else tuple(arguments.method or METHODS)
+    policy = SHORT_POLICY if arguments.short else POLICY
+    cells = [
+        Cell(task, method, seed, episodes, trials, policy)
+        for task in tasks
+        for method in methods
+        for seed in range(seeds)
+    ]
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    results: dict[Cell, dict[str, Any]] = {}
+    frozen: dict[str, Any] = {}
+    with Progress(*columns, console=console) as bar:
+        made = bar.add_task("frozen policies")
+
+        def progress(stage: str, step: int, steps: int, loss: float) -> None:
+            bar.update(made, description=f"frozen policy: {stage}", completed=step, total=steps)
+
+        worlds = {task: world_of(task, policy, arguments.out, progress) for task in tasks if arguments.policy_only}
+        for task, world in worlds.items():
+            frozen |= judge_policy(task, world, trials)
+        row = bar.add_task("cells (environment, method, seed)", total=len(cells), visible=bool(cells))
+        for cell in cells:
+            results[cell] = run_cell(cell, arguments.out, progress, record=arguments.record)
+            bar.advance(row)
+    if not cells:
+        console.file.write(json.dumps(frozen) + "\n")
+        return 0
+    draw(results, arguments.out / "gym.png")
+    return show(console, table(results), f"curves: {arguments.out / 'gym.png'}", summarise(results))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""What came of the cells: a table, a picture, figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Column, Table
+
+from benchmarks.gym.cells import Cell, slug
+from benchmarks.gym.tasks import GymTask
+from benchmarks.gym.world import GymWorld
+from benchmarks.studies.lockstep import base_adapter, trials
+from benchmarks.studies.pictures import figure, save
+from benchmarks.studies.study import spread
+from robot_rl.compositions.results import Rate, moving_average
+
+Results = Mapping[Cell, Mapping[str, Any]]
+FROZEN_SEED = 0
+
+
+def grouped(results: Results) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
+    """(environment, method) -> what its seeds gave, in order."""
+    found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for cell, result in results.items():
+        found.setdefault((cell.task.env, cell.method), []).append(result)
+    return found
+
+
+def judge_policy(task: GymTask, world: GymWorld, count: int) -> dict[str, Any]:
+    """The frozen policy alone."""
+    played = trials(world, base_adapter(world), count, FROZEN_SEED)
+    rate = Rate(sum(one.success for one in played), count)
+    name = slug(task.env).replace("-", "_")
+    return {f"{name}_base_success": rate.rate, f"{name}_interval": list(rate.interval), f"{name}_trials": count}
+
+
+def summarise(results: Results) -> dict[str, Any]:
+    """Snake_case name -> figure."""
+    found: dict[str, Any] = {}
+    for (env, method), seeds in grouped(results).items():
+        name = f"{slug(env)}_{method}".replace("-", "_")
+        found |= {f"{name}_success_{part}": value for part, value in spread(of(seeds, "success")).items()}
+        found |= {
+            f"{name}_success_seeds": of(seeds, "success"),
+            f"{name}_base_success_mean": float(np.mean(of(seeds, "base_success"))),
+            f"{name}_seeds_improved": improved(seeds),
+            f"{name}_seeds_clearly_improved": sum(one["interval"][0] > one["base_interval"][1] for one in seeds),
+            f"{name}_exploring_velocity_mean": float(np.mean(of(seeds, "exploring_velocity"))),
+            f"{name}_exploring_acceleration_mean": float(np.mean(of(seeds, "exploring_acceleration"))),
+        }
+    return found
+
+
+def of(seeds: Sequence[Mapping[str, Any]], name: str) -> list[float]:
+    """One figure of each seed."""
+    return [one[name] for one in seeds]
+
+
+def improved(seeds: Sequence[Mapping[str, Any]]) -> int:
+    """In how many the adapter succeeded more often than the frozen policy, on the same starts."""
+    return sum(one["success"] > one["base_success"] for one in seeds)
+
+
+def table(results: Results) -> Table:
+    """A row for each environment and method."""
+    shown = Table(
+        Column("environment", overflow="fold"),
+        *("method", "frozen", Column("adapter, by seed", no_wrap=True), "mean", "better", "velocity", "accel."),
+        title="success in trials that were never trained on; velocity and acceleration as commanded while exploring, "
+        "as shares of the frozen policy's",
+    )
+    for (env, method), seeds in grouped(results).items():
+        base = [one["base_success"] for one in seeds]
+        ratio = {
+            name: np.mean(of(seeds, f"exploring_{name}")) / np.mean(of(seeds, f"base_{name}"))
+            for name in ("velocity", "acceleration")
+        }
+        shown.add_row(
+            env,
+            method,
+            f"{np.mean(base):.2f}",
+            " ".join(f"{one['success']:.2f}" for one in seeds),
+            f"{np.mean(of(seeds, 'success')):.2f}",
+            f"{improved(seeds)} of {len(seeds)}",
+            f"{ratio['velocity']:.2f}",
+            f"{ratio['acceleration']:.2f}",
+        )
+    return shown
+
+
+def draw(results: Results, path: Path) -> None:
+    """Training curves by environment, a line a method with its seeds' spread; dashed: the frozen policy."""
+    groups = grouped(results)
+    envs = list(dict.fromkeys(env for env, _ in groups))
+    sheet, panels = figure(1, len(envs), width=4.2 * len(envs), height=3.2)
+    for panel, env in zip(panels, envs, strict=True):
+        methods = [method for one, method in groups if one == env]
+        for number, method in enumerate(methods):
+            curves = np.array([moving_average(one["curve"]) for one in groups[env, method]])
+            episodes = np.arange(1, curves.shape[1] + 1)
+            panel.plot(episodes, curves.mean(0), color=f"C{number}", label=method)
+            panel.fill_between(episodes, curves.min(0), curves.max(0), color=f"C{number}", alpha=0.15, lw=0)
+            final = of(groups[env, method], "success")
+            panel.scatter([curves.shape[1] * 1.03] * len(final), final, s=10, color=f"C{number}")
+        base = np.mean([result["base_success"] for cell, result in results.items() if cell.task.env == env])
+        panel.axhline(base, color="#8a9096", ls="--", lw=1)
+        panel.set(title=env, xlabel="episode (dots: judged at the end)", ylim=(0, 1.03))
+        panel.legend(fontsize=7, loc="lower right")
+    panels[0].set_ylabel("success")
+    save(sheet, path)

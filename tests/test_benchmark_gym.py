@@ -1,0 +1,159 @@
+"""Other people's environments (`benchmarks.gym`), on a small one of the tests' own."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.gym import __main__ as command
+from benchmarks.gym import cells
+from benchmarks.gym.cells import Cell, acceleration, run_cell, velocity, world_of
+from benchmarks.gym.policy import Demonstrations, StatePolicy
+from benchmarks.gym.settings import SETTINGS, SHORT_POLICY, settings_of
+from benchmarks.gym.tasks import GymTask, Imperfection, space_of
+from benchmarks.gym.world import GymWorld, State, demonstrate
+from benchmarks.studies.lockstep import Played, base_adapter, play, trials
+from robot_rl.errors import ConfigError
+from tests.point_env import ID
+
+POINT = GymTask(ID, Imperfection(12, noise=0.1), max_steps=24, expert="tests.point_env:expert")
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("gym")
+
+
+@pytest.fixture(scope="module")
+def world(out: Path) -> GymWorld:
+    return world_of(POINT, SHORT_POLICY, out)
+
+
+def test_a_start_is_a_function_of_its_seed_and_an_episode_ends_where_it_has_succeeded(world: GymWorld) -> None:
+    start = [world.start(np.random.default_rng(seed)).observation for seed in (3, 3, 4)]
+    assert np.array_equal(start[0], start[1])
+    assert not np.array_equal(start[0], start[2])
+    state = world.start(np.random.default_rng(3))
+    towards = np.sign(state.observation[0] - state.observation[1])
+    chunk = np.zeros((8, 2), np.float32)
+    chunk[:, 0] = 0.4 * towards
+    while world.outcome(state) is None:
+        state = world.step(state, chunk)
+    assert world.outcome(state) is True
+    assert 0 < state.steps < 24
+    assert abs(state.observation[0] - state.observation[1]) < 0.05
+    assert world.outcome(State(state.observation, steps=24)) is False
+
+
+def test_demonstrations_are_what_was_carried_out_in_episodes_that_succeeded() -> None:
+    wrong = replace(POINT, imperfection=Imperfection(6, noise=0.05, bias=((1, 0.3),)))
+    demos = demonstrate(wrong, 8, seed=0)
+    assert np.unique(demos.episode).tolist() == list(range(6))
+    assert np.abs(demos.action).max() <= 1.0
+    assert demos.action[:, 1].mean() == pytest.approx(0.3, abs=0.05)
+    assert demos.action[:, 1].std() == pytest.approx(0.05, rel=0.5)
+    assert str(wrong.imperfection) == "6 episodes, noise 0.05, action 1 off by +0.3"
+    with pytest.raises(ConfigError, match="the expert succeeded"):
+        demonstrate(replace(POINT, expert="tests.point_env:lost", imperfection=Imperfection(9)), 8, seed=0)
+
+
+def test_windows_end_within_their_episode() -> None:
+    demos = Demonstrations(np.arange(10.0)[:, None], np.arange(10.0)[:, None], np.repeat([0, 1, 2], [5, 2, 3]))
+    states, chunks = demos.windows(3)
+    assert states[:, 0].tolist() == [0, 1, 2, 7]
+    assert chunks[:, :, 0].tolist() == [[0, 1, 2], [1, 2, 3], [2, 3, 4], [7, 8, 9]]
+
+
+def test_the_policy_that_was_kept_is_the_one_that_was_made(world: GymWorld, out: Path) -> None:
+    (path,) = out.glob("*/policy.safetensors")
+    space = space_of(POINT.make())
+    again = StatePolicy.load(path, SHORT_POLICY, space, 1.0)
+    assert again.spec == world.policy.spec
+    seen = [world.observe(world.start(np.random.default_rng(seed))) for seed in range(3)]
+    first, second = world.policy.encode(seen), again.encode(seen)
+    assert np.array_equal(first.features, second.features)
+    assert first.z is not None
+    assert second.z is not None
+    assert np.array_equal(first.z, second.z)
+    noise = np.random.default_rng(0).standard_normal((3, *again.spec.noise_shape), dtype=np.float32)
+    for latent in (None, first.z):
+        chunks = again.decode(first, noise, latent)
+        assert np.array_equal(chunks, world.policy.decode(second, noise, latent))
+        assert chunks.shape == (3, 8, 2)
+        assert np.abs(chunks).max() <= 1.0
+
+
+def test_the_same_trial_is_the_same_episode(world: GymWorld) -> None:
+    first, second = (trials(world, base_adapter(world), 3, seed=1) for _ in range(2))
+    for one, other in zip(first, second, strict=True):
+        assert np.array_equal(one.executed, other.executed)
+
+
+def test_motion_is_that_of_the_entries_that_move(world: GymWorld) -> None:
+    one = play(world, base_adapter(world), np.random.default_rng(0), explore=False)
+    moving = one.transitions[0].executed_chunk.copy()
+    moving[:] = [[3.0, 4.0]]
+    moving[::2] = 0.0
+    still = Played([replace(one.transitions[0], executed_chunk=moving)], True, None)
+    assert velocity([still], [0, 1]) == pytest.approx(2.5)
+    assert velocity([still], [0]) == pytest.approx(1.5)
+    assert acceleration([still], [0, 1]) == pytest.approx(5.0)
+
+
+@pytest.mark.parametrize("method", tuple(SETTINGS))
+def test_the_settings_of_every_method_fit_any_action_space(world: GymWorld, method: str) -> None:
+    z = np.random.default_rng(0).standard_normal((50, 16)).astype(np.float32)
+    config = settings_of(method, world.policy.spec.action_space, z)
+    if method == "zprl":
+        assert config.latent_scale == pytest.approx(0.2 / 0.628, rel=0.1)
+    if method == "policy-decorator":
+        assert config.residual_scale == (0.15, 0.15)
+
+
+def test_a_cell_is_done_once_and_a_new_record_takes_the_old_one_s_place(
+    out: Path, world: GymWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cells, "RECORDS", tmp_path / "records")
+    cell = Cell(POINT, "zprl", 0, 3, 2, SHORT_POLICY)
+    (tmp_path / "records").mkdir()
+    old = tmp_path / "records" / f"{cell.kind}-{'0' * 12}.json"
+    old.write_text("{}")
+    result = run_cell(cell, out, record=True)
+    assert [path.name for path in (tmp_path / "records").iterdir()] == [f"{cell.name}.json"]
+    monkeypatch.setattr(cells, "train", lambda *_: pytest.fail("trained again"))
+    assert run_cell(cell, out) == result
+    assert result["policy"] == world.policy.spec.policy_id
+    assert len(result["curve"]) == 3
+    assert result["imperfection"] == "12 episodes, noise 0.1"
+
+
+def test_the_command_ends_with_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wanted = ["--env", ID, "--expert", "tests.point_env:expert", "--max-steps", "24", "--out", str(tmp_path), "--short"]
+    assert command.main([*wanted, "--method", "usr"]) == 0
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert 0 <= figures["robot_rl_tests_point_v0_usr_success_mean"] <= 1
+    assert (tmp_path / "gym.png").read_bytes().startswith(b"\x89PNG")
+    assert command.main([*wanted, "--policy-only"]) == 0
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert figures["robot_rl_tests_point_v0_trials"] == 5
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        (["--env", "Nowhere-v0"], "Nowhere"),
+        (["--env", "CartPole-v1"], "expected actions that are numbers between bounds"),
+        (["--env", ID], "name an expert"),
+        (["--env", ID, "--expert", "tests.point_env:nobody"], "expected MODULE:FACTORY"),
+        (["--env", ID, "--expert", "tests.point_env:expert", "--success", "sucess"], "did you mean 'success'"),
+    ],
+)
+def test_what_cannot_be_done_is_said(
+    wanted: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command.main([*wanted, "--short", "--out", str(tmp_path)]) == 2
+    assert words in capsys.readouterr().out
