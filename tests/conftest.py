@@ -33,7 +33,7 @@ TIMELESS = (
         *("adapter_source", "doctor", "evaluate", "export_lerobot", "housekeeping", "lockstep", "plan"),
         *("report", "rerun", "results", "running", "train_offline", "visual_run"),
     )),
-    *(f"test_{name}.py" for name in ("benchmarks", "benchmark_soak", "benchmark_tuning", "cli", "config")),
+    *(f"test_{name}.py" for name in ("benchmarks", "benchmark_gym", "benchmark_soak", "benchmark_tuning", "cli", "config")),
     *("test_imports.py", "test_types.py"),
 )  # fmt: skip
 """Folders and files whose tests measure no time."""

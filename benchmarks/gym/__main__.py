@@ -8,8 +8,8 @@ Episodes, trials and seeds are given before the run. What was done for this very
 
 Meta-World pins an older MuJoCo than the twin's, so it is installed into an environment of its own:
 
-    python3.11 -m venv .venv-gym
-    .venv-gym/bin/pip install -c constraints-gym.txt metaworld==3.1.1 gymnasium torch scipy matplotlib
+    python3 -m venv .venv-gym
+    .venv-gym/bin/pip install -c benchmarks/gym/constraints.txt -e '.[cli,store,learn]' metaworld
     .venv-gym/bin/python -m benchmarks.gym --env Meta-World/box-close-v3
 """
 
