@@ -33,8 +33,8 @@ TIMELESS = (
         *("adapter_source", "doctor", "evaluate", "export_lerobot", "housekeeping", "lockstep", "plan"),
         *("report", "rerun", "results", "running", "train_offline", "visual_run"),
     )),
-    *(f"test_{name}.py" for name in ("benchmarks", "benchmark_gym", "benchmark_soak", "benchmark_tuning", "cli", "config")),
-    *("test_imports.py", "test_types.py"),
+    *(f"test_{name}.py" for name in ("benchmarks", "cli", "config", "imports", "types")),
+    *(f"test_benchmark_{name}.py" for name in ("gym", "soak", "tuning")),
 )  # fmt: skip
 """Folders and files whose tests measure no time."""
 END_TO_END = "test_end_to_end.py"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.gym import __main__ as command
-from benchmarks.gym import cells
+from benchmarks.gym import cells, page
 from benchmarks.gym.cells import Cell, acceleration, run_cell, velocity, world_of
 from benchmarks.gym.policy import Demonstrations, StatePolicy
 from benchmarks.gym.settings import SETTINGS, SHORT_POLICY, settings_of
@@ -140,6 +140,25 @@ def test_the_command_ends_with_figures(tmp_path: Path, capsys: pytest.CaptureFix
     assert command.main([*wanted, "--policy-only"]) == 0
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert figures["robot_rl_tests_point_v0_trials"] == 5
+
+
+def test_the_page_says_what_is_on_record(out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cells, "RECORDS", tmp_path / "records")
+    assert page.section(tmp_path, lambda table: []) == []
+    for method, success, speed in (("zprl", 0.9, 0.7), ("policy-decorator", 0.4, 1.0)):
+        for seed in range(2):
+            cell = Cell(POINT, method, seed, 3, 2, SHORT_POLICY)
+            result = run_cell(Cell(POINT, "zprl", 0, 3, 2, SHORT_POLICY), out)
+            made_up = {"method": method, "seed": seed, "success": success, "base_success": 0.5}
+            moves = {"exploring_velocity": speed, "exploring_acceleration": speed / 2}
+            (tmp_path / "records").mkdir(exist_ok=True)
+            (tmp_path / "records" / f"{cell.name}.json").write_text(json.dumps({**result, **made_up, **moves}))
+    text = "\n".join(page.section(tmp_path, lambda table: [str(table.row_count)]))
+    assert "four of five seeds or more: zprl;" in text
+    assert "velocity -30 %, acceleration -30 %" in text
+    assert "at success 0.90 and 0.40" in text
+    assert f"Made by other code than is here now, and not again since: {ID}" in text  # with another policy's settings
+    assert (tmp_path / "results_gym.png").exists()
 
 
 @pytest.mark.parametrize(

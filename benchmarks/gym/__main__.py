@@ -87,7 +87,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     ]
     arguments.out.mkdir(parents=True, exist_ok=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    results: dict[Cell, dict[str, Any]] = {}
+    results: list[dict[str, Any]] = []
     frozen: dict[str, Any] = {}
     with Progress(*columns, console=console) as bar:
         made = bar.add_task("frozen policies")
@@ -100,7 +100,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             frozen |= judge_policy(task, world, trials)
         row = bar.add_task("cells (environment, method, seed)", total=len(cells), visible=bool(cells))
         for cell in cells:
-            results[cell] = run_cell(cell, arguments.out, progress, record=arguments.record)
+            results.append(run_cell(cell, arguments.out, progress, record=arguments.record))
             bar.advance(row)
     if not cells:
         console.file.write(json.dumps(frozen) + "\n")

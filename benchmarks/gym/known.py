@@ -16,8 +16,8 @@ HAND = (0, 1, 2)
 KNOWN: Mapping[str, GymTask] = {
     task.env: task
     for task in (
-        GymTask("Meta-World/box-close-v3", Imperfection(50), moves=HAND),
-        GymTask("Meta-World/push-wall-v3", Imperfection(50), moves=HAND),
+        GymTask("Meta-World/box-close-v3", Imperfection(25), moves=HAND),
+        GymTask("Meta-World/push-wall-v3", Imperfection(10), moves=HAND),
         GymTask("Meta-World/peg-insert-side-v3", Imperfection(50), moves=HAND),
         GymTask(
             "MountainCarContinuous-v0", Imperfection(10), success="terminated", expert="benchmarks.gym.experts:rock"

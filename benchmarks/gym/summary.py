@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.table import Column, Table
 
-from benchmarks.gym.cells import Cell, slug
+from benchmarks.gym.cells import slug
 from benchmarks.gym.tasks import GymTask
 from benchmarks.gym.world import GymWorld
 from benchmarks.studies.lockstep import base_adapter, trials
@@ -17,15 +17,16 @@ from benchmarks.studies.pictures import figure, save
 from benchmarks.studies.study import spread
 from robot_rl.compositions.results import Rate, moving_average
 
-Results = Mapping[Cell, Mapping[str, Any]]
+Result = Mapping[str, Any]
+"""What a cell gave."""
 FROZEN_SEED = 0
 
 
-def grouped(results: Results) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
+def grouped(results: Iterable[Result]) -> dict[tuple[str, str], list[Result]]:
     """(environment, method) -> what its seeds gave, in order."""
-    found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for cell, result in results.items():
-        found.setdefault((cell.task.env, cell.method), []).append(result)
+    found: dict[tuple[str, str], list[Result]] = {}
+    for result in results:
+        found.setdefault((result["env"], result["method"]), []).append(result)
     return found
 
 
@@ -37,7 +38,7 @@ def judge_policy(task: GymTask, world: GymWorld, count: int) -> dict[str, Any]:
     return {f"{name}_base_success": rate.rate, f"{name}_interval": list(rate.interval), f"{name}_trials": count}
 
 
-def summarise(results: Results) -> dict[str, Any]:
+def summarise(results: Iterable[Result]) -> dict[str, Any]:
     """Snake_case name -> figure."""
     found: dict[str, Any] = {}
     for (env, method), seeds in grouped(results).items():
@@ -54,17 +55,17 @@ def summarise(results: Results) -> dict[str, Any]:
     return found
 
 
-def of(seeds: Sequence[Mapping[str, Any]], name: str) -> list[float]:
+def of(seeds: Sequence[Result], name: str) -> list[float]:
     """One figure of each seed."""
     return [one[name] for one in seeds]
 
 
-def improved(seeds: Sequence[Mapping[str, Any]]) -> int:
+def improved(seeds: Sequence[Result]) -> int:
     """In how many the adapter succeeded more often than the frozen policy, on the same starts."""
     return sum(one["success"] > one["base_success"] for one in seeds)
 
 
-def table(results: Results) -> Table:
+def table(results: Iterable[Result]) -> Table:
     """A row for each environment and method."""
     shown = Table(
         Column("environment", overflow="fold"),
@@ -91,7 +92,7 @@ def table(results: Results) -> Table:
     return shown
 
 
-def draw(results: Results, path: Path) -> None:
+def draw(results: Sequence[Result], path: Path) -> None:
     """Training curves by environment, a line a method with its seeds' spread; dashed: the frozen policy."""
     groups = grouped(results)
     envs = list(dict.fromkeys(env for env, _ in groups))
@@ -105,7 +106,7 @@ def draw(results: Results, path: Path) -> None:
             panel.fill_between(episodes, curves.min(0), curves.max(0), color=f"C{number}", alpha=0.15, lw=0)
             final = of(groups[env, method], "success")
             panel.scatter([curves.shape[1] * 1.03] * len(final), final, s=10, color=f"C{number}")
-        base = np.mean([result["base_success"] for cell, result in results.items() if cell.task.env == env])
+        base = np.mean([result["base_success"] for result in results if result["env"] == env])
         panel.axhline(base, color="#8a9096", ls="--", lw=1)
         panel.set(title=env, xlabel="episode (dots: judged at the end)", ylim=(0, 1.03))
         panel.legend(fontsize=7, loc="lower right")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
@@ -143,7 +143,7 @@ class _Seeded(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         super().__init__(env)
-        self._metaworld: Any = env
+        self._metaworld = cast(Any, env)
         self._metaworld.seeded_rand_vec, self._metaworld._freeze_rand_vec = True, False
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -153,7 +153,7 @@ class _Seeded(gymnasium.Wrapper[Any, Any, Any, Any]):
 
 
 def _metaworld_expert(name: str) -> Expert:
-    from metaworld.policies import ENV_POLICY_MAP
+    from metaworld.policies import ENV_POLICY_MAP  # type: ignore[import-not-found]
 
     expert: Expert = ENV_POLICY_MAP[name]().get_action
     return expert

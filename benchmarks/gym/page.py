@@ -1,0 +1,87 @@
+"""The section of docs/results.md on environments of others, from what is on record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from benchmarks.gym import cells
+from benchmarks.gym.cells import Cell
+from benchmarks.gym.known import task_of
+from benchmarks.gym.settings import SETTINGS
+from benchmarks.gym.summary import Result, draw, grouped, improved, of, table
+
+ENOUGH = 0.8
+"""Share of the seeds that a method must have improved, to be said to help."""
+
+
+def section(images: Path, markdown: Callable[[Table], list[str]]) -> list[str]:
+    """Its lines; none while nothing is on record. The picture is drawn into `images`."""
+    results = recorded()
+    if not results:
+        return []
+    picture = images / "results_gym.png"
+    draw(results, picture)
+    parts = [
+        "## Environments of others\n",
+        "`python -m benchmarks.gym --env ID`: a flow policy cloned from an imperfect expert, and methods with the "
+        "settings that all environments share (`benchmarks/gym/settings.py`), on the same sparse 0/1.\n",
+        f"![success by episode](images/{picture.name})\n",
+        *markdown(table(results)),
+        "",
+        *(f"- {words}" for words in said(results)),
+        "",
+    ]
+    others = sorted(
+        {result["env"] for result in results if not (cells.RECORDS / f"{cell_of(result).name}.json").exists()}
+    )
+    return (
+        [*parts, f"Made by other code than is here now, and not again since: {', '.join(others)}.\n"]
+        if others
+        else parts
+    )
+
+
+def recorded() -> list[Result]:
+    """All cells on record, by environment, method and seed."""
+    found: list[Result] = [
+        json.loads(path.read_text(encoding="utf-8")) for path in sorted(cells.RECORDS.glob("*.json"))
+    ]
+    order = list(SETTINGS)
+    return sorted(found, key=lambda one: (one["env"], order.index(one["method"]), one["seed"]))
+
+
+def cell_of(result: Result) -> Cell:
+    """The cell that this code would make in its place."""
+    return Cell(task_of(result["env"]), *(result[name] for name in ("method", "seed", "episodes", "trials")))
+
+
+def said(results: Sequence[Result]) -> list[str]:
+    """In words, for each environment: what was imperfect, which methods helped, and whether ZPRL moves more gently."""
+    lines = []
+    groups = grouped(results)
+    for env in dict.fromkeys(env for env, _ in groups):
+        methods: dict[str, Sequence[Result]] = {method: seeds for (one, method), seeds in groups.items() if one == env}
+        any_one: Any = next(iter(methods.values()))[0]
+        helped = [name for name, seeds in methods.items() if improved(seeds) >= ENOUGH * len(seeds)]
+        words = f"`{env}` (demonstrations: {any_one['imperfection']}): better than the frozen policy in four of five "
+        words += f"seeds or more: {', '.join(helped) or 'none'}"
+        if "zprl" in methods and "policy-decorator" in methods:
+            shares = [
+                np.mean(of(methods["zprl"], f"exploring_{name}"))
+                / np.mean(of(methods["policy-decorator"], f"exploring_{name}"))
+                for name in ("velocity", "acceleration")
+            ]
+            good, other = (np.mean(of(methods[name], "success")) for name in ("zprl", "policy-decorator"))
+            words += (
+                f"; commanded while exploring, ZPRL against Policy Decorator: velocity {100 * (shares[0] - 1):+.0f} %, "
+                f"acceleration {100 * (shares[1] - 1):+.0f} % (-29 % and -39 % in ZPRL's table II), at success "
+                f"{good:.2f} and {other:.2f}"
+            )
+        lines.append(words + ".")
+    return lines
