@@ -39,7 +39,7 @@ def test_the_base_line_is_measured_once(run: Path) -> None:
 
 @pytest.mark.parametrize(("port", "trials", "measured"), [(0, 0, False), (None, 5, False), (0, 5, True)])
 def test_no_trials_means_none_before_the_run_either(run: Path, port: int | None, trials: int, measured: bool) -> None:
-    plan, _ = plan_run(RunRequest(resume=run, console_port=port, trials=trials), Console(file=io.StringIO()))
+    plan = plan_run(RunRequest(resume=run, console_port=port, trials=trials), Console(file=io.StringIO()))
     assert (plan.base_success is not None) is measured
     assert (run / "results" / "base.json").exists() is measured
 
