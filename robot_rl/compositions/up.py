@@ -15,7 +15,7 @@ from robot_rl.errors import ConfigError
 
 
 def up(request: RunRequest, namespace: str, config: Path | None, console: Console) -> None:
-    """`config`: a file of parameters for the nodes, as ROS 2 reads them. A new run's pace is real time unless it is said.
+    """`config`: a file of parameters for the nodes, as ROS 2 reads them. A new run that says no pace is at real time.
 
     Raises as `run_task` does, and `ConfigError` where ROS 2 is not installed, for a namespace that is none, or a file.
     """

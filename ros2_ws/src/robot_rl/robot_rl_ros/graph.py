@@ -48,8 +48,9 @@ def nodes_of(plan: RunPlan, ends: Mapping[str, str], port: int | None) -> list[N
     acted_on = bool(cameras_of(plan.policy.spec))
     if acted_on and lockstep:
         raise ConfigError(
-            f"pace {LOCKSTEP}: expected a policy that reads no camera, got {', '.join(cameras_of(plan.policy.spec))}: "
-            "the graph's cameras show what they see in their own time; use `robot-rl run`, or real-time"
+            f"pace {LOCKSTEP}: expected a policy that reads no camera, this one reads "
+            f"{', '.join(cameras_of(plan.policy.spec))}, and the graph's cameras show what they see in their own time; "
+            f"go on without a graph: `robot-rl run --resume {run}`"
         )
     looked_at, seen = acted_on or port is not None, []
     frames = ends["frames"] if looked_at and not lockstep else ""
