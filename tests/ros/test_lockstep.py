@@ -6,6 +6,8 @@ import os
 import re
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,16 @@ def in_one_process(folder: Path, task: Path) -> None:
     run_lockstep(RunPlan(run, info, config, policy, EPISODES, True, None), lambda actor: None, lambda url: None)
 
 
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """A process gets no time at all until the end of the block."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
 def times_ns(heard: list[Heard], topic: str) -> list[int]:
     """The first stamp in each message of a topic."""
     found = [re.search(r"sec=(\d+), nanosec=(\d+)", said.text) for said in heard if said.topic == topic]
@@ -58,17 +70,16 @@ def test_over_ros_and_in_one_process_a_seed_is_one_run_whoever_is_late(tmp_path:
     with listening(TOPICS, env) as listener:
         with up(tmp_path / "ros", env, str(task), "--out", str(tmp_path / "ros"), *asked) as graph:
             learner = wait_for(lambda: graph.pids().get("learner"), "the learner")
-            os.kill(learner, signal.SIGSTOP)  # it has not even begun: nothing may be learnt, nor acted without it
-            in_one_process(tmp_path / "alone", task)
-            wait_for(lambda: graph.run.labels.exists() and len(labels(graph.run)) == 2, "episodes 1 and 2", 60)
-            actor = graph.actor()
-            wait_for(lambda: actor.call("snapshot", timeout_s=5.0)[0]["why"] == WAITING, "the actor that waits")
-            actor.close()
-            heard = listener.hear(100_000, timeout_s=0.1)
-            time.sleep(STILL_S)
-            still = listener.hear(100_000, timeout_s=0.1)
-            assert graph.run.closed_episodes() == [1, 2]
-            os.kill(learner, signal.SIGCONT)
+            with stopped(learner):  # it has not even begun: nothing can be learnt, and nothing may be done without it
+                in_one_process(tmp_path / "alone", task)
+                wait_for(lambda: graph.run.labels.exists() and len(labels(graph.run)) == 2, "episodes 1 and 2", 60)
+                actor = graph.actor()
+                wait_for(lambda: actor.call("snapshot", timeout_s=5.0)[0]["why"] == WAITING, "the actor that waits")
+                actor.close()
+                heard = listener.hear(100_000, timeout_s=0.1)
+                time.sleep(STILL_S)
+                still = listener.hear(100_000, timeout_s=0.1)
+                assert graph.run.closed_episodes() == [1, 2]
             status, output = graph.finish(60)
             assert status == 0, output + logs(graph.run)
         heard += still + listener.hear(100_000, timeout_s=0.5)
