@@ -9,6 +9,7 @@ import threading
 
 from builtin_interfaces.msg import Time
 from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
 from rosgraph_msgs.msg import Clock
 
 from robot_rl.clock import SECOND, FollowedClock, SteppedClock
@@ -18,7 +19,7 @@ from robot_rl_ros.topics import event_qos
 TOPIC = "/clock"
 """Where ROS's nodes look for it, whatever their namespace; `graph.remappings` puts it below the graph's own."""
 REPEATED_S = 0.05
-"""ROS's nodes take it as sensors are taken: for one that missed it, or came late, it is said again."""
+"""It is said again for whoever missed it, or came late."""
 
 
 class SimulatedTime:
@@ -37,11 +38,14 @@ class SimulatedTime:
 
 
 def followed(node: Node) -> FollowedClock:
-    """The graph's time as the node's own thread is told it; that thread must be running."""
+    """The graph's time as the node's own thread is told it; that thread must be running.
+
+    Best effort: reliable would mean in order, and whatever is newest would wait for what was lost.
+    """
     clock = FollowedClock(node.resolve_topic_name(TOPIC))
 
     def hear(said: Clock) -> None:
         clock.tell(said.clock.sec * SECOND + said.clock.nanosec)
 
-    node.create_subscription(Clock, TOPIC, hear, event_qos())
+    node.create_subscription(Clock, TOPIC, hear, qos_profile_sensor_data)
     return clock
