@@ -1,19 +1,31 @@
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robot_rl.clock import MS, SECOND, Clock, RealClock, SteppedClock, wall_time_ns
+from robot_rl.clock import (
+    MS,
+    SECOND,
+    Clock,
+    FollowedClock,
+    RealClock,
+    SimulatedClock,
+    SteppedClock,
+    wall_time_ns,
+)
+from robot_rl.errors import DeadlineMissed
 
 DURATIONS = st.integers(min_value=0, max_value=10**18)
 
 
-@pytest.mark.parametrize("clock", [RealClock(), SteppedClock()])
-def test_both_are_clocks(clock: Clock) -> None:
+@pytest.mark.parametrize("clock", [RealClock(), SteppedClock(), FollowedClock("/clock")])
+def test_all_are_clocks_and_one_is_not_simulated(clock: Clock) -> None:
     assert isinstance(clock, Clock)
+    assert isinstance(clock, SimulatedClock) != isinstance(clock, RealClock)
 
 
 def test_the_real_clock_is_the_hosts_monotonic_one() -> None:
@@ -63,6 +75,33 @@ def test_time_never_runs_back() -> None:
     with pytest.raises(ValueError, match="expected >= 0 ns, got -1"):
         clock.advance(-1)
     assert clock.now_ns() == 5
+
+
+@given(st.lists(DURATIONS))
+def test_the_followed_clock_is_where_it_was_told_and_never_runs_back(stamps: list[int]) -> None:
+    clock = FollowedClock("/clock")
+    for stamp in stamps:
+        clock.tell(stamp)
+    assert clock.now_ns() == max([0, *stamps])
+    clock.sleep_until(clock.now_ns())  # what has come is not waited for
+
+
+def test_the_followed_clock_waits_until_it_is_told() -> None:
+    clock = FollowedClock("/clock")
+    telling = [threading.Timer(0.05 * n, clock.tell, [n * SECOND]) for n in (1, 2, 3)]
+    for timer in telling:
+        timer.start()
+    clock.sleep_until(2 * SECOND)
+    assert clock.now_ns() >= 2 * SECOND
+    for timer in telling:
+        timer.join()
+
+
+def test_a_followed_clock_that_nobody_tells_the_time_says_from_where_it_expected_it() -> None:
+    clock = FollowedClock("/cell_1/clock", patience_s=0.05)
+    clock.tell(SECOND)
+    with pytest.raises(DeadlineMissed, match=r"^/cell_1/clock: expected the simulated time 1\.050 s .* says 1\.000 s"):
+        clock.sleep_until(SECOND + 50 * MS)
 
 
 def test_wall_time_is_the_date() -> None:

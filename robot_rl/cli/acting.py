@@ -116,6 +116,10 @@ def up(
     episodes: EpisodesOption = None,
     seed: SeedOption = None,
     label: Annotated[str | None, typer.Option(help="auto, or human: you do, on the page  [default: auto]")] = None,
+    pace: Annotated[
+        str | None,
+        typer.Option(help="real-time, or lockstep: a simulated clock on /clock waits for all  [default: real-time]"),
+    ] = None,
     hw: HwOption = None,
     policy: Annotated[
         str | None, typer.Option(help="endpoint of a policy server, tcp://HOST:PORT  [default: local, in the actor]")
@@ -134,14 +138,15 @@ def up(
     insecure: InsecureOption = False,
     trials: TrialsOption = 100,
 ) -> None:
-    """Run a task at real-time pace as a graph of ROS 2 nodes, a process each."""
+    """Run a task as a graph of ROS 2 nodes, a process each."""
     from robot_rl.compositions.running import RunRequest
     from robot_rl.compositions.up import up
 
     choose("--label", label, ("auto", "human"))
+    choose("--pace", pace, ("real-time", "lockstep"))
     up(
         RunRequest(
-            task=task, method=method, episodes=episodes, seed=seed, label=label, pace="real-time", hw=hw,
+            task=task, method=method, episodes=episodes, seed=seed, label=label, pace=pace, hw=hw,
             policy=policy, policy_keys=policy_keys, out=out, resume=resume,
             console_port=None if no_console else port, access=Access(host, token, insecure), trials=trials,
         ),

@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 
-from robot_rl.clock import RealClock
+from robot_rl.clock import Clock, RealClock, SteppedClock
 from robot_rl.compositions.remote_cell import cell_handlers
 from robot_rl.config import load_task
 from robot_rl.errors import RobotRLError
@@ -34,19 +34,21 @@ def serve(
     states_endpoint: str,
     stopping: threading.Event,
     begun: Callable[[Guard], Callable[[], None]] = lambda guard: lambda: None,
+    clock: Clock | None = None,
 ) -> None:
     """Until `stopping` is set. What was latched in the run's guard.json is latched from the start.
 
-    `begun` is given the guard, and returns what its control thread does after each control period. This thread and
-    those that it starts go before others from now on, where they may.
+    `begun` is given the guard, and returns what its control thread does after each control period. By a stepped `clock`
+    (lockstep) an episode begins with the arm anew; None: the clock on the wall. This thread and those that it starts go
+    before others from now on, where they may.
     """
     with contextlib.suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, min(PRIORITY, os.getpriority(os.PRIO_PROCESS, 0)))
-    task, info, clock = load_task(run.task_yaml), run.read_info(), RealClock()
+    task, info, clock = load_task(run.task_yaml), run.read_info(), clock or RealClock()
     twin = load_twin(task, "twin", clock, str(info.arguments.get("hw") or TWIN))
     with contextlib.ExitStack() as stack:
         stack.callback(twin.close)
-        cell = Cell(twin, info.seed, whole=False)
+        cell = Cell(twin, info.seed, whole=isinstance(clock, SteppedClock))
         guard = Guard(twin, Limits.of(task.limits, twin.spec.action_space), task.guard, clock, run.guard_json)
         states = StatePublisher(states_endpoint)
         stack.callback(states.close)

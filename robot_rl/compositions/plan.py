@@ -21,6 +21,7 @@ from robot_rl.store.run import RunDirectory, RunInfo
 from robot_rl.store.store import require_labels
 from robot_rl.wire.keys import ClientKeys, read_keys
 
+REAL_TIME, LOCKSTEP = "real-time", "lockstep"
 LOCAL = "local"
 """The endpoint that is none: the policy acts in this process."""
 
@@ -40,6 +41,8 @@ class RunPlan:
     """TCP port of the operator's page, 0 for a free one, None for no page."""
     access: Access = field(default_factory=Access)
     """From where that page may be reached."""
+    pace: str = REAL_TIME
+    """Whose time it goes by, `REAL_TIME` or `LOCKSTEP`: for who starts the processes."""
     learner: bool = True
     """Whether this machine learns; if not, the adapters act that come into the run's directory."""
     policy_endpoint: str = ""

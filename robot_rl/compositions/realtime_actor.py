@@ -1,6 +1,7 @@
-"""The actor of a real-time run: control loop and session, in front of a guard and a store in other processes.
+"""The actor in front of a guard and a store in other processes: control loop and session.
 
-The same whoever starts the processes: `robot-rl run`, whose own process this then is, or a ROS 2 launch.
+The same whoever starts the processes: `robot-rl run`, whose own process this then is, or a ROS 2 launch. That one can
+go in lockstep too, by a simulated clock that the guard's process has and all others follow.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from robot_rl.clock import RealClock
+from robot_rl.clock import Clock, FollowedClock, RealClock
 from robot_rl.compositions.actor import make_actor
-from robot_rl.compositions.adapter_source import NewestAdapters, Versions, await_version
+from robot_rl.compositions.adapter_source import LockstepAdapters, NewestAdapters, Versions, await_version
 from robot_rl.compositions.disk import DiskWatch
 from robot_rl.compositions.golden import require_golden
 from robot_rl.compositions.label_watch import LabelWatch
@@ -23,7 +24,7 @@ from robot_rl.compositions.remote_cell import RemoteCell
 from robot_rl.control.actor import Actor
 from robot_rl.control.motion import Motion
 from robot_rl.control.operator import AutoOperator
-from robot_rl.control.ports import PatientPolicy, Recorder
+from robot_rl.control.ports import AdapterSource, PatientPolicy, Recorder
 from robot_rl.control.session import Session
 from robot_rl.errors import BadObservation, DeadlineMissed, RobotRLError
 from robot_rl.services.guard import GuardClient
@@ -41,6 +42,26 @@ OFF = "off"
 """Of the run's setting `overlap`."""
 GUARD_S = 2.0
 """How long the guard may take to answer; the robot has been holding long before."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """By whose time an actor acts, and with which adapters."""
+
+    words: str
+    """As the page has it."""
+    clock: Clock
+    adapters: Callable[[Versions], AdapterSource]
+    overlaps: bool
+    """A chunk may be inferred while the one before it runs."""
+
+
+BY_THE_WALL = Pace("real time", RealClock(), NewestAdapters, overlaps=True)
+
+
+def following(clock: FollowedClock) -> Pace:
+    """In lockstep with the guard's simulated time, as `clock` is told it; the learner is to take episodes in order."""
+    return Pace("lockstep", clock, LockstepAdapters, overlaps=False)
 
 
 @dataclass(frozen=True)
@@ -63,6 +84,7 @@ def act(
     watch: Callable[[Actor], None],
     recorder: Recorder | None = None,
     frames: str | None = None,
+    pace: Pace = BY_THE_WALL,
 ) -> None:
     """Run `plan` to its last episode, and serve the page's calls on `endpoint`; guard and store answer already.
 
@@ -71,7 +93,7 @@ def act(
     which a person could clear it, `SpecMismatch` when policy or adapter have changed, and `DeadlineMissed` when a
     camera that the policy reads shows nothing.
     """
-    run, clock = plan.run, RealClock()
+    run, clock = plan.run, pace.clock
     with ExitStack() as stack:
         sight = Sight(
             frames, list(plan.task.scene.get("cameras", {})) if frames else (), cameras_of(plan.policy.spec),
@@ -105,9 +127,9 @@ def act(
 
         actor = make_actor(
             plan,
-            "real time",
+            pace.words,
             motion=Motion(port, session, clock, pump),
-            adapters=NewestAdapters(versions),
+            adapters=pace.adapters(versions),
             store=store,
             guard=guard,
             twin=cell,
@@ -116,7 +138,7 @@ def act(
             labelled=label_watch.newest,
             recorder=recorder,
             not_yet=first_frames,
-            overlap=overlaps(plan),
+            overlap=pace.overlaps and overlaps(plan),
         )
         stack.enter_context(Served(endpoint, session_handlers(actor.snapshot, command)))
         actor.run()

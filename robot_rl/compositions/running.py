@@ -16,7 +16,16 @@ from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.clock import SteppedClock
 from robot_rl.compositions.evaluate import evaluate, frozen
 from robot_rl.compositions.page_access import announce_page
-from robot_rl.compositions.plan import RunPlan, connect_policy, learner_status, load_policy, new_run, open_run
+from robot_rl.compositions.plan import (
+    LOCKSTEP,
+    REAL_TIME,
+    RunPlan,
+    connect_policy,
+    learner_status,
+    load_policy,
+    new_run,
+    open_run,
+)
 from robot_rl.compositions.report import draw_results, evaluate_and_show
 from robot_rl.compositions.results import Rate, write_json_results
 from robot_rl.compositions.terminal import Watch, progress_bar
@@ -79,10 +88,10 @@ def run_task(request: RunRequest, console: Console, compose: Compose | None = No
 
     Raises `RobotRLError`s that say what was expected; nothing is made on the disk for a run that cannot begin.
     """
-    plan, pace = plan_run(request, console)
+    plan = plan_run(request, console)
     run, info = plan.run, plan.info
     if compose is None:
-        compose = _composition(pace)
+        compose = _composition(plan.pace)
     started, before = time.monotonic(), len(labelled_episodes(run))
     with progress_bar(console) as bar:
         watch = Watch(bar, plan)
@@ -103,8 +112,8 @@ def run_task(request: RunRequest, console: Console, compose: Compose | None = No
         draw_results(run, None, None)
 
 
-def plan_run(request: RunRequest, console: Console) -> tuple[RunPlan, str]:
-    """Begin a run, or take one up again, and say so; the plan, and the pace. Raises as `run_task` does."""
+def plan_run(request: RunRequest, console: Console) -> RunPlan:
+    """Begin a run, or take one up again, and say so. Raises as `run_task` does."""
     if request.console_port is not None:
         require_access(request.access)
     path = _begin(request) if request.resume is None else request.resume
@@ -125,7 +134,7 @@ def plan_run(request: RunRequest, console: Console) -> tuple[RunPlan, str]:
     policy = connect_policy(endpoint, local, None if keys is None else Path(keys))
     shown = request.console_port is not None and request.trials > 0
     base = baseline(run, info, task, local, console) if shown else None
-    plan = RunPlan(
+    return RunPlan(
         run=run,
         info=info,
         task=task,
@@ -136,15 +145,15 @@ def plan_run(request: RunRequest, console: Console) -> tuple[RunPlan, str]:
         access=request.access,
         base_success=base.rate if base else None,
         base_trials=base.trials if base else None,
+        pace=pace,
         learner=request.learner,
         policy_endpoint="" if policy is local else str(endpoint),
         policy_keys="" if policy is local or keys is None else str(Path(keys).absolute()),
     )
-    return plan, pace
 
 
 def _composition(pace: str) -> Compose:
-    if pace == "lockstep":
+    if pace == LOCKSTEP:
         from robot_rl.compositions.lockstep import run_lockstep
 
         return run_lockstep
@@ -180,17 +189,17 @@ def _pace(label: str, pace: str, hw: str, request: RunRequest) -> str:
     Raises `ConfigError` where nobody could label, lockstep has no learner, or the robot's time does not stand still.
     """
     stands_still = hardware(hw).lockstep
-    if not stands_still and pace == "lockstep":
+    if not stands_still and pace == LOCKSTEP:
         raise ConfigError(f"--hw {hw}: it moves in real time; leave out --pace, or give real-time")
     if label == "human" and request.console_port is None:
         raise ConfigError("--label human: a person arms and labels on the operator's page; leave out --no-console")
-    if label == "human" and pace == "lockstep":
+    if label == "human" and pace == LOCKSTEP:
         raise ConfigError("--label human: in lockstep the twin outruns a person; leave out --pace, or give real-time")
-    if not request.learner and pace == "lockstep":
+    if not request.learner and pace == LOCKSTEP:
         raise ConfigError("--no-learner: lockstep waits for the learner; leave out --pace, or give real-time")
     if pace != "auto":
         return pace
-    return "real-time" if label == "human" or not request.learner or not stands_still else "lockstep"
+    return REAL_TIME if label == "human" or not request.learner or not stands_still else LOCKSTEP
 
 
 def _close(policy: FrozenPolicy) -> None:

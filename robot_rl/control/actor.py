@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from robot_rl.clock import SECOND, SteppedClock
+from robot_rl.clock import SECOND, SimulatedClock
 from robot_rl.control.effect import Meter
 from robot_rl.control.episode import EpisodeRun
 from robot_rl.control.homing import retreat
@@ -116,7 +116,7 @@ class Actor:
             residual=config.residual_layout != "none",
             frozen_until=0 if entry_of(method).gated_warmup else config.warmup_episodes,
         )
-        waits = isinstance(motion.clock, SteppedClock)
+        waits = isinstance(motion.clock, SimulatedClock)
         self._scatter = Scatter(policy, seed, waits=waits) if view.looked_at else None
         self._labels, self._guard, self._view, self._twin = labels, guard, view, twin
         self._running: EpisodeRun | None = None

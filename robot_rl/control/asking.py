@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from robot_rl.clock import SteppedClock
+from robot_rl.clock import SimulatedClock
 from robot_rl.control.motion import Motion
 from robot_rl.control.ports import Answer, PatientPolicy
 from robot_rl.errors import DeadlineMissed
@@ -25,7 +25,7 @@ class Asker:
 
     def __init__(self, policy: FrozenPolicy, motion: Motion, hold: Callable[[str], None]) -> None:
         self._policy, self._motion, self._hold = policy, motion, hold
-        self._patient = isinstance(policy, PatientPolicy) and not isinstance(motion.clock, SteppedClock)
+        self._patient = isinstance(policy, PatientPolicy) and not isinstance(motion.clock, SimulatedClock)
         self._patience_s = 0.5 / motion.port.spec.control_hz
 
     def encode(self, observation: Observation) -> Context:

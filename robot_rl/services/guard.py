@@ -6,6 +6,9 @@ once, also in the middle of a period; a submit is answered when its period has b
 
 A command that comes up to half a period late is still carried out, and the rhythm starts anew from there: better late
 than a whole period of holding. Commands of a newer submit replace one that still waits.
+
+By a `SteppedClock` (lockstep) a control period passes only when somebody asks for one, and at once: time stands still
+for whoever is late.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
-from robot_rl.clock import SECOND, Clock, RealClock
+from robot_rl.clock import SECOND, Clock, RealClock, SteppedClock
 from robot_rl.errors import DeadlineMissed, RobotFault
 from robot_rl.safety.guard import DRIVER_PATIENCE_S, Guard
 from robot_rl.types import Array, Command, CommandResult, Observation, RobotSpec, SafetyState
@@ -28,6 +31,9 @@ log = logging.getLogger(__name__)
 
 Work = Callable[[], Reply]
 
+LOOK_NS = SECOND // 10
+"""Between two looks whether it is to end, when nothing else is to be done."""
+
 
 def serve_guard(
     guard: Guard,
@@ -38,7 +44,7 @@ def serve_guard(
     calls: Mapping[str, Callable[[Header, list[Array]], Reply]] | None = None,
     after_period: Callable[[], None] = lambda: None,
 ) -> None:
-    """Run `guard` at its robot's control rate and answer on `endpoint`, until `stopping` is set.
+    """Run `guard` at its robot's control rate, by `clock`, and answer on `endpoint`, until `stopping` is set.
 
     `calls` are further calls that touch the robot (a twin's reset): the control thread does them between two periods.
     It also calls `after_period` (a twin shows itself to its cameras). At the end the robot holds.
@@ -144,15 +150,19 @@ class GuardService:
                 if self._hold_now:
                     self._hold_now = False
                     return None
-                now = self._clock.now_ns()
-                if self._command is not None and now >= due:
+                remaining = self._remaining(due, grace)
+                if remaining <= 0:
                     waiting, self._command = self._command, None
                     return waiting
-                if now >= due + (0 if self._holds else grace):
-                    return None
-                until = due if self._command is not None or self._holds else due + grace
-                self._changed.wait(min(until - now, SECOND // 10) / SECOND)
+                self._changed.wait(min(remaining, LOOK_NS) / SECOND)
         return None
+
+    def _remaining(self, due: int, grace: int) -> int:
+        """How many ns on the wall until the next period begins, if nothing else comes before."""
+        asked = self._command is not None or bool(self._holds)
+        if isinstance(self._clock, SteppedClock):
+            return 0 if asked else LOOK_NS
+        return due + (0 if asked else grace) - self._clock.now_ns()
 
     def _carry_out(self, command: Command) -> Work:
         """Submit `command` and make its answer, an error included; takes one control period."""
@@ -248,12 +258,17 @@ class GuardClient:
     """Implements `RobotPort` over a socket, and what an operator may ask of the guard.
 
     Motion and safety use connections of their own: a stop never waits behind a submit. Raises `DeadlineMissed` when the
-    guard does not answer within `timeout_s` (a submit takes up to two control periods).
+    guard does not answer within `timeout_s` (a submit takes up to two control periods). With a `clock` that follows a
+    guard's simulated one, an answer is returned when that clock has come as far as it: what is commanded next, by that
+    clock, is not late.
     """
 
-    def __init__(self, endpoint: str, timeout_s: float = 1.0, connect_timeout_s: float = 10.0) -> None:
+    def __init__(
+        self, endpoint: str, timeout_s: float = 1.0, connect_timeout_s: float = 10.0, clock: Clock | None = None
+    ) -> None:
         self.endpoint = endpoint
         self.timeout_s = timeout_s
+        self._clock = clock
         self._motion = RpcClient(endpoint)
         self._safety_line = RpcClient(endpoint)
         try:
@@ -276,18 +291,20 @@ class GuardClient:
     def observe(self) -> Observation:
         """What the robot reported after the last control period."""
         header, arrays = self._ask(self._motion, "observe", {})
-        return from_plain(Observation, header.get("observation"), arrays)
+        return self._seen(from_plain(Observation, header.get("observation"), arrays))
 
     def submit(self, command: Command) -> CommandResult:
         """Returns when the control period has been carried out."""
         arrays: list[Array] = []
         header, results = self._ask(self._motion, "submit", {"command": to_plain(command, arrays)}, arrays)
-        return from_plain(CommandResult, header.get("result"), results)
+        result = from_plain(CommandResult, header.get("result"), results)
+        self._come_to(result.stamp_ns)
+        return result
 
     def tick_hold(self) -> Observation:
         """Returns when the robot has held for one control period."""
         header, arrays = self._ask(self._motion, "tick_hold", {})
-        return from_plain(Observation, header.get("observation"), arrays)
+        return self._seen(from_plain(Observation, header.get("observation"), arrays))
 
     def check(self, chunk: Array) -> str | None:
         """Why the guard would reject a chunk [T, A] made now, or None."""
@@ -340,6 +357,14 @@ class GuardClient:
         reply, results = line.call(name, header, arrays, timeout_s or self.timeout_s)
         self._safety = from_plain(SafetyState, reply.get("safety"), ())
         return reply, results
+
+    def _seen(self, observation: Observation) -> Observation:
+        self._come_to(observation.stamps_ns.get("robot", 0))
+        return observation
+
+    def _come_to(self, stamp_ns: int) -> None:
+        if self._clock is not None:
+            self._clock.sleep_until(stamp_ns)
 
 
 def _outcome(work: Work) -> Work:

@@ -31,6 +31,7 @@ from robot_rl.types import Array, LabelValue, SafetyLevel
 from robot_rl.wire.latest import Subscriber
 from robot_rl.wire.rpc import RpcClient
 from tests.realtime_run import alive, labels, short_run, started, state, tell, wait_for
+from tests.recorded_shape import require_shape
 
 EPISODES = 2
 PERIOD_MS = 50.0
@@ -136,6 +137,7 @@ def test_what_the_cameras_see_is_in_the_episode(tmp_path: Path) -> None:
     assert status == 0, output
     manifest, images = read_manifest(run.episode(1)), read_images(run.episode(1), "side")
     assert len(images) > 1
+    require_shape(run, ["side"])
     stamps = [image.stamp_ns for image in images]
     assert stamps == sorted(set(stamps))
     assert 0 <= manifest.last_stamp_ns - stamps[-1] < 10_000 * MS, "stamped by the clock of the control loop"

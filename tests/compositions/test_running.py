@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from robot_rl.compositions.plan import new_run, open_run
+from robot_rl.compositions.plan import LOCKSTEP, REAL_TIME, new_run, open_run
 from robot_rl.compositions.running import RunRequest, baseline, plan_run, run_task
 from robot_rl.errors import ConfigError, IntegrityError
 from tests.small_task import write_small_task
@@ -39,7 +39,7 @@ def test_the_base_line_is_measured_once(run: Path) -> None:
 
 @pytest.mark.parametrize(("port", "trials", "measured"), [(0, 0, False), (None, 5, False), (0, 5, True)])
 def test_no_trials_means_none_before_the_run_either(run: Path, port: int | None, trials: int, measured: bool) -> None:
-    plan, _ = plan_run(RunRequest(resume=run, console_port=port, trials=trials), Console(file=io.StringIO()))
+    plan = plan_run(RunRequest(resume=run, console_port=port, trials=trials), Console(file=io.StringIO()))
     assert (plan.base_success is not None) is measured
     assert (run / "results" / "base.json").exists() is measured
 
@@ -60,6 +60,12 @@ def test_a_base_line_of_something_else_is_not_believed(run: Path, spoilt: dict[s
     file.write_text("{" if spoilt is None else json.dumps(known | spoilt if spoilt else {}))
     assert measure(run) == first
     assert json.loads(file.read_text()) == known
+
+
+def test_a_plan_says_what_the_pace_auto_stands_for(run: Path) -> None:
+    assert plan_run(RunRequest(resume=run), Console(file=io.StringIO())).pace == LOCKSTEP
+    without = RunRequest(resume=run, learner=False)
+    assert plan_run(without, Console(file=io.StringIO())).pace == REAL_TIME
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from robot_rl.store.episode import read_messages
 from robot_rl.store.records import encode
 from robot_rl.store.ros import type_of
 from tests.realtime_run import alive, labels, short_task, state, wait_for
+from tests.recorded_shape import require_shape
 from tests.ros.graph import ROOT, Heard, environment, listening, logs, up
 
 pytest.importorskip("rclpy", reason="ROS 2's Python is not installed: pip install 'robot-rl[ros]'")
@@ -77,6 +78,7 @@ def test_a_run_is_a_graph_of_nodes_that_is_stopped_goes_on_later_learns_and_ends
     assert stopped.keys() == children.keys()
     labelled = labels(graph.run)
     assert len(labelled) == done + 1
+    require_shape(graph.run, ["side"])
     assert max(published(graph.run.adapters)) == max(labelled)  # the learner knows the last one too
     by_topic = {topic.removeprefix("/cell_1"): [m.text for m in heard if m.topic == topic] for topic in topics}
     print(f"{done + 1} episodes; messages heard: { {topic: len(texts) for topic, texts in by_topic.items()} }")

@@ -35,7 +35,13 @@ def test_what_is_said_is_what_is_asked_for() -> None:
     access = request_of(DEFAULTS | {"console_host": "0.0.0.0", "console_token": "true"}).access
     assert access == Access("0.0.0.0", token=True)
     resumed = request_of(DEFAULTS | {"resume": "runs/one"})
-    assert (resumed.task, resumed.hw) == (None, None)  # a resumed run has its own
+    assert (resumed.task, resumed.hw, resumed.pace) == (None, None, None)  # a resumed run has its own
+    assert request_of(DEFAULTS | {"pace": "lockstep"}).pace == "lockstep"
+
+
+def test_a_pace_that_there_is_not_is_refused_with_the_nearest_one() -> None:
+    with pytest.raises(ConfigError, match="pace: there is no 'lock-step'; did you mean 'lockstep'"):
+        request_of(DEFAULTS | {"pace": "lock-step"})
 
 
 @pytest.mark.parametrize(("name", "value"), [("episodes", "many"), ("seed", "-1"), ("console_token", "yes")])

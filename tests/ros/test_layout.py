@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import ast
+import copy
 import os
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import yaml
-from robot_rl_ros.graph import ENDS, nodes_of
+from robot_rl_ros.graph import ENDS, NodeSpec, nodes_of, ros_arguments
 
 from robot_rl import __version__
-from robot_rl.compositions.plan import RunPlan, new_run, open_run
+from robot_rl.compositions.plan import LOCKSTEP, RunPlan, new_run, open_run
+from robot_rl.errors import ConfigError
 from tests.realtime_run import short_task
 from tests.ros.graph import ROOT
 
@@ -27,14 +31,18 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> RunPlan:
     return RunPlan(run, info, task, policy, 10, auto_label=True, console_port=None)
 
 
+def table(plan: RunPlan, port: int | None = 8000) -> dict[str, NodeSpec]:
+    return {spec.name: spec for spec in nodes_of(plan, {name: f"ipc:///{name}" for name in ENDS}, port)}
+
+
 def test_every_node_has_an_executable_and_a_module_and_there_is_no_other(plan: RunPlan) -> None:
-    names = {spec.executable for spec in nodes_of(plan, dict.fromkeys(ENDS, "ipc:///x"), 8000)}
+    names = {spec.executable for spec in table(plan).values()}
     executables = {path.name for path in (PACKAGE / "executables").iterdir() if os.access(path, os.X_OK)}
     assert names == executables == {path.stem for path in (PACKAGE / "robot_rl_ros").glob("*_node.py")}
 
 
 def test_a_node_is_given_the_parameters_that_it_declares_and_no_other(plan: RunPlan) -> None:
-    for spec in nodes_of(plan, dict.fromkeys(ENDS, "ipc:///x"), 8000):
+    for spec in table(plan).values():
         tree = ast.parse((PACKAGE / "robot_rl_ros" / f"{spec.executable}.py").read_text())
         (declared,) = (
             {key.value for key in statement.value.keys if isinstance(key, ast.Constant)}
@@ -48,8 +56,31 @@ def test_a_node_is_given_the_parameters_that_it_declares_and_no_other(plan: RunP
 
 
 def test_without_a_page_there_is_neither_console_nor_camera(plan: RunPlan) -> None:
-    names = [spec.name for spec in nodes_of(plan, dict.fromkeys(ENDS, "ipc:///x"), None)]
-    assert names == ["recorder", "robot", "learner", "actor"]
+    assert list(table(plan, None)) == ["recorder", "robot", "learner", "actor"]
+
+
+def test_in_lockstep_every_node_has_the_simulated_time_of_its_own_graph(plan: RunPlan) -> None:
+    by_the_wall, simulated = table(plan), table(replace(plan, pace=LOCKSTEP))
+    differing: dict[str, dict[str, Any]] = {
+        "recorder": {"frames": ""},  # what a camera shows by the clock on the wall is no part of such a run
+        "robot": {"lockstep": True},
+        "learner": {"ordered": True},
+        "actor": {"lockstep": True, "frames": ""},
+    }
+    for name, spec in simulated.items():
+        expected = {**by_the_wall[name].parameters, **differing.get(name, {}), "use_sim_time": True}
+        assert dict(spec.parameters) == expected, name
+        for namespace, clock in (("/", "/clock"), ("/cell_1", "/cell_1/clock")):
+            assert f"/clock:={clock}" in ros_arguments(spec, namespace, [])
+        assert "/clock" not in " ".join(ros_arguments(by_the_wall[name], "/cell_1", []))
+
+
+def test_in_lockstep_a_policy_by_sight_is_refused_with_its_cameras(plan: RunPlan) -> None:
+    seeing: Any = copy.copy(plan.policy)
+    seeing.spec = replace(plan.policy.spec, observation={"images.front": (48, 48, 3)})
+    assert "camera" in table(replace(plan, policy=seeing), None)
+    with pytest.raises(ConfigError, match=r"reads no camera, this one reads front, .* `robot-rl run --resume /"):
+        table(replace(plan, policy=seeing, pace=LOCKSTEP), None)
 
 
 def test_the_file_of_parameters_shows_those_of_every_node_and_their_defaults() -> None:

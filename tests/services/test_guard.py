@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from robot_rl.clock import SECOND, RealClock
+from robot_rl.clock import SECOND, Clock, RealClock, SteppedClock
 from robot_rl.config import GuardConfig
 from robot_rl.errors import DeadlineMissed, IllegalTransition, RobotFault
 from robot_rl.protocols import RobotPort
 from robot_rl.safety.guard import Guard
 from robot_rl.safety.limits import Limits
 from robot_rl.services.guard import GuardClient, serve_guard
+from robot_rl.testing.point_robot import PointRobot
 from robot_rl.types import ActionSpace, Array, Command, CommandResult, Observation, RobotSpec, SafetyLevel, Verdict
 from robot_rl.wire.rpc import Reply, RpcClient
 from robot_rl.wire.schemas import to_plain
@@ -264,3 +265,68 @@ def test_it_ends_holding() -> None:
     with guarded(robot) as client:
         client.submit(command(client))
     assert robot.events[-1][1] == "hold"
+
+
+@contextmanager
+def stepped(clock: Clock | None = None) -> Iterator[tuple[PointRobot, GuardClient]]:
+    """A guard whose time is simulated, active, and a client with a `clock` of its own."""
+    time_of_robot, stopping = SteppedClock(), threading.Event()
+    robot = PointRobot(time_of_robot)
+    with TemporaryDirectory() as folder:
+        endpoint = f"ipc://{folder}/guard"
+        guard = Guard(robot, LIMITS, GuardConfig(operator_ms=20_000), time_of_robot)
+        thread = threading.Thread(target=serve_guard, args=(guard, endpoint, stopping), kwargs={"clock": time_of_robot})
+        thread.start()
+        client = GuardClient(endpoint, clock=clock)
+        try:
+            client.renew_operator()
+            client.set_active(True)
+            yield robot, client
+        finally:
+            stopping.set()
+            thread.join(5)
+            client.close()
+            assert not thread.is_alive()
+
+
+def simulated(client: GuardClient, now_ns: int) -> Command:
+    return Command(np.array([0.005, 0, 0, 0.04]), now_ns, client.safety.epoch, 1, 0)
+
+
+def test_a_simulated_time_moves_by_what_is_asked_for_and_by_nothing_else() -> None:
+    period_ns = round(SECOND / PointRobot().spec.control_hz)
+    with stepped() as (robot, client):
+        began = time.monotonic()
+        for step in range(100):
+            assert client.submit(simulated(client, step * period_ns)).verdict is Verdict.PASS
+        assert time.monotonic() - began < 0.5 * 100 * period_ns / SECOND, "nobody waits for the clock on the wall"
+        client.tick_hold()
+        time.sleep(0.3)  # a real guard would hold for some periods
+        assert client.observe().stamps_ns["robot"] == robot.clock.now_ns() == 101 * period_ns
+        assert (len(robot.applied), robot.held) == (100, 1)
+        assert client.state().level is SafetyLevel.OK, "no deadline of the simulated time has passed"
+
+
+class LateClock(SteppedClock):
+    """Follows another one, and is told of it late."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[int] = []
+
+    def sleep_until(self, stamp_ns: int) -> None:
+        self.waits.append(stamp_ns)
+        super().sleep_until(stamp_ns)
+
+
+def test_a_client_with_a_clock_is_answered_when_that_has_come_as_far_as_the_guards() -> None:
+    clock = LateClock()
+    with stepped(clock) as (robot, client):
+        result = client.submit(simulated(client, 0))
+        assert clock.waits[-1] == clock.now_ns() == result.stamp_ns == robot.clock.now_ns() > 0
+        seen = client.tick_hold()
+        assert clock.waits[-1] == clock.now_ns() == seen.stamps_ns["robot"] == robot.clock.now_ns()
+        robot.clock.sleep_until(SECOND)
+        robot.hold()  # as another client's command would
+        client.set_active(False)  # the service has looked at the robot again
+        assert client.observe().stamps_ns["robot"] == clock.now_ns() == robot.clock.now_ns()

@@ -14,7 +14,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from rich.console import Console
 from robot_rl_ros.dds import dds_environment
-from robot_rl_ros.graph import ENDS, PACKAGE, NodeSpec, nodes_of
+from robot_rl_ros.graph import ENDS, PACKAGE, NodeSpec, nodes_of, remappings
 from robot_rl_ros.launching import ARGUMENTS, request_of
 from robot_rl_ros.node import valid_namespace
 
@@ -41,7 +41,7 @@ def begin(context: LaunchContext) -> list[Node]:
     """The run's directory is made, or taken up again, and its nodes are started."""
     given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
     namespace = valid_namespace(given["namespace"])
-    plan, _ = plan_run(request_of(given), Console(highlight=False))
+    plan = plan_run(request_of(given), Console(highlight=False))
     stack = ExitStack()
     atexit.register(stack.close)  # after the last node has ended
     sockets = stack.enter_context(socket_folder())
@@ -59,6 +59,7 @@ def node_of(spec: NodeSpec, namespace: str, config: str) -> Node:
         name=spec.name,
         namespace=namespace,
         parameters=[config, own] if config else [own],
+        remappings=list(remappings(spec, namespace)),
         additional_env=ENVIRONMENT | (dds_environment(os.environ) if spec.images else {}),
         output="screen",
         respawn=spec.restart,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from robot_rl.compositions.actor import recorder_of
 from robot_rl.compositions.plan import RunPlan, connect_policy, open_run
-from robot_rl.compositions.realtime_actor import GUARD_S, Others, act, answered
+from robot_rl.compositions.realtime_actor import BY_THE_WALL, GUARD_S, Others, act, answered, following
 from robot_rl.errors import RobotRLError
 from robot_rl.services.guard import GuardClient
 from robot_rl.services.store import StoreClient
@@ -19,6 +19,7 @@ from robot_rl_ros.heard import Heard
 from robot_rl_ros.node import Live, Parameter, serve_node
 from robot_rl_ros.operator_services import OperatorServices
 from robot_rl_ros.own import CHUNKS, EPISODE_STATE, Own
+from robot_rl_ros.simulated import followed
 from robot_rl_ros.told import SessionTold
 from robot_rl_ros.topics import COMMAND, Streams
 
@@ -35,6 +36,7 @@ PARAMETERS: Mapping[str, Parameter] = {
     "frames": ("", "endpoint on which the cameras publish JPEG frames; empty: there are none"),
     "policy": ("", "endpoint of a policy server; empty: the run's own policy, in this process"),
     "policy_keys": ("", "key file for a policy server that has keys"),
+    "lockstep": (False, "follow the robot's simulated time on /clock, and wait for the adapter that is due"),
 }
 TOPICS = (COMMAND, STEPS, "/held", "/rejected", "/state")
 INTERRUPTED = 130
@@ -48,6 +50,7 @@ def work(live: Live) -> int:
     """Until the last episode is labelled: 0; or until it is told to end."""
     values, streams, own = live.parameters, Streams(live.node, TOPICS), Own(live.node, CHUNKS, EPISODE_STATE)
     watch, seen = SessionTold(streams, own), set[str]()
+    clock = followed(live.node) if values["lockstep"] else None
 
     def tend() -> None:
         if live.stopping.is_set():
@@ -73,12 +76,12 @@ def work(live: Live) -> int:
         stack.callback(OperatorServices(live.node, values["actor"]).close)
         try:
             answered(store.episodes, tend)
-            guard = answered(lambda: GuardClient(values["guard"], GUARD_S, connect_timeout_s=1.0), tend)
+            guard = answered(lambda: GuardClient(values["guard"], GUARD_S, connect_timeout_s=1.0, clock=clock), tend)
             stack.callback(guard.close)
             recorder = Heard(recorder_of(plan, store), streams, own)
             diagnose(live.node, lambda: watch.health(dict(recorder.verdicts)))
-            others, frames = Others(tend, learner_alive), values["frames"] or None
-            act(plan, guard, store, values["actor"], others, watch, recorder, frames)
+            others, pace = Others(tend, learner_alive), following(clock) if clock else BY_THE_WALL
+            act(plan, guard, store, values["actor"], others, watch, recorder, values["frames"] or None, pace)
         except RobotRLError:  # of others that have been told to end too, and were faster
             if live.stopping.is_set():
                 return INTERRUPTED

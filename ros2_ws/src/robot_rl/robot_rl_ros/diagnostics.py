@@ -8,6 +8,7 @@ from collections.abc import Callable
 from rclpy.node import Node
 
 from robot_rl_ros.health import Health
+from robot_rl_ros.timers import every
 
 TOPIC = "/diagnostics"
 """Of all nodes of a machine, whatever their namespace: what tools subscribe to."""
@@ -36,4 +37,4 @@ def diagnose(node: Node, health: Callable[[], Health]) -> None:
         array.header.stamp = node.get_clock().now().to_msg()
         publisher.publish(array)
 
-    node.create_timer(node.get_parameter(PERIOD).value, tell)
+    every(node, node.get_parameter(PERIOD).value, tell)

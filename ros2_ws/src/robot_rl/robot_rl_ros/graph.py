@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from robot_rl.compositions.plan import RunPlan
+from robot_rl.compositions.plan import LOCKSTEP, RunPlan
+from robot_rl.errors import ConfigError
 from robot_rl.services.sight import cameras_of
 
 PACKAGE = "robot_rl"
 ENDS = ("store", "guard", "actor", "states", "frames")
 """What has a socket of its own between the processes of one run."""
+SIMULATED = "use_sim_time"
+"""ROS's own parameter of every node."""
 Value = str | int | float | bool
 
 
@@ -36,11 +39,21 @@ class NodeSpec:
 
 
 def nodes_of(plan: RunPlan, ends: Mapping[str, str], port: int | None) -> list[NodeSpec]:
-    """In the order in which they are started; `ends` are the endpoints of `ENDS`, `port` is the page's TCP port."""
-    run = str(plan.run.path.absolute())
+    """In the order in which they are started; `ends` are the endpoints of `ENDS`, `port` is the page's TCP port.
+
+    In lockstep what the cameras show is for the page alone: it is drawn in its own time. Raises `ConfigError` for a
+    policy that would have to wait for it.
+    """
+    run, lockstep = str(plan.run.path.absolute()), plan.pace == LOCKSTEP
     acted_on = bool(cameras_of(plan.policy.spec))
+    if acted_on and lockstep:
+        raise ConfigError(
+            f"pace {LOCKSTEP}: expected a policy that reads no camera, this one reads "
+            f"{', '.join(cameras_of(plan.policy.spec))}, and the graph's cameras show what they see in their own time; "
+            f"go on without a graph: `robot-rl run --resume {run}`"
+        )
     looked_at, seen = acted_on or port is not None, []
-    frames = ends["frames"] if looked_at else ""
+    frames = ends["frames"] if looked_at and not lockstep else ""
     if looked_at:
         drawing = {name: ends[name] for name in ("states", "frames")}
         seen.append(NodeSpec("camera", {"run": run, **drawing, "acted_on": acted_on}, images=True))
@@ -60,18 +73,27 @@ def nodes_of(plan: RunPlan, ends: Mapping[str, str], port: int | None) -> list[N
         "base_trials": plan.base_trials or 0,
         "policy": plan.policy_endpoint,
         "policy_keys": plan.policy_keys,
+        "lockstep": lockstep,
     }
-    return [
+    guarding: dict[str, Value] = {"run": run, "guard": ends["guard"], "states": ends["states"], "lockstep": lockstep}
+    specs = [
         NodeSpec("recorder", {"run": run, "store": ends["store"], "frames": frames}, restart=False),
-        NodeSpec("robot", {"run": run, "guard": ends["guard"], "states": ends["states"]}, restart=False),
-        NodeSpec("learner", {"run": run}),
+        NodeSpec("robot", guarding, restart=False),
+        NodeSpec("learner", {"run": run, "ordered": lockstep}),
         *seen,
         NodeSpec("actor", acting, restart=False, finishes=True),
     ]
+    return [replace(spec, parameters={**spec.parameters, SIMULATED: True}) for spec in specs] if lockstep else specs
+
+
+def remappings(spec: NodeSpec, namespace: str) -> Sequence[tuple[str, str]]:
+    """Names that are not below the namespace by themselves, and are to be: two graphs have two simulated times."""
+    return [("/clock", f"{namespace.rstrip('/')}/clock")] if SIMULATED in spec.parameters else []
 
 
 def ros_arguments(spec: NodeSpec, namespace: str, parameter_files: Sequence[Path]) -> Sequence[str]:
     """What a node's process is started with; of two files that say a parameter, the later one counts."""
-    names = ["-r", f"__node:={spec.name}", "-r", f"__ns:={namespace}"]
+    pairs = [("__node", spec.name), ("__ns", namespace), *remappings(spec, namespace)]
+    names = [word for name, place in pairs for word in ("-r", f"{name}:={place}")]
     files = [word for path in parameter_files for word in ("--params-file", str(path))]
     return ["--ros-args", *names, *files]

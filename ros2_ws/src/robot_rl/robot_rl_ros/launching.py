@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from robot_rl.compositions.plan import LOCKSTEP, REAL_TIME
 from robot_rl.compositions.running import RunRequest
 from robot_rl.console.access import LOOPBACK, Access
-from robot_rl.errors import ConfigError
+from robot_rl.errors import ConfigError, nearest
 from robot_rl.twins import HARDWARE, hardware
 
 ARGUMENTS: Mapping[str, tuple[str, str]] = {
@@ -18,6 +19,11 @@ ARGUMENTS: Mapping[str, tuple[str, str]] = {
     "policy_keys": ("", "this client's key file, for a policy server with keys (`robot-rl keys`)"),
     "episodes": ("", "labelled episodes that the run is to have in the end; empty: the task's"),
     "seed": ("", "of starts, noise and learner; empty: 0"),
+    "pace": (
+        "",
+        "real-time: by the clock on the wall; lockstep: by a simulated one on /clock, which waits for whoever is late, "
+        "so that a seed is a run, bit for bit; empty: real-time, or what the resumed run has",
+    ),
     "label": ("", "auto: the twin's truth labels; human: you do, on the page; empty: auto"),
     "out": ("", "the run's directory; empty: runs/TASK-METHOD-SEED-TIME where the launch is started"),
     "resume": ("", "the directory of a run to go on with"),
@@ -32,11 +38,14 @@ ARGUMENTS: Mapping[str, tuple[str, str]] = {
     "namespace": ("/", "what the nodes and topics are below, e.g. /cell_1"),
 }
 """Name -> (default, what it is). An empty one is not said."""
+PACES = (REAL_TIME, LOCKSTEP)
 
 
 def request_of(given: Mapping[str, str]) -> RunRequest:
     """The run that the arguments ask for. Raises `ConfigError`."""
     hardware(given["hw"])
+    if given["pace"] not in ("", *PACES):
+        raise ConfigError(f"pace: there is no {given['pace']!r}{nearest(given['pace'], PACES)}")
     path = {name: Path(given[name]) if given[name] else None for name in ("out", "resume", "policy_keys")}
     number = {name: _number(name, given[name]) for name in ("episodes", "seed", "console_port")}
     return RunRequest(
@@ -45,7 +54,7 @@ def request_of(given: Mapping[str, str]) -> RunRequest:
         episodes=number["episodes"],
         seed=number["seed"],
         label=given["label"] or None,
-        pace="real-time",
+        pace=given["pace"] or (None if given["resume"] else REAL_TIME),
         hw=None if given["resume"] else given["hw"],
         policy=given["policy"] or None,
         policy_keys=path["policy_keys"],

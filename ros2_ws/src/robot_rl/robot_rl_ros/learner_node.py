@@ -15,9 +15,13 @@ from robot_rl_ros.diagnostics import diagnose
 from robot_rl_ros.health import Health, learner_health
 from robot_rl_ros.node import Live, serve_node
 from robot_rl_ros.own import ADAPTER, Own
+from robot_rl_ros.timers import every
 from robot_rl_ros.topics import Streams
 
-PARAMETERS = {"run": (str, "the run's directory")}
+PARAMETERS = {
+    "run": (str, "the run's directory"),
+    "ordered": (False, "one labelled episode after the other, as a run in lockstep waits for them"),
+}
 PERIOD_S = 1.0
 STATUS = "/learner_status"
 
@@ -56,9 +60,10 @@ def work(live: Live) -> int:
         except (StoreError, OSError):
             return learner_health(None, 0.0)
 
-    live.node.create_timer(PERIOD_S, tell)
+    every(live.node, PERIOD_S, tell)
     diagnose(live.node, health)
-    return learn([str(run.path)], active=live.active)
+    ordered = ["--ordered"] if live.parameters["ordered"] else []
+    return learn([str(run.path), *ordered], active=live.active)
 
 
 def main() -> int:

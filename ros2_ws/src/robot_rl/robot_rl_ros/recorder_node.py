@@ -14,11 +14,12 @@ from robot_rl_ros.diagnostics import diagnose
 from robot_rl_ros.health import recorder_health
 from robot_rl_ros.node import Live, serve_node
 from robot_rl_ros.own import LABELS, Own
+from robot_rl_ros.timers import every
 
 PARAMETERS = {
     "run": (str, "the run's directory"),
     "store": (str, "endpoint of the store's calls, e.g. ipc:///run/store"),
-    "frames": (str, "endpoint on which the cameras publish JPEG frames, empty where there are none"),
+    "frames": ("", "endpoint on which the cameras publish JPEG frames that are recorded; empty: none are"),
 }
 LOOK_S = 0.2
 
@@ -45,7 +46,7 @@ def work(live: Live) -> None:
                 )
 
     diagnose(live.node, lambda: recorder_health(shutil.disk_usage(run.path).free, seen[0]))
-    looking = live.node.create_timer(LOOK_S, tell)
+    looking = every(live.node, LOOK_S, tell)
     try:
         serve(run, values["store"], values["frames"] or None, live.stopping)
     finally:

@@ -15,6 +15,7 @@ from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_system_default
+from rclpy.time_source import USE_SIM_TIME_NAME
 
 from robot_rl.errors import ConfigError
 from robot_rl.store.records import encode
@@ -62,8 +63,10 @@ class Streams:
             self.publishers[topic].publish(text_message(encode(message, topic)))
 
     def ros_time(self, stamp_ns: int) -> int:
-        """A monotonic stamp of this host as ROS's clock has it, in ns."""
-        return int(self._node.get_clock().now().nanoseconds) - (time.monotonic_ns() - stamp_ns)
+        """A monotonic stamp of this host as ROS's clock has it, in ns; where that is simulated, the present time."""
+        simulated = self._node.get_parameter(USE_SIM_TIME_NAME).value
+        age_ns = 0 if simulated else time.monotonic_ns() - stamp_ns
+        return int(self._node.get_clock().now().nanoseconds) - age_ns
 
 
 def _publisher(node: Node, topic: str) -> Publisher:
