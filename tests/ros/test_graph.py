@@ -36,7 +36,7 @@ OWN = importlib.util.find_spec("robot_rl_msgs") is not None
 """Whether the messages of our own are built: their topics are there then, and all else is as without them."""
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120)
 def test_a_run_is_a_graph_of_nodes_that_is_stopped_goes_on_later_learns_and_ends_clean(tmp_path: Path) -> None:
     env, begin = environment(tmp_path), [str(short_task(tmp_path, cameras=["side"])), "--out", str(tmp_path / "run")]
     before = shared_memory()

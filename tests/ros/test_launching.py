@@ -73,7 +73,7 @@ sys.exit(service.run())
 """
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120)
 def test_a_launch_is_a_run_that_ends_clean(tmp_path: Path) -> None:
     pytest.importorskip("launch_ros", reason="ROS 2's `launch` is not on PyPI: source a ROS 2 that has it")
     run = RunDirectory(tmp_path / "run")
@@ -81,7 +81,7 @@ def test_a_launch_is_a_run_that_ends_clean(tmp_path: Path) -> None:
     said = [f"task:={short_task(tmp_path)}", "episodes:=1", f"out:={run.path}", "namespace:=/cell_1", "console_port:=0"]
     command = [sys.executable, "-c", LAUNCH, str(file), *said]
     env = environment(tmp_path) | {"AMENT_PREFIX_PATH": os.environ.get("AMENT_PREFIX_PATH", sys.prefix)}
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=55, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=110, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("process has finished cleanly") == 6, done.stdout
     assert list(labels(run)) == list(published(run.adapters)) == [1]
