@@ -11,7 +11,7 @@ import { uniqueId } from './ids.js';
  * @property {string} command    what the service calls it
  * @property {string} label
  * @property {string | null} key    null: it lets the robot move, so it takes a deliberate click
- * @property {string} hint    shown under the label while it may be used
+ * @property {string | ((snapshot: Snapshot) => string)} hint    shown under the label while it may be used
  * @property {(snapshot: Snapshot) => Record<string, unknown>} args
  */
 
@@ -28,6 +28,12 @@ export function lastLabelled(snapshot) {
   const [first] = labelled;
   if (!first) return null;
   return labelled.reduce((last, row) => ((row.revision ?? 0) > (last.revision ?? 0) ? row : last), first).episode;
+}
+
+/** Which label `undo` would take back. @param {Snapshot} snapshot */
+function undoing(snapshot) {
+  const row = snapshot.episodes.find(({ episode }) => episode === lastLabelled(snapshot));
+  return row ? `${row.label} of ${row.episode}` : 'no label yet';
 }
 
 /** @param {'success' | 'failure' | 'discard'} value */
@@ -51,7 +57,7 @@ export const GROUPS = [
   [
     { id: 'reset_done', command: 'reset_done', label: 'Reset done', key: 'r', hint: 'next episode', args: () => ({}) },
     {
-      id: 'undo', command: 'undo', label: 'Undo', key: 'u', hint: 'the last label',
+      id: 'undo', command: 'undo', label: 'Undo', key: 'u', hint: undoing,
       args: (snapshot) => ({ episode: lastLabelled(snapshot) }),
     },
   ],

@@ -44,13 +44,13 @@ function render() {
   const word = guardWord && (!snapshot || guardWord.epoch > snapshot.safety.epoch) ? guardWord : null;
   const safety = word ?? snapshot?.safety;
   const { state, why } = moment(snapshot, word, link.trouble, stopping);
-  showState(state, why, snapshot);
+  showState(state, why, snapshot, contact);
   notice.show(state, [look(state).word, snapshot?.title].filter(Boolean).join(' · '), snapshot?.auto_label ?? true);
   const barred = barrier(link);
   showLease(link.lease, contact);
   showActions(snapshot, barred, pending);
   const refused = barred ?? snapshot?.allowed.clear ?? null;
-  if (safety) showCauses(safety, refused, (cause) => send('clear', { cause_id: cause }, 'Cleared'));
+  if (safety) showCauses(safety, state, refused, (cause) => send('clear', { cause_id: cause }, 'Cleared'));
   if (!snapshot || !safety) return;
   showRun(snapshot, state);
   showNumbers(snapshot, safety);
@@ -64,6 +64,12 @@ function render() {
 function showLink() {
   const chip = part('link');
   const trouble = link.trouble ?? link.guard;
+  if (link.trouble !== null && snapshot?.state === 'FINISHED') {
+    chip.dataset.health = 'over';
+    chip.title = link.trouble;
+    chip.textContent = 'run over';
+    return;
+  }
   chip.dataset.health = trouble === null ? 'good' : 'bad';
   chip.title = trouble ?? 'heartbeat to the guard and back';
   const heard = link.lease === 'yours' ? `guard ${Math.max(1, Math.round(link.roundTrip ?? 0))} ms` : 'watching';
@@ -80,14 +86,16 @@ function say(text, kind) {
   messageTimer = setTimeout(() => { message.textContent = ''; }, MESSAGE_MS);
 }
 
-/** @param {string} name @param {Record<string, unknown>} args @param {string} done */
+/** @typedef {import('./types').Ack} Ack */
+/** @param {string} name @param {Record<string, unknown>} args @param {string | ((ack: Ack) => string)} done */
 async function send(name, args, done) {
   if (pending.has(name)) return;
   pending.add(name);
   render();
   const ack = await link.command(name, args);
   pending.delete(name);
-  say(ack.ok ? done : `Refused: ${ack.detail}`, ack.ok ? 'good' : 'bad');
+  const outcome = typeof done === 'string' ? done : done(ack);
+  say(ack.ok ? outcome : `Refused: ${ack.detail}`, ack.ok ? 'good' : 'bad');
   render();
 }
 
@@ -102,8 +110,11 @@ function press(id) {
   }
   const args = action.args(snapshot);
   const subject = 'episode' in args ? `episode ${args.episode}: ` : '';
-  send(action.command, args, `${subject}${action.label.toLowerCase()}`);
+  send(action.command, args, ({ result }) => `${subject}${id === 'undo' ? undone(result?.value) : action.label.toLowerCase()}`);
 }
+
+/** What an undo has left of the label. @param {unknown} value */
+const undone = (value) => (value === 'discard' ? 'label taken back' : `${value} again`);
 
 async function stop() {
   if (stopping === 'asked') return;

@@ -12,6 +12,12 @@ const LABELS = {
   discard: { mark: '–', word: 'discarded' },
 };
 
+/** How it ended, where its label does not say that. @type {Record<string, string>} */
+const ENDED = {
+  timeout: 'time limit', operator: 'ended by hand', success: 'seen as success', failure: 'seen as failure',
+  fault: 'fault: not learnt from', aborted: 'stopped: not learnt from',
+};
+
 export class EpisodeList {
   /**
    * @param {HTMLElement} root
@@ -50,14 +56,17 @@ export class EpisodeList {
       if (shown?.text === text) continue;
       const element = this.build(row);
       if (shown) shown.element.replaceWith(element);
-      else this.root.prepend(element);
+      else {
+        this.root.prepend(element);
+        if (this.chosen === null) this.root.scrollTop = 0; // the newest is what is talked about
+      }
       this.rows.set(row.episode, { element, text });
     }
   }
 
   /** Whether the learner has not heard of the label yet. @param {EpisodeRow} row */
   pending(row) {
-    return row.label !== null && (row.revision ?? 0) > this.known;
+    return row.complete && row.label !== null && (row.revision ?? 0) > this.known;
   }
 
   /** @param {EpisodeRow} row */
@@ -69,11 +78,11 @@ export class EpisodeList {
     summary.className = 'episode';
     summary.dataset.label = row.label ?? 'none';
     summary.setAttribute('aria-expanded', String(open));
-    summary.title = 'correct this label';
+    summary.title = row.complete ? 'correct this label' : 'cut off: it is never learnt from, and needs no label';
     /** @type {[string, string][]} */
     const cells = [
       ['number', String(row.episode)], ['mark', label.mark], ['word', label.word],
-      ['ended', this.pending(row) ? 'not learnt from yet' : row.ended_by === row.label ? '' : row.ended_by],
+      ['ended', this.pending(row) ? 'not learnt from yet' : row.ended_by === row.label ? '' : ENDED[row.ended_by] ?? row.ended_by],
       ['steps', `${row.steps} steps`], ['version', `v${row.adapter_version}`],
     ];
     summary.append(...cells.map(([name, text]) => {
@@ -91,7 +100,13 @@ export class EpisodeList {
       element?.scrollIntoView({ block: 'nearest' }); // the labels that it offers, too
     });
     item.append(summary);
-    if (open) item.append(this.corrections(row));
+    if (open && row.complete) item.append(this.corrections(row));
+    if (open && !row.complete) {
+      const note = document.createElement('p');
+      note.className = 'corrections';
+      note.textContent = 'Cut off: it is never learnt from, and needs no label.';
+      item.append(note);
+    }
     return item;
   }
 
