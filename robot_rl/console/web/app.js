@@ -3,6 +3,7 @@
 
 import { ACTIONS, barrier, refusal } from './actions.js';
 import { CameraWall } from './cameras.js';
+import { Again } from './again.js';
 import { choice } from './choice.js';
 import { Curve } from './curve.js';
 import { EpisodeList } from './episodes.js';
@@ -31,13 +32,14 @@ let stopping = 'no';
 const pending = new Set();
 
 const help = new Help(part('help'), part('help-open'), part('help-close'));
+const again = new Again((words) => say(words, 'bad'));
 const notice = new Notice(part('notice'));
 const cameras = new CameraWall(part('cameras'));
 const curve = new Curve(/** @type {HTMLCanvasElement} */ (part('curve')));
 const learning = new Learning();
 const episodes = new EpisodeList(part('episodes'), (row, value) => send('label', {
   episode: row.episode, value, event_id: uniqueId(), expected_revision: row.revision,
-}, `Episode ${row.episode}: ${value}`));
+}, `Episode ${row.episode}: ${value}`), view);
 
 function render() {
   const contact = link.trouble === null;
@@ -51,6 +53,7 @@ function render() {
   showActions(snapshot, barred, pending);
   const refused = barred ?? snapshot?.allowed.clear ?? null;
   if (safety) showCauses(safety, state, refused, (cause) => send('clear', { cause_id: cause }, 'Cleared'));
+  if (live(state)) again.moves();
   if (!snapshot || !safety) return;
   showRun(snapshot, state);
   showNumbers(snapshot, safety);
@@ -84,6 +87,17 @@ function say(text, kind) {
   message.dataset.kind = kind;
   clearTimeout(messageTimer);
   messageTimer = setTimeout(() => { message.textContent = ''; }, MESSAGE_MS);
+}
+
+/** Whether the live pictures must be seen: a person is beside what moves. @param {import('./types').ShownState} state */
+const live = (state) => !snapshot?.auto_label && ['RUNNING', 'READY', 'HOMING'].includes(state);
+
+/** Show recorded pictures of `episode`; null: of the newest. @param {number | null} episode */
+function view(episode) {
+  const wanted = episode ?? snapshot?.episodes.reduce((newest, row) => Math.max(newest, row.episode), 0);
+  if (!snapshot || !wanted) say('No episode is recorded yet', 'bad');
+  else if (live(moment(snapshot, guardWord, link.trouble, stopping).state)) say('View it again when nothing moves', 'bad');
+  else again.toggle(wanted);
 }
 
 /** @typedef {import('./types').Ack} Ack */
@@ -158,6 +172,7 @@ addEventListener('keydown', (event) => {
   event.preventDefault();
   if (wanted === 'stop') stop();
   else if (wanted === 'help') help.toggle();
+  else if (wanted === 'again') view(null);
   else press(wanted);
 }, { capture: true });
 setInterval(showLink, 500);

@@ -22,10 +22,12 @@ export class EpisodeList {
   /**
    * @param {HTMLElement} root
    * @param {(row: EpisodeRow, value: Value) => void} correct
+   * @param {(episode: number) => void} view    show its recorded pictures
    */
-  constructor(root, correct) {
+  constructor(root, correct, view) {
     this.root = root;
     this.correct = correct;
+    this.view = view;
     /** @type {Map<number, {element: HTMLElement, text: string}>} */
     this.rows = new Map();
     /** @type {number | null} */
@@ -78,7 +80,7 @@ export class EpisodeList {
     summary.className = 'episode';
     summary.dataset.label = row.label ?? 'none';
     summary.setAttribute('aria-expanded', String(open));
-    summary.title = row.complete ? 'correct this label' : 'cut off: it is never learnt from, and needs no label';
+    summary.title = row.complete ? 'correct this label, or view the episode again' : 'cut off: it is never learnt from, and needs no label';
     /** @type {[string, string][]} */
     const cells = [
       ['number', String(row.episode)], ['mark', label.mark], ['word', label.word],
@@ -100,13 +102,7 @@ export class EpisodeList {
       element?.scrollIntoView({ block: 'nearest' }); // the labels that it offers, too
     });
     item.append(summary);
-    if (open && row.complete) item.append(this.corrections(row));
-    if (open && !row.complete) {
-      const note = document.createElement('p');
-      note.className = 'corrections';
-      note.textContent = 'Cut off: it is never learnt from, and needs no label.';
-      item.append(note);
-    }
+    if (open) item.append(this.corrections(row));
     return item;
   }
 
@@ -114,7 +110,7 @@ export class EpisodeList {
   corrections(row) {
     const choices = document.createElement('div');
     choices.className = 'corrections';
-    for (const value of /** @type {Value[]} */ (['success', 'failure', 'discard'])) {
+    for (const value of /** @type {Value[]} */ (row.complete ? ['success', 'failure', 'discard'] : [])) {
       const button = document.createElement('button');
       button.textContent = `${LABELS[value]?.mark} ${value}`;
       button.setAttribute('aria-disabled', String(row.label === value));
@@ -127,6 +123,13 @@ export class EpisodeList {
       });
       choices.append(button);
     }
+    if (!row.complete) choices.append('never learnt from, needs no label');
+    const view = document.createElement('button');
+    view.className = 'view-again';
+    view.textContent = '▶ view';
+    view.title = `the recorded pictures of episode ${row.episode}`;
+    view.addEventListener('click', () => this.view(row.episode));
+    choices.append(view);
     return choices;
   }
 }

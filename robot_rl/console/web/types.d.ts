@@ -172,7 +172,7 @@ export interface FrameNews {
   height: number;
 }
 
-/** A recorded episode (`robot_rl.console.replay`); times in s since its first message. */
+/** A recorded episode (`robot_rl.console.recording`); times in s since its first message. */
 export interface Recording {
   task: string;
   method: string;
