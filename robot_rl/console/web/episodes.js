@@ -39,7 +39,9 @@ export class EpisodeList {
 
   /** @param {EpisodeRow[]} rows @param {Learner | null} learner */
   show(rows, learner) {
-    this.known = learner?.label_watermark ?? Infinity;
+    const known = learner?.label_watermark ?? Infinity;
+    if (rows === this.list && known === this.known) return; // as ten times a second but for once an episode
+    this.known = known;
     this.list = rows;
     this.draw();
   }
