@@ -79,6 +79,8 @@ class ScriptedPort:
         """RUNNING, but the learner is not there yet and no episode has begun."""
         self.twin = False
         self.phase = PHASES.get(state, "episode")
+        self.asks_for: int | None = None
+        """The awaited episode, where it is not the present one of AWAIT_LABEL."""
         self.cut_off: dict[int, str] = {}
         """Episode -> how it ended, of those that are not complete."""
         self.alarms: list[str] = []
@@ -134,7 +136,7 @@ class ScriptedPort:
                 "adapter_version": self.episode - 1,
                 "auto_label": self.auto_label,
                 "twin": self.twin,
-                "awaiting_label": self.episode if self.state == "AWAIT_LABEL" else None,
+                "awaiting_label": self.asks_for or (self.episode if self.state == "AWAIT_LABEL" else None),
                 "safety": {
                     "level": {"STOPPED": "STOP", "FAULT": "FAULT"}.get(self.state, "HOLD" if self.held else "OK"),
                     "epoch": self.epoch,

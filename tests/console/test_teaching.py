@@ -44,6 +44,11 @@ def test_undo_says_beforehand_what_it_takes_back_and_then_what_it_did(page: Page
     page.keyboard.press("u")
     says(page, "#message", "episode 41: label taken back")
     says(page, "#reason-undo", "discard of 41")
+    row = page.locator(".episode").first.locator(".word")
+    assert row.inner_text() == "discarded"
+    port.asks_for = 41  # as a session asks for the label of the present episode that was taken back
+    says(page, "#reason-undo", "label 41 as before")
+    eventually(lambda: row.inner_text() == "awaited")
 
 
 @pytest.mark.parametrize(

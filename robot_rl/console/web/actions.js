@@ -30,9 +30,11 @@ export function lastLabelled(snapshot) {
   return labelled.reduce((last, row) => ((row.revision ?? 0) > (last.revision ?? 0) ? row : last), first).episode;
 }
 
-/** Which label `undo` would take back. @param {Snapshot} snapshot */
+/** Which label `undo` would take back, or give again. @param {Snapshot} snapshot */
 function undoing(snapshot) {
-  const row = snapshot.episodes.find(({ episode }) => episode === lastLabelled(snapshot));
+  const last = lastLabelled(snapshot);
+  if (last !== null && last === snapshot.awaiting_label) return `label ${last} as before`; // it was taken back
+  const row = snapshot.episodes.find(({ episode }) => episode === last);
   return row ? `${row.label} of ${row.episode}` : 'no label yet';
 }
 

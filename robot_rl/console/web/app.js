@@ -60,7 +60,7 @@ function render() {
   showAlarms(snapshot.alarms);
   cameras.show(snapshot.cameras, snapshot.place, state === 'AWAIT_RESET');
   curve.show(snapshot);
-  episodes.show(snapshot.episodes, snapshot.learner);
+  episodes.show(snapshot.episodes, snapshot.learner, snapshot.awaiting_label);
   learning.show(snapshot);
 }
 

@@ -33,15 +33,18 @@ export class EpisodeList {
     /** @type {number | null} */
     this.chosen = null;
     this.known = Infinity;
+    /** The episode whose label is asked for, be it again. @type {number | null} */
+    this.awaited = null;
     /** The newest: a row that kept those of its own time would keep every list that ever was. @type {EpisodeRow[]} */
     this.list = [];
   }
 
-  /** @param {EpisodeRow[]} rows @param {Learner | null} learner */
-  show(rows, learner) {
+  /** @param {EpisodeRow[]} rows @param {Learner | null} learner @param {number | null} awaited */
+  show(rows, learner, awaited) {
     const known = learner?.label_watermark ?? Infinity;
-    if (rows === this.list && known === this.known) return; // as ten times a second but for once an episode
+    if (rows === this.list && known === this.known && awaited === this.awaited) return; // as ten times a second but for once an episode
     this.known = known;
+    this.awaited = awaited;
     this.list = rows;
     this.draw();
   }
@@ -55,7 +58,7 @@ export class EpisodeList {
       this.rows.delete(episode);
     }
     for (const row of [...rows].sort((a, b) => a.episode - b.episode)) {
-      const text = JSON.stringify([row, this.chosen === row.episode, this.pending(row)]);
+      const text = JSON.stringify([row, this.chosen === row.episode, this.pending(row), this.awaited === row.episode]);
       const shown = this.rows.get(row.episode);
       if (shown?.text === text) continue;
       const element = this.build(row);
@@ -70,14 +73,15 @@ export class EpisodeList {
 
   /** Whether the learner has not heard of the label yet. @param {EpisodeRow} row */
   pending(row) {
-    return row.complete && row.label !== null && (row.revision ?? 0) > this.known;
+    return row.complete && row.label !== null && row.episode !== this.awaited && (row.revision ?? 0) > this.known;
   }
 
   /** @param {EpisodeRow} row */
   build(row) {
     const item = document.createElement('li');
     const open = this.chosen === row.episode;
-    const label = row.label === null ? { mark: '·', word: 'no label' } : LABELS[row.label] ?? { mark: '?', word: row.label };
+    const known = row.label === null ? { mark: '·', word: 'no label' } : LABELS[row.label] ?? { mark: '?', word: row.label };
+    const label = this.awaited === row.episode ? { mark: '?', word: 'awaited' } : known;
     const summary = document.createElement('button');
     summary.className = 'episode';
     summary.dataset.label = row.label ?? 'none';
