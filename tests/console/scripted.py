@@ -79,6 +79,8 @@ class ScriptedPort:
         """RUNNING, but the learner is not there yet and no episode has begun."""
         self.twin = False
         self.phase = PHASES.get(state, "episode")
+        self.closed = False
+        """The present episode is in the store."""
         self.asks_for: int | None = None
         """The awaited episode, where it is not the present one of AWAIT_LABEL."""
         self.cut_off: dict[int, str] = {}
@@ -161,7 +163,9 @@ class ScriptedPort:
                 "base_success": 0.41,
                 "base_trials": 100,
                 "curve": curve,
-                "episodes": [self._row(episode, labels.get(episode)) for episode in range(1, self.episode)],
+                "episodes": [
+                    self._row(episode, labels.get(episode)) for episode in range(1, self.episode + self.closed)
+                ],
                 "cameras": list(self._pictures),
                 "alarms": list(self.alarms),
                 "allowed": {name: self._refusal(name) for name in (*LEGAL, "undo", "stop")},

@@ -51,6 +51,20 @@ def test_undo_says_beforehand_what_it_takes_back_and_then_what_it_did(page: Page
     eventually(lambda: row.inner_text() == "awaited")
 
 
+def test_undo_waits_for_an_episode_that_has_just_ended(page: Page, port: ScriptedPort) -> None:
+    """Else it would take back the label of the episode before."""
+    port.become("HOMING")
+    says(page, "#reason-undo", "a moment: it is stored")
+    page.keyboard.press("u")
+    says(page, "#message", "Undo: a moment: it is stored")
+    port.labels.append((42, "failure"))
+    port.closed = True
+    says(page, "#reason-undo", "failure of 42")
+    page.keyboard.press("u")
+    eventually(lambda: port.history(42) == ["failure", "discard"])
+    assert len(port.history(41)) == 1
+
+
 @pytest.mark.parametrize(
     ("phase", "leads_to"),
     [("RUNNING", "the episode goes on"), ("HOMING", "the arm retreats"), ("AWAIT_LABEL", "it asks for the label")],
@@ -77,6 +91,17 @@ def test_no_sentence_is_cut_off_beside_all_the_counters(page: Page, port: Script
         ):
             cut.append(page.inner_text("#prompt"))
     assert cut == []
+
+
+def test_what_closes_the_first_visits_panel_is_in_sight(page: Page) -> None:
+    panel = page.locator("#help").bounding_box()
+    button = page.locator("#help-close").bounding_box()
+    assert panel is not None
+    assert button is not None
+    assert button["y"] + button["height"] <= panel["y"] + panel["height"]
+    assert page.evaluate(
+        "(({ scrollHeight, clientHeight }) => scrollHeight <= clientHeight)(document.getElementById('help'))"
+    )
 
 
 def test_nobody_is_alarmed_that_a_paused_robot_gets_no_commands(page: Page, port: ScriptedPort) -> None:

@@ -30,6 +30,11 @@ export function lastLabelled(snapshot) {
   return labelled.reduce((last, row) => ((row.revision ?? 0) > (last.revision ?? 0) ? row : last), first).episode;
 }
 
+/** The present episode has just ended and is not listed yet: `undo` would be of the one before. @param {Snapshot} snapshot */
+function storing({ phase, episode, episodes }) {
+  return phase === 'homing' && !episodes.some((row) => row.episode === episode);
+}
+
 /** Which label `undo` would take back, or give again. @param {Snapshot} snapshot */
 function undoing(snapshot) {
   const last = lastLabelled(snapshot);
@@ -88,6 +93,7 @@ export function barrier(link) {
 export function refusal(action, snapshot, barred, pending) {
   if (!snapshot || barred !== null) return barred ?? 'no contact';
   if (pending.has(action.command)) return 'sending …';
+  if (action.id === 'undo' && storing(snapshot)) return 'a moment: it is stored';
   if (action.id === 'undo' && lastLabelled(snapshot) === null) return 'no label yet';
   const why = snapshot.allowed[action.command];
   return why === undefined ? 'not offered by this run' : why;
