@@ -44,14 +44,16 @@ def start_cameras(
 
 
 class OperatorPage:
-    """Starts the console; `url` is there as soon as the console has said it."""
+    """Starts the console; `url` is there as soon as it has said it. Episodes of `run` can be looked at again on it."""
 
     def __init__(
-        self, children: Children, port: int, access: Access = HERE, *, actor: str, guard: str, frames: str
-    ) -> None:
+        self, children: Children, port: int, access: Access = HERE, *, actor: str, guard: str, frames: str,
+        run: Path | None = None,
+    ) -> None:  # fmt: skip
         self._children = children
         self._told = False
         arguments = ["--actor", actor, "--guard", guard, "--frames", frames, "--port", str(free_port(port, access))]
+        arguments += ["--run", str(run)] if run else []
         children.start("console", "robot_rl.console", [*arguments, *access.arguments])
 
     def news(self) -> str | None:

@@ -68,6 +68,7 @@ def run_realtime(plan: RunPlan, watch: Callable[[Actor], None], announce: Callab
                 actor=ends["actor"],
                 guard=ends["guard"],
                 frames=ends["frames"],
+                run=run.path,
             )
         if looked_at:
             module, ours = RemoteCell(guard).camera_process, {name: ends[name] for name in ("states", "frames")}

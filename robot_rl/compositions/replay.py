@@ -8,7 +8,8 @@ from pathlib import Path
 from rich.console import Console
 
 from robot_rl.console.__main__ import server_of
-from robot_rl.console.replay import create_replay, load_recording
+from robot_rl.console.recording import load_recording
+from robot_rl.console.replay import create_replay
 from robot_rl.console.security import bind_loopback, loopback_door
 from robot_rl.errors import StoreError
 from robot_rl.store.run import RunDirectory

@@ -14,6 +14,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.exceptions import InvalidState
 
 from robot_rl.console.access import Access
+from robot_rl.console.again import Recordings
 from robot_rl.console.app import create_app
 from robot_rl.console.entrance import open_entrance
 from robot_rl.console.installation import installation, listed
@@ -23,6 +24,7 @@ from robot_rl.console.security import Door
 from robot_rl.console.service import ServicePort
 from robot_rl.errors import RobotRLError
 from robot_rl.processes import end_with_parent
+from robot_rl.store.run import RunDirectory
 
 
 class Sockets(WebSocketsSansIOProtocol):
@@ -35,9 +37,11 @@ class Sockets(WebSocketsSansIOProtocol):
             self.transport.close()
 
 
-def make_server(port: OperatorPort, door: Door, pem: Path | None = None) -> uvicorn.Server:
-    """A uvicorn server for the console, with TLS if there is a `pem`."""
-    return server_of(create_app(port, door), pem)
+def make_server(
+    port: OperatorPort, door: Door, pem: Path | None = None, recordings: Recordings | None = None
+) -> uvicorn.Server:
+    """A uvicorn server for the console, with TLS if there is a `pem`; `recordings` can be looked at again."""
+    return server_of(create_app(port, door, recordings), pem)
 
 
 def server_of(app: FastAPI, pem: Path | None = None) -> uvicorn.Server:
@@ -63,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--actor", required=True, help="endpoint of the actor's calls, e.g. ipc:///run/actor")
     parser.add_argument("--guard", required=True, help="endpoint of the guard, which STOP and the heartbeat go to")
     parser.add_argument("--frames", required=True, help="endpoint on which the cameras publish JPEG frames")
+    parser.add_argument("--run", type=Path, help="the run's directory, whose episodes can be looked at again")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on, 0.0.0.0: all (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="TCP port, 0 picks a free one (default: %(default)s)")
     parser.add_argument("--token", action="store_true", help="loopback too opens by a one-time link alone")
@@ -70,6 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         access = Access(arguments.host, arguments.token, arguments.insecure)
+        recordings = Recordings(RunDirectory.look(arguments.run)) if arguments.run else None
         entrance = open_entrance(access, arguments.port)
     except RobotRLError as error:
         print(f"console: {error}", file=sys.stderr)
@@ -80,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     known = listed(installation(), entrance.url) if access.guarded else contextlib.nullcontext()
     try:
         with known:
-            make_server(port, entrance.door, entrance.pem).run(sockets=[entrance.listener])
+            make_server(port, entrance.door, entrance.pem, recordings).run(sockets=[entrance.listener])
     except KeyboardInterrupt:
         pass  # uvicorn has shut down in order and raises it once more
     finally:

@@ -18,6 +18,7 @@ from fastapi import Path as InPath
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 
+from robot_rl.console.again import Recordings, offer
 from robot_rl.console.commands import ARGUMENTS, TAKE_OVER, Commands
 from robot_rl.console.lease import Lease, NotInCharge
 from robot_rl.console.messages import finite, parse, read
@@ -64,8 +65,8 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def create_app(port: OperatorPort, door: Door) -> FastAPI:
-    """The service in front of `port`, open to whom `door` lets in."""
+def create_app(port: OperatorPort, door: Door, recordings: Recordings | None = None) -> FastAPI:
+    """The service in front of `port`, open to whom `door` lets in; `recordings`: what can be looked at again."""
     port = GuardFirst(port)
     commands, watcher, lease = Commands(port), Watcher(port), Lease()
 
@@ -128,6 +129,7 @@ def create_app(port: OperatorPort, door: Door) -> FastAPI:
     async def camera(socket: WebSocket, name: str) -> None:
         await serve_camera(socket, port, name)
 
+    offer(app, recordings)
     app.mount("/web", StaticFiles(directory=WEB), name="web")
     return app
 

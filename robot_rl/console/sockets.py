@@ -2,10 +2,11 @@
 
 Control: text. From the page `{"type": "beat", "t"}` every 100 ms and `{"type": "command", "id", "name", "args"}`; to
 the page `lease` (whose it is, at once and when that changes), `beat` (with `guard`: None or why it could not be told),
-`ack` (by id), `snapshot` or `lost`, and `error` for what is no message. An ack comes after the snapshot that already
-shows its effect; STOP's comes at once, with the guard's own word, and no snapshot after it is older. What is refused
-has the status that it has by POST (`refusals`). One page is in charge (`lease`): the commands of the others are refused
-but for STOP and `take_over`, and their beats renew nothing. `?watch` asks for no lease.
+`ack` (by id), `snapshot` or `lost`, and `error` for what is no message. A snapshot leaves its lists out where they are
+those of the one before (`watcher.LISTS`). An ack comes after the snapshot that already shows its effect; that of STOP
+comes at once, with the guard's own word, and no snapshot after it is older. What is refused has the status that it has
+by POST (`refusals`). One page is in charge (`lease`): the commands of the others are refused but for STOP and
+`take_over`, and their beats renew nothing. `?watch` asks for no lease.
 
 Camera: the page sends any text as a credit for one frame; the answer is one binary message, two little-endian
 float64 (sequence, age in ms) and the JPEG. A viewer that is slow gets fewer frames, never older ones.
@@ -76,6 +77,7 @@ class ControlSocket:
         self._watcher = watcher
         self._sending = anyio.Lock()
         self._shown = 0
+        self._listed = 0
         self._stops = 0
         """Acknowledged, and not followed by a snapshot that is sure to know of it."""
         self._renewing = False
@@ -162,7 +164,8 @@ class ControlSocket:
     async def _show(self) -> None:
         if self._shown < self._watcher.version and not self._stops:
             self._shown = self._watcher.version
-            await self._send_text(self._watcher.text)
+            text, self._listed = self._watcher.message(self._listed)
+            await self._send_text(text)
 
     async def _send(self, message: dict[str, Any]) -> None:
         await self._send_text(compose(message))

@@ -237,6 +237,7 @@ class Actor:
         learner = view.learner()
         return {
             "state": now.state.value,
+            "phase": now.phase.value[0],
             "why": now.why,
             "task": self._task.name,
             "title": self._task.title,
@@ -249,6 +250,7 @@ class Actor:
             "max_steps": self._task.max_steps,
             "adapter_version": self._adapter_version,
             "auto_label": view.auto_label,
+            "twin": self._twin is not None,
             "awaiting_label": self.session.awaiting_label,
             "safety": _safety(self._motion.port.safety),
             "verdicts": {verdict.value: self._motion.totals[verdict] for verdict in Verdict},
@@ -268,7 +270,7 @@ class Actor:
 
 
 def _counts(row: EpisodeSummary) -> bool:
-    return row.label in (LabelValue.SUCCESS, LabelValue.FAILURE)
+    return row.complete and row.label in (LabelValue.SUCCESS, LabelValue.FAILURE)
 
 
 def _row(row: EpisodeSummary) -> dict[str, Any]:
@@ -279,6 +281,7 @@ def _row(row: EpisodeSummary) -> dict[str, Any]:
         "adapter_version": row.adapter_version,
         "steps": row.steps,
         "ended_by": row.ended_by,
+        "complete": row.complete,
         "revision": row.revision,
         "started_wall_s": row.started_wall_ns / SECOND,
     }

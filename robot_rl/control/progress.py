@@ -66,7 +66,7 @@ class Progress:
     ended_by: EndedBy | None = None
     """How the present episode ended, once it has."""
     pressed: Label | None = None
-    """The label with which it was ended; stored when the episode is closed."""
+    """The label that it was ended with, or got before it was closed; stored when it is."""
     asks: bool = True
     """A label is wanted: the episode is complete and has none yet."""
 
@@ -95,7 +95,8 @@ class Progress:
         if name == "end":
             return None if self.phase is Phase.EPISODE else "no episode runs"
         if name == "label":
-            if self.phase is Phase.EPISODE or (acting and self.phase is Phase.LABEL):
-                return None
-            return "when the arm is back" if self.phase is Phase.HOMING and self.asks else "no label is awaited"
+            if self.phase is Phase.LABEL:
+                return None if acting else "click Run first"
+            wanted = self.phase is Phase.HOMING and self.asks and self.pressed is None
+            return None if wanted or self.phase is Phase.EPISODE else "no label is awaited"
         return None if acting and self.phase is Phase.RESET else "no reset is awaited"

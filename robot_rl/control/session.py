@@ -17,11 +17,12 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
 
-from robot_rl.control.ports import EndedBy, GuardControls, LabelBook, LabelEvent
+from robot_rl.control.arguments import integer, parsed_label, pressed, stored, text
+from robot_rl.control.ports import EndedBy, EpisodeSummary, GuardControls, LabelBook, LabelEvent
 from robot_rl.control.progress import COMMANDS, ENDED_BY_LABEL, LATCHED, Gate, Phase, Progress, State
 from robot_rl.errors import ConfigError, IllegalTransition, LabelConflict, StoreError, nearest
 from robot_rl.types import Label, LabelValue, SafetyLevel, SafetyState
@@ -32,8 +33,8 @@ log = logging.getLogger(__name__)
 class Session:
     """The operator's state machine, from episode number `first` on, until `planned` are labelled success or failure.
 
-    What was discarded or cut off does not count. `safety` is the guard's word at the start: what is latched there
-    shows at once. Every change raises `revision`.
+    What was discarded or cut off does not count, whatever its label. `safety` is the guard's word at the start: what is
+    latched there shows at once. Every change raises `revision`.
     """
 
     def __init__(
@@ -46,7 +47,8 @@ class Session:
         self._epoch = safety.epoch
         self._accepted: set[str] = set()  # event ids of the labels stored
         self._cleared: set[str] = set()  # ids of the causes cleared here
-        self._values: dict[int, LabelValue] = {r.episode: r.label for r in labels.episodes() if r.label is not None}
+        self._read()
+        self._taken_back: int | None = None  # revision of the newest undo after which a label is asked for again
         self._disk: str | None = None
         self._recording = False  # the present episode has begun and is not in the store yet
         self._revision = 1
@@ -171,37 +173,57 @@ class Session:
 
     def _label(self, args: Mapping[str, Any], author: str) -> dict[str, Any]:
         """The present episode's label, a correction (`expected_revision`), or the same event once more."""
-        label, expected = _parse_label(args, author)
+        label, expected = parsed_label(args, author)
         now = self._now
         if now.pressed is not None and now.pressed.event_id == label.event_id:
             if now.pressed != label:
                 raise LabelConflict(f"label event {label.event_id!r} was {now.pressed}, got {label}; use a new id")
-            return _pressed(label)
+            return pressed(label)
         if label.event_id in self._accepted:
-            return _stored(self._labels.add_label(label))
+            return stored(self._labels.add_label(label))
         if label.episode == now.episode and now.refusal("label") is None:
             if now.phase is Phase.EPISODE:
                 self._over(ENDED_BY_LABEL[label.value], f"{label.value.value}, seen by {author}", pressed=label)
-                return _pressed(label)
+                return pressed(label)
+            why = f"labelled {label.value.value} by {author}"
+            if self._recording:  # it has just ended, and is not in the store yet
+                self._set(pressed=label, why=self._open_why(why))
+                return pressed(label)
             event = self._store(label, expected)
-            self._done(f"labelled {label.value.value} by {author}")
-            return _stored(event)
+            self._answered(why)
+            return stored(event)
         if not self._is_past(label.episode):
             self._refuse("label", now.refusal("label") or f"the present episode is {now.episode}, got {label.episode}")
         if expected is None:
             why = now.refusal("label") or f"the present episode is {now.episode}"
             self._refuse("label", f"{why}, and a correction names the revision that it corrects (expected_revision)")
-        return _stored(self._store(label, expected))
+        event = self._store(label, expected)
+        if label.episode == now.episode:
+            self._answered(f"labelled {label.value.value} by {author}")
+        return stored(event)
 
     def _undo(self, args: Mapping[str, Any], author: str) -> dict[str, Any]:
-        episode = _integer(args, "episode")
+        episode = integer(args, "episode")
         if episode not in self._values:
             self._refuse("undo", f"episode {episode} has no label")
-        return _stored(self._took(self._labels.undo_label(episode, author, uuid.uuid4().hex)))
+        event = self._took(self._labels.undo_label(episode, author, uuid.uuid4().hex))
+        if episode == self._now.episode and episode not in self._cut_off and self._now.phase is not Phase.FINISHED:
+            self._ask_again(event, author)
+        return stored(event)
+
+    def _ask_again(self, event: LabelEvent, author: str) -> None:
+        """An undo that leaves the present episode without a verdict is asked for one; an undo of that one is it."""
+        value = event.label.value
+        if value is not LabelValue.DISCARD:
+            self._answered(f"labelled {value.value} again by {author}")
+            return
+        self._taken_back = event.seq
+        phase = Phase.LABEL if self._now.phase is Phase.RESET else self._now.phase
+        self._set(phase=phase, asks=True, why=self._open_why(f"label taken back by {author}"))
 
     def _clear(self, args: Mapping[str, Any], author: str) -> dict[str, Any]:
         self._require("clear")
-        cause_id = _text(args, "cause_id")
+        cause_id = text(args, "cause_id")
         safety = self._guard.clear(cause_id, author)
         self._cleared.add(cause_id)
         self.observe(safety)
@@ -258,10 +280,12 @@ class Session:
         """
         with self._lock:
             self._recording = False
-            pressed, asks, why = self._now.pressed, complete and self._now.asks, self._now.why
-            if pressed is not None:
+            if not complete:
+                self._cut_off.add(self._now.episode)
+            label, asks, why = self._now.pressed, complete and self._now.asks, self._now.why
+            if label is not None:
                 try:
-                    self._store(pressed, None)
+                    self._store(label, None)
                     asks = False
                 except StoreError as error:
                     asks, why = True, f"the label was not stored, label again: {error}"
@@ -287,16 +311,12 @@ class Session:
         Raises what the store raises; then nothing has changed.
         """
         with self._lock:
-            rows, now = self._labels.episodes(), self._now
-            self._values = {row.episode: row.label for row in rows if row.label is not None}
+            rows, now = self._read(), self._now
             self._list_changed()
-            value = self._values.get(now.episode)
-            if value is not None and now.asks and now.phase in (Phase.HOMING, Phase.LABEL):
-                author = next(row.author for row in rows if row.episode == now.episode)
-                why = f"labelled {value.value} by {author}"
-                self._set(asks=False, why=why)
-                if now.phase is Phase.LABEL:
-                    self._done(why)
+            row = next((row for row in rows if row.episode == now.episode and row.revision != self._taken_back), None)
+            asked = now.asks and now.phase in (Phase.HOMING, Phase.LABEL)
+            if asked and row is not None and row.label is not None:
+                self._answered(f"labelled {row.label.value} by {row.author}")
             self._finish_if_full()
 
     def homed(self) -> None:
@@ -318,13 +338,32 @@ class Session:
         if self._now.phase is Phase.EPISODE:
             self._set(phase=Phase.HOMING, ended_by=by, why=why, pressed=pressed, asks=asks)
 
+    def _open_why(self, why: str) -> str:
+        """`why`, unless a pause or a stop has its own."""
+        return why if self._now.gate is Gate.OPEN else self._now.why
+
+    def _answered(self, why: str) -> None:
+        """The present episode has its label: nothing more is wanted of it, once the arm is back."""
+        if self._now.phase is Phase.LABEL:
+            self._done(why)
+        else:
+            self._set(asks=False, why=self._open_why(why))
+
     def _done(self, why: str) -> None:
         """Nothing more is wanted of this episode."""
         self._set(phase=Phase.FINISHED if self._full() else Phase.RESET, asks=False, why=why)
 
     def _full(self) -> bool:
         """As many episodes as planned are labelled."""
-        return sum(value is not LabelValue.DISCARD for value in self._values.values()) >= self.planned
+        counting = (value for episode, value in self._values.items() if episode not in self._cut_off)
+        return sum(value is not LabelValue.DISCARD for value in counting) >= self.planned
+
+    def _read(self) -> Sequence[EpisodeSummary]:
+        """The list as the log has it. Raises what the store raises; then nothing has changed."""
+        rows = self._labels.episodes()
+        self._values: dict[int, LabelValue] = {row.episode: row.label for row in rows if row.label is not None}
+        self._cut_off: set[int] = {row.episode for row in rows if not row.complete}
+        return rows
 
     def _store(self, label: Label, expected_revision: int | None) -> LabelEvent:
         event = self._took(self._labels.add_label(label, expected_revision))
@@ -359,36 +398,3 @@ class Session:
     def _refuse(self, name: str, why: str) -> NoReturn:
         legal = ", ".join(name for name, refusal in self.allowed().items() if refusal is None)
         raise IllegalTransition(f"{name} is not legal in {self.state.value}: {why}; legal now: {legal}")
-
-
-def _parse_label(args: Mapping[str, Any], author: str) -> tuple[Label, int | None]:
-    value = _text(args, "value")
-    values = [known.value for known in LabelValue]
-    if value not in values:
-        raise ConfigError(f"no label {value[:64]!r}{nearest(value[:64], values)}")
-    label = Label(_text(args, "event_id"), _integer(args, "episode"), LabelValue(value), author)
-    return label, None if args.get("expected_revision") is None else _integer(args, "expected_revision")
-
-
-def _pressed(label: Label) -> dict[str, Any]:
-    """The answer to a label that will be stored as soon as its episode is closed."""
-    return {"episode": label.episode, "value": label.value.value, "stored": False}
-
-
-def _stored(event: LabelEvent) -> dict[str, Any]:
-    label = event.label
-    return {"episode": label.episode, "value": label.value.value, "stored": True, "label_revision": event.seq}
-
-
-def _text(args: Mapping[str, Any], name: str) -> str:
-    value = args.get(name)
-    if not isinstance(value, str) or not value:
-        raise ConfigError(f"argument {name!r}: expected a text, got {value!r:.80}")
-    return value
-
-
-def _integer(args: Mapping[str, Any], name: str) -> int:
-    value = args.get(name)
-    if type(value) is not int:
-        raise ConfigError(f"argument {name!r}: expected an integer, got {value!r:.80}")
-    return value

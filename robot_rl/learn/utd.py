@@ -15,8 +15,13 @@ def utd_reason(learner: Learner, updates_per_second: float | None, waiting: int)
         return "waiting for episodes: all owed updates are done"
     if updates_per_second is None:
         return f"{learner.owed} updates are owed and begin now"
-    pace = f"updates take {1000 / updates_per_second:.3g} ms each and {learner.owed} are owed"
+    pace = f"updates take {_short(1 / updates_per_second)} each and {learner.owed} are owed"
     if not waiting:
         return f"{pace}: the newest episodes are being worked off"
     episodes = "1 labelled episode waits" if waiting == 1 else f"{waiting} labelled episodes wait"
     return f"{pace}, while {episodes}: the robot brings chunks faster than this CPU can learn from"
+
+
+def _short(seconds: float) -> str:
+    """In ms below one second, in three digits at most."""
+    return f"{1000 * seconds:.3g} ms" if seconds < 0.9995 else f"{seconds:.3g} s"

@@ -74,6 +74,13 @@ def test_the_console_is_told_who_may_reach_it(tmp_path: Path) -> None:
     access = Access(LOOPBACK, token=True, insecure=True)
     OperatorPage(children, 0, access, actor="ipc:///a", guard="ipc:///g", frames="ipc:///f")
     assert children.started["console"][1][-4:] == ["--host", LOOPBACK, "--token", "--insecure"]
+    assert "--run" not in children.started["console"][1]
+
+
+def test_the_console_is_told_which_runs_episodes_can_be_looked_at_again(tmp_path: Path) -> None:
+    children = Noted(tmp_path)
+    OperatorPage(children, 0, actor="ipc:///a", guard="ipc:///g", frames="ipc:///f", run=tmp_path)
+    assert option(children.started["console"][1], "--run") == str(tmp_path)
 
 
 def test_the_address_is_news_once(tmp_path: Path) -> None:

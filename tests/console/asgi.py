@@ -31,7 +31,7 @@ def calls(app: FastAPI) -> Iterator[tuple[str, str]]:
 
 
 def filled(path: str) -> str:
-    for name, value in {"name": "pause", "camera": "front", "number": "0"}.items():
+    for name, value in {"name": "pause", "camera": "front", "number": "0", "index": "0"}.items():
         path = path.replace(f"{{{name}}}", value)
     assert "{" not in path, path
     return path

@@ -24,10 +24,19 @@ LEGAL = {
     "run": ("PAUSED",),
     "pause": ("RUNNING", "HOMING"),
     "end": ("RUNNING",),
-    "label": ("AWAIT_LABEL", "RUNNING"),
+    "label": ("AWAIT_LABEL", "RUNNING", "HOMING"),
     "reset_done": ("AWAIT_RESET",),
     "clear": ("STOPPED", "FAULT"),
 }
+PHASES = {
+    "DISARMED": "ready",
+    "RUNNING": "episode",
+    "HOMING": "homing",
+    "AWAIT_LABEL": "label",
+    "AWAIT_RESET": "reset",
+    "FINISHED": "finished",
+}
+"""Of the states that are a phase's own; where nothing is acted upon, `ScriptedPort.phase` stays."""
 WHY = {
     "DISARMED": "not armed yet",
     "PAUSED": "paused by page",
@@ -68,11 +77,21 @@ class ScriptedPort:
         """Raised by `snapshot` when set: the actor does not answer."""
         self.waits = False
         """RUNNING, but the learner is not there yet and no episode has begun."""
+        self.twin = False
+        self.phase = PHASES.get(state, "episode")
+        self.closed = False
+        """The present episode is in the store."""
+        self.asks_for: int | None = None
+        """The awaited episode, where it is not the present one of AWAIT_LABEL."""
+        self.cut_off: dict[int, str] = {}
+        """Episode -> how it ended, of those that are not complete."""
         self.alarms: list[str] = []
         self.heard: int | None = None
         """The newest label that the learner follows; None: all of them."""
         self.held = False
-        """RUNNING, but the guard holds the robot."""
+        """RUNNING or PAUSED, but the guard holds the robot."""
+        self.holds_for = "operator_silent"
+        self.updates = 1640
         self.frozen_camera: str | None = None
         self._revision = 1
         rng = random.Random(7)
@@ -105,6 +124,7 @@ class ScriptedPort:
             return {
                 "revision": self._revision,
                 "state": self.state,
+                "phase": self.phase,
                 "why": "waiting for the learner" if self.waits else WHY[self.state],
                 "task": "lid_opening",
                 "title": "Open the lid of a bin",
@@ -117,7 +137,8 @@ class ScriptedPort:
                 "max_steps": 120,
                 "adapter_version": self.episode - 1,
                 "auto_label": self.auto_label,
-                "awaiting_label": self.episode if self.state == "AWAIT_LABEL" else None,
+                "twin": self.twin,
+                "awaiting_label": self.asks_for or (self.episode if self.state == "AWAIT_LABEL" else None),
                 "safety": {
                     "level": {"STOPPED": "STOP", "FAULT": "FAULT"}.get(self.state, "HOLD" if self.held else "OK"),
                     "epoch": self.epoch,
@@ -126,7 +147,7 @@ class ScriptedPort:
                 "verdicts": {"pass": 2914, "clipped": 61, "held": 3, "rejected": 0},
                 "learner": {
                     "alive": True,
-                    "updates": 1640,
+                    "updates": self.updates,
                     "version": self.episode - 1,
                     "utd_wanted": 5.0,
                     "utd_reached": 4.96,
@@ -142,7 +163,9 @@ class ScriptedPort:
                 "base_success": 0.41,
                 "base_trials": 100,
                 "curve": curve,
-                "episodes": [self._row(episode, labels.get(episode)) for episode in range(1, self.episode)],
+                "episodes": [
+                    self._row(episode, labels.get(episode)) for episode in range(1, self.episode + self.closed)
+                ],
                 "cameras": list(self._pictures),
                 "alarms": list(self.alarms),
                 "allowed": {name: self._refusal(name) for name in (*LEGAL, "undo", "stop")},
@@ -166,7 +189,7 @@ class ScriptedPort:
                          "label": "AWAIT_RESET", "reset_done": "RUNNING",
                          "take_over": "PAUSED" if self.state in LEGAL["pause"] else self.state}  # fmt: skip
             self.become(following.get(name, self.state))
-            return {"state": self.state}
+            return {"state": self.state, **({"value": self.labels[-1][1]} if name == "undo" else {})}
 
     def stop(self, author: str) -> dict[str, Any]:
         with self._lock:
@@ -195,6 +218,7 @@ class ScriptedPort:
     def become(self, state: str) -> None:
         with self._lock:
             self.state = state
+            self.phase = PHASES.get(state, self.phase)
             self._revision += 1
 
     def _refusal(self, name: str) -> str | None:
@@ -208,8 +232,8 @@ class ScriptedPort:
     def _cause(self) -> dict[str, Any]:
         if self.held:
             return {
-                "id": "operator_silent-9",
-                "kind": "operator_silent",
+                "id": f"{self.holds_for}-9",
+                "kind": self.holds_for,
                 "level": "HOLD",
                 "detail": "no renewal for 500 ms",
                 "clears": "the operator's deadline is renewed",
@@ -231,7 +255,8 @@ class ScriptedPort:
             "author": "page" if label else None,
             "adapter_version": max(0, episode - 2),
             "steps": steps,
-            "ended_by": "success" if label == "success" else "timeout",
+            "ended_by": self.cut_off.get(episode) or ("success" if label == "success" else "timeout"),
+            "complete": episode not in self.cut_off,
             "revision": self._label_revision(episode),
             "started_wall_s": 1.8e9 + 48.0 * episode,
         }

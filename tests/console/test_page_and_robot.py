@@ -73,6 +73,14 @@ def test_one_person_one_page_one_robot(browser: Browser, tmp_path: Path) -> None
         page.keyboard.press("0")
         shows(page, "AWAIT_RESET")
 
+        # What was recorded is looked at again; a busy machine may have drawn no picture of it, which is said.
+        page.keyboard.press("v")
+        wait_for(
+            lambda: page.locator("#again").is_visible() or "no pictures" in page.inner_text("#message"),
+            "the recorded episode",
+        )
+        page.keyboard.press("v")
+
         # A correction changes what the learner follows and the curve; undo takes it back.
         page.wait_for_selector('#success:text("0 %")')
         for act, value, shown in (
@@ -84,6 +92,7 @@ def test_one_person_one_page_one_robot(browser: Browser, tmp_path: Path) -> None
             act()
             page.wait_for_selector(f'#success:text-is("{shown}")')
             wait_for(lambda value=value: labels(run)[1][1] is value, "the label log")
+        wait_for(run.learner_json.exists, "the learner's first word")
         page.wait_for_selector('.ended:text("not learnt from yet")', state="detached")
         assert read_json(run.learner_json)["label_watermark"] == 3
 

@@ -13,7 +13,8 @@ from playwright.sync_api import Browser, Page
 
 from robot_rl.clock import SECOND
 from robot_rl.console.__main__ import server_of
-from robot_rl.console.replay import create_replay, load_recording
+from robot_rl.console.recording import load_recording
+from robot_rl.console.replay import create_replay
 from robot_rl.errors import IntegrityError, StoreError
 from robot_rl.store.episode import EpisodeWriter
 from robot_rl.store.run import RunDirectory, RunInfo

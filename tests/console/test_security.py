@@ -14,7 +14,8 @@ from websockets.sync.client import connect
 
 from robot_rl.console.app import create_app
 from robot_rl.console.passes import PASS_S, Passes
-from robot_rl.console.replay import Recording, create_replay
+from robot_rl.console.recording import Recording
+from robot_rl.console.replay import create_replay
 from robot_rl.console.security import Door, bind_loopback, loopback_door
 from robot_rl.errors import ConfigError
 from tests.console.asgi import SOCKET, call, calls

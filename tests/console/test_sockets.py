@@ -339,6 +339,29 @@ def test_snapshots_come_at_10_hz_at_most_and_only_when_something_changed(
     assert 5 <= came <= 11
 
 
+def test_the_lists_of_a_long_run_come_once_for_each_change(origin: str, port: ScriptedPort) -> None:
+    """At 10 Hz, what grows with the run would be most of what is sent, and more every hour."""
+    port.restart("PAUSED", episode=461)
+    with opened(origin, "/ws/control") as socket:
+        whole = receive(socket)["snapshot"]
+        assert (len(whole["episodes"]), len(whole["curve"])) == (460, 460)
+        for state in ("RUNNING", "PAUSED"):
+            port.become(state)
+            rest = receive(socket)["snapshot"]
+            assert rest["state"] == state
+            assert len(json.dumps(rest)) < 8000 < len(json.dumps(whole)) / 5
+            assert rest.keys() == whole.keys() - {"episodes", "curve"}
+        port.lost = DeadlineMissed("snapshot: no answer")
+        assert receive(socket)["type"] == "lost"
+        port.labels.append((7, "discard"))
+        port.lost = None
+        corrected = receive(socket)["snapshot"]
+        assert corrected["episodes"][6]["label"] == "discard"
+        assert len(corrected["curve"]) == 459
+        with opened(origin, "/ws/control") as another:
+            assert receive(another)["snapshot"] == corrected, "whoever comes later has them too"
+
+
 def test_a_credit_is_one_frame_and_the_newest(origin: str, port: ScriptedPort) -> None:
     with opened(origin, "/ws/cam/front") as socket:
         with pytest.raises(TimeoutError):

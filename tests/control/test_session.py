@@ -159,6 +159,82 @@ def test_a_label_pressed_again_while_running_or_homing_does_nothing_more(cell: C
     assert labels(cell) == [(1, "success")]
 
 
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_label_a_moment_late_counts_while_the_arm_goes_back(cell: Cell, closed: bool) -> None:
+    cell.start_episode()
+    cell.session.end_episode("timeout", "time limit")
+    if closed:
+        close(cell)
+    answer = cell.label(1, "success", "e1")
+    assert (answer["state"], answer["stored"]) == ("HOMING", closed)
+    assert cell.label(1, "success", "e1") == answer
+    with pytest.raises(IllegalTransition, match="no label is awaited"):
+        cell.label(1, "failure", "e2")
+    if not closed:
+        close(cell)
+    assert labels(cell) == [(1, "success")]
+    assert cell.session.now.why == "labelled success by ana"
+    cell.session.homed()
+    assert state(cell) is State.AWAIT_RESET, "it is not asked for again"
+
+
+@pytest.mark.parametrize("homing", [False, True])
+def test_after_an_undo_the_present_episode_is_asked_for_its_label_again(cell: Cell, homing: bool) -> None:
+    if homing:
+        cell.start_episode()
+        cell.label(1, "failure", "e1")
+        close(cell)
+        cell.press("undo", episode=1)
+        assert state(cell) is State.HOMING
+        cell.session.homed()
+    else:
+        to_label(cell)
+        cell.label(1, "failure", "e1")
+        assert state(cell) is State.AWAIT_RESET
+        cell.press("undo", episode=1)
+    cell.session.follow_labels()  # of the undo itself, which is in the log now
+    assert state(cell) is State.AWAIT_LABEL
+    assert cell.session.now.why == "label taken back by ana"
+    cell.label(1, "success", "e2")
+    assert state(cell) is State.AWAIT_RESET
+    assert labels(cell) == [(1, "failure"), (1, "discard"), (1, "success")]
+
+
+def test_undone_twice_a_label_stands_again(cell: Cell) -> None:
+    to_label(cell)
+    cell.label(1, "failure", "e1")
+    cell.press("undo", episode=1)
+    cell.press("undo", episode=1)
+    assert (state(cell), labels(cell)[-1]) == (State.AWAIT_RESET, (1, "failure"))
+    assert cell.session.now.why == "labelled failure again by ana"
+
+
+def test_a_correction_of_the_present_episode_is_said(cell: Cell) -> None:
+    to_label(cell)
+    revision = cell.label(1, "failure", "e1")["label_revision"]
+    cell.label(1, "success", "c1", expected_revision=revision)
+    assert cell.session.now.why == "labelled success by ana"
+    cell.session.observe(cell.guard.stop("ana", "wait"))
+    cell.label(1, "failure", "c2", expected_revision=revision + 1)
+    assert "wait" in cell.session.now.why, "a stop keeps its reason"
+
+
+def test_a_label_of_an_episode_that_was_cut_off_does_not_count() -> None:
+    cell = Cell(planned=1)
+    cell.start_episode()
+    cell.session.end_episode("fault", "three rejected")
+    close(cell, complete=False)
+    cell.session.homed()
+    cell.label(1, "success", "e1", expected_revision=0)
+    assert state(cell) is State.AWAIT_RESET
+    cell.press("undo", episode=1)
+    assert state(cell) is State.AWAIT_RESET, "nobody is asked about it"
+    cell.press("reset_done")
+    cell.book.rows[1].complete = False
+    cell.session.follow_labels()
+    assert state(cell) is State.RUNNING, "its label is not the one that was planned"
+
+
 def test_a_label_that_the_store_refuses_is_asked_for_again(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
     cell.start_episode()
     cell.label(1, "success", "e1")

@@ -20,7 +20,7 @@ AFTER = {
     State.RUNNING: {State.PAUSED, State.HOMING, State.FINISHED},
     State.HOMING: {State.PAUSED, State.AWAIT_LABEL, State.AWAIT_RESET, State.FINISHED},
     State.AWAIT_LABEL: {State.PAUSED, State.AWAIT_RESET, State.FINISHED},
-    State.AWAIT_RESET: {State.PAUSED, State.RUNNING},
+    State.AWAIT_RESET: {State.PAUSED, State.RUNNING, State.AWAIT_LABEL},
     State.STOPPED: {State.PAUSED},
     State.FAULT: {State.PAUSED},
     State.FINISHED: {State.PAUSED},
@@ -31,7 +31,7 @@ NEXT_PHASE = {
     Phase.EPISODE: {Phase.HOMING},
     Phase.HOMING: {Phase.LABEL, Phase.RESET, Phase.FINISHED},
     Phase.LABEL: {Phase.RESET, Phase.FINISHED},
-    Phase.RESET: {Phase.READY},
+    Phase.RESET: {Phase.READY, Phase.LABEL},
     Phase.FINISHED: set[Phase](),
 }
 

@@ -11,7 +11,7 @@ import { uniqueId } from './ids.js';
  * @property {string} command    what the service calls it
  * @property {string} label
  * @property {string | null} key    null: it lets the robot move, so it takes a deliberate click
- * @property {string} hint    shown under the label while it may be used
+ * @property {string | ((snapshot: Snapshot) => string)} hint    shown under the label while it may be used
  * @property {(snapshot: Snapshot) => Record<string, unknown>} args
  */
 
@@ -28,6 +28,19 @@ export function lastLabelled(snapshot) {
   const [first] = labelled;
   if (!first) return null;
   return labelled.reduce((last, row) => ((row.revision ?? 0) > (last.revision ?? 0) ? row : last), first).episode;
+}
+
+/** The present episode has just ended and is not listed yet: `undo` would be of the one before. @param {Snapshot} snapshot */
+function storing({ phase, episode, episodes }) {
+  return phase === 'homing' && !episodes.some((row) => row.episode === episode);
+}
+
+/** Which label `undo` would take back, or give again. @param {Snapshot} snapshot */
+function undoing(snapshot) {
+  const last = lastLabelled(snapshot);
+  if (last !== null && last === snapshot.awaiting_label) return `label ${last} as before`; // it was taken back
+  const row = snapshot.episodes.find(({ episode }) => episode === last);
+  return row ? `${row.label} of ${row.episode}` : 'no label yet';
 }
 
 /** @param {'success' | 'failure' | 'discard'} value */
@@ -51,7 +64,7 @@ export const GROUPS = [
   [
     { id: 'reset_done', command: 'reset_done', label: 'Reset done', key: 'r', hint: 'next episode', args: () => ({}) },
     {
-      id: 'undo', command: 'undo', label: 'Undo', key: 'u', hint: 'the last label',
+      id: 'undo', command: 'undo', label: 'Undo', key: 'u', hint: undoing,
       args: (snapshot) => ({ episode: lastLabelled(snapshot) }),
     },
   ],
@@ -80,6 +93,7 @@ export function barrier(link) {
 export function refusal(action, snapshot, barred, pending) {
   if (!snapshot || barred !== null) return barred ?? 'no contact';
   if (pending.has(action.command)) return 'sending …';
+  if (action.id === 'undo' && storing(snapshot)) return 'a moment: it is stored';
   if (action.id === 'undo' && lastLabelled(snapshot) === null) return 'no label yet';
   const why = snapshot.allowed[action.command];
   return why === undefined ? 'not offered by this run' : why;

@@ -3,6 +3,7 @@
 
 import { ACTIONS, barrier, refusal } from './actions.js';
 import { CameraWall } from './cameras.js';
+import { Again } from './again.js';
 import { choice } from './choice.js';
 import { Curve } from './curve.js';
 import { EpisodeList } from './episodes.js';
@@ -31,39 +32,47 @@ let stopping = 'no';
 const pending = new Set();
 
 const help = new Help(part('help'), part('help-open'), part('help-close'));
+const again = new Again((words) => say(words, 'bad'));
 const notice = new Notice(part('notice'));
 const cameras = new CameraWall(part('cameras'));
 const curve = new Curve(/** @type {HTMLCanvasElement} */ (part('curve')));
 const learning = new Learning();
 const episodes = new EpisodeList(part('episodes'), (row, value) => send('label', {
   episode: row.episode, value, event_id: uniqueId(), expected_revision: row.revision,
-}, `Episode ${row.episode}: ${value}`));
+}, `Episode ${row.episode}: ${value}`), view);
 
 function render() {
   const contact = link.trouble === null;
   const word = guardWord && (!snapshot || guardWord.epoch > snapshot.safety.epoch) ? guardWord : null;
   const safety = word ?? snapshot?.safety;
   const { state, why } = moment(snapshot, word, link.trouble, stopping);
-  showState(state, why, snapshot);
+  showState(state, why, snapshot, contact);
   notice.show(state, [look(state).word, snapshot?.title].filter(Boolean).join(' · '), snapshot?.auto_label ?? true);
   const barred = barrier(link);
   showLease(link.lease, contact);
   showActions(snapshot, barred, pending);
   const refused = barred ?? snapshot?.allowed.clear ?? null;
-  if (safety) showCauses(safety, refused, (cause) => send('clear', { cause_id: cause }, 'Cleared'));
+  if (safety) showCauses(safety, state, refused, (cause) => send('clear', { cause_id: cause }, 'Cleared'));
+  if (live(state)) again.moves();
   if (!snapshot || !safety) return;
   showRun(snapshot, state);
   showNumbers(snapshot, safety);
   showAlarms(snapshot.alarms);
   cameras.show(snapshot.cameras, snapshot.place, state === 'AWAIT_RESET');
   curve.show(snapshot);
-  episodes.show(snapshot.episodes, snapshot.learner);
+  episodes.show(snapshot.episodes, snapshot.learner, snapshot.awaiting_label);
   learning.show(snapshot);
 }
 
 function showLink() {
   const chip = part('link');
   const trouble = link.trouble ?? link.guard;
+  if (link.trouble !== null && snapshot?.state === 'FINISHED') {
+    chip.dataset.health = 'over';
+    chip.title = link.trouble;
+    chip.textContent = 'run over';
+    return;
+  }
   chip.dataset.health = trouble === null ? 'good' : 'bad';
   chip.title = trouble ?? 'heartbeat to the guard and back';
   const heard = link.lease === 'yours' ? `guard ${Math.max(1, Math.round(link.roundTrip ?? 0))} ms` : 'watching';
@@ -80,14 +89,27 @@ function say(text, kind) {
   messageTimer = setTimeout(() => { message.textContent = ''; }, MESSAGE_MS);
 }
 
-/** @param {string} name @param {Record<string, unknown>} args @param {string} done */
+/** Whether the live pictures must be seen: a person is beside what moves. @param {import('./types').ShownState} state */
+const live = (state) => !snapshot?.auto_label && ['RUNNING', 'READY', 'HOMING'].includes(state);
+
+/** Show recorded pictures of `episode`; null: of the newest. @param {number | null} episode */
+function view(episode) {
+  const wanted = episode ?? snapshot?.episodes.reduce((newest, row) => Math.max(newest, row.episode), 0);
+  if (!snapshot || !wanted) say('No episode is recorded yet', 'bad');
+  else if (live(moment(snapshot, guardWord, link.trouble, stopping).state)) say('View it again when nothing moves', 'bad');
+  else again.toggle(wanted);
+}
+
+/** @typedef {import('./types').Ack} Ack */
+/** @param {string} name @param {Record<string, unknown>} args @param {string | ((ack: Ack) => string)} done */
 async function send(name, args, done) {
   if (pending.has(name)) return;
   pending.add(name);
   render();
   const ack = await link.command(name, args);
   pending.delete(name);
-  say(ack.ok ? done : `Refused: ${ack.detail}`, ack.ok ? 'good' : 'bad');
+  const outcome = typeof done === 'string' ? done : done(ack);
+  say(ack.ok ? outcome : `Refused: ${ack.detail}`, ack.ok ? 'good' : 'bad');
   render();
 }
 
@@ -102,8 +124,11 @@ function press(id) {
   }
   const args = action.args(snapshot);
   const subject = 'episode' in args ? `episode ${args.episode}: ` : '';
-  send(action.command, args, `${subject}${action.label.toLowerCase()}`);
+  send(action.command, args, ({ result }) => `${subject}${id === 'undo' ? undone(result?.value) : action.label.toLowerCase()}`);
 }
+
+/** What an undo has left of the label. @param {unknown} value */
+const undone = (value) => (value === 'discard' ? 'label taken back' : `${value} again`);
 
 async function stop() {
   if (stopping === 'asked') return;
@@ -147,6 +172,7 @@ addEventListener('keydown', (event) => {
   event.preventDefault();
   if (wanted === 'stop') stop();
   else if (wanted === 'help') help.toggle();
+  else if (wanted === 'again') view(null);
   else press(wanted);
 }, { capture: true });
 setInterval(showLink, 500);

@@ -3,12 +3,13 @@
 
 /** @type {Record<string, string>} */
 const BINDINGS = {
-  '1': 'success', '0': 'failure', d: 'discard', e: 'end', p: 'pause', r: 'reset_done', u: 'undo',
+  '1': 'success', '0': 'failure', d: 'discard', e: 'end', p: 'pause', r: 'reset_done', u: 'undo', v: 'again',
 };
 
-/** @param {EventTarget | null} target */
+/** A slider is none: whoever has moved it may label at once. @param {EventTarget | null} target */
 function isTextField(target) {
-  return target instanceof HTMLElement && (target.isContentEditable || target.matches('input, textarea, select'));
+  return target instanceof HTMLElement
+    && (target.isContentEditable || target.matches('input:not([type="range"]), textarea, select'));
 }
 
 /**

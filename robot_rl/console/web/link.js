@@ -30,6 +30,8 @@ export class Link {
     this.lastBeat = 0;
     this.lastSent = 0;
     this.lost = /** @type {string | null} */ (null);
+    /** What a snapshot leaves out where it has not changed. @type {Pick<Snapshot, 'episodes' | 'curve'>} */
+    this.lists = { episodes: [], curve: [] };
     /** Who is in charge; unknown before the first word. @type {import('./types').Standing | null} */
     this.lease = null;
     /** @type {(lease: import('./types').Standing) => void} */
@@ -70,7 +72,9 @@ export class Link {
     if (message.type === 'snapshot') {
       this.lost = null;
       this.update(null);
-      this.onSnapshot(message.snapshot);
+      const { episodes, curve } = message.snapshot;
+      if (episodes) this.lists = { episodes, curve }; // left out where they have not changed
+      this.onSnapshot({ ...message.snapshot, ...this.lists });
     } else if (message.type === 'lost') {
       this.lost = message.detail;
       this.update(message.detail);

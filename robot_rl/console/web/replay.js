@@ -1,6 +1,7 @@
 // @ts-check
 // A recorded episode on one time axis: a cursor, moved by hand or played, in pictures, lines and words.
 
+import { newest } from './newest.js';
 import { paint } from './timeline.js';
 
 /** @typedef {import('./types').Recording} Recording */
@@ -19,21 +20,6 @@ const canvas = element('timeline', HTMLCanvasElement);
 const slider = element('time', HTMLInputElement);
 const button = element('play', HTMLButtonElement);
 const words = element('now', HTMLOutputElement);
-
-/**
- * Index of the last of rising `times` at or before `t`; 0 before the first.
- * @param {number[]} times @param {number} t
- */
-function newest(times, t) {
-  let low = 0;
-  let high = times.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (/** @type {number} */ (times[middle]) <= t + 1e-6) low = middle + 1;
-    else high = middle;
-  }
-  return Math.max(0, low - 1);
-}
 
 /** @param {Recording} recording */
 function start(recording) {

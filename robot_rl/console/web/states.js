@@ -54,7 +54,8 @@ export function moment(snapshot, word, trouble, stopping) {
   const stopped = word && latched(word);
   if (stopped) return stopped;
   if (!snapshot) return { state: 'CONNECTING', why: trouble ?? '' };
-  if (trouble !== null) return { state: 'NO_CONTACT', why: trouble };
+  // A run that was over when it was heard of last has ended its service: that is no alarm.
+  if (trouble !== null) return { state: snapshot.state === 'FINISHED' ? 'FINISHED' : 'NO_CONTACT', why: trouble };
   // An episode that may be ended is one that runs; between two of them a run waits, for its learner or itself.
   const waits = snapshot.state === 'RUNNING' && (snapshot.allowed.end ?? null) !== null;
   return latched(snapshot.safety) ?? { state: waits ? 'READY' : snapshot.state, why: snapshot.why };
@@ -68,34 +69,50 @@ function whereTo(snapshot) {
   return `Object to place ${place.index + 1} (x ${at.x.toFixed(2)}, y ${at.y.toFixed(2).replace('-', '−')} m)`;
 }
 
+/** What `run` leads to, by where the run stands. @type {Record<import('./types').Phase, string>} */
+const GOES_ON = {
+  ready: 'the episode begins', episode: 'the episode goes on', homing: 'the arm retreats',
+  label: 'it asks for the label', reset: 'it asks for the reset', finished: 'all is done',
+};
+
+/** What is said of the end. @param {Snapshot | null} snapshot @param {boolean} contact */
+function finished(snapshot, contact) {
+  if (!contact) return 'All done. The run has ended, or cannot be reached.';
+  return snapshot?.learner ? 'All done. The learner finishes, then the run ends.' : 'All done. The run ends by itself.';
+}
+
 /**
  * One sentence for the person: what happens now, or what is wanted of them.
  * @param {ShownState} state
  * @param {Snapshot | null} snapshot
+ * @param {boolean} contact
  * @returns {string}
  */
-export function prompt(state, snapshot) {
+export function prompt(state, snapshot, contact) {
   const auto = snapshot?.auto_label ?? false;
   const hands = auto ? '' : ' Keep your hands out.';
   switch (state) {
     case 'CONNECTING': return 'Looking for the robot’s service.';
     case 'NO_CONTACT': return 'State and numbers are old. If in doubt, press Esc.';
-    case 'DISARMED': return auto ? 'The twin arms itself.' : 'The robot will not move. Look at the workspace, then Arm.';
-    case 'PAUSED': return 'The robot holds its pose until you click Run.';
+    case 'DISARMED': return auto ? 'The twin arms itself.' : 'Nothing moves. Look at the workspace, then Arm.';
+    case 'PAUSED': return `The robot holds its pose. Run: ${GOES_ON[snapshot?.phase ?? 'ready']}.`;
     case 'RUNNING':
       if (snapshot?.safety.level === 'HOLD') return `Held by the guard; goes on by itself.${hands}`;
       return `The policy moves the ${auto ? 'twin' : 'robot'}.${hands}`;
     case 'READY': return `The next episode begins by itself.${hands}`;
-    case 'HOMING': return `The arm retreats.${hands}`;
+    case 'HOMING':
+      return !auto && snapshot?.allowed.label === null ? 'Hands out: the arm retreats. Did it succeed? 1 or 0.' : `The arm retreats.${hands}`;
     case 'AWAIT_LABEL':
       return auto ? 'The twin’s ground truth labels this episode.'
         : `Episode ${snapshot?.awaiting_label}: did it succeed? Press 1 or 0.`;
-    case 'AWAIT_RESET': return auto ? 'The twin resets its scene.' : `${whereTo(snapshot)}, then press r.`;
+    case 'AWAIT_RESET':
+      if (auto) return 'The twin resets its scene.';
+      return snapshot?.twin ? 'Press r: the twin resets its scene, and goes on.' : `${whereTo(snapshot)}, then press r.`;
     case 'STOPPING': return 'Waiting for the guard’s word.';
     case 'STOPPED': return 'Latched: it stays stopped until you clear the cause below.';
     case 'STOP_UNCONFIRMED': return 'The guard did not confirm. Use the hardware e-stop now.';
     case 'FAULT': return 'Mend what the cause below says, then clear it.';
-    case 'FINISHED': return 'All planned episodes are done.';
+    case 'FINISHED': return finished(snapshot, contact);
     default: return '';
   }
 }

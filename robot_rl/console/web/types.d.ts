@@ -3,6 +3,9 @@
 export type State =
   | 'DISARMED' | 'PAUSED' | 'RUNNING' | 'HOMING' | 'AWAIT_LABEL' | 'AWAIT_RESET' | 'STOPPED' | 'FAULT' | 'FINISHED';
 
+/** Where in its episode a run is, whatever holds it up (`robot_rl.control.progress`). */
+export type Phase = 'ready' | 'episode' | 'homing' | 'label' | 'reset' | 'finished';
+
 /** What the page itself may have to say instead. */
 export type ShownState = State | 'READY' | 'CONNECTING' | 'NO_CONTACT' | 'STOPPING' | 'STOP_UNCONFIRMED';
 
@@ -97,6 +100,8 @@ export interface EpisodeRow {
   adapter_version: number;
   steps: number;
   ended_by: string;
+  /** False: it was cut off, is never learnt from, and counts for nothing. */
+  complete: boolean;
   /** Seconds since 1970. */
   started_wall_s: number;
   revision: number | null;
@@ -105,6 +110,7 @@ export interface EpisodeRow {
 export interface Snapshot {
   revision: number;
   state: State;
+  phase: Phase;
   why: string;
   task: string;
   title: string;
@@ -117,6 +123,8 @@ export interface Snapshot {
   max_steps: number;
   adapter_version: number;
   auto_label: boolean;
+  /** It puts its own objects back. */
+  twin: boolean;
   awaiting_label: number | null;
   safety: Safety;
   verdicts: { pass: number; clipped: number; held: number; rejected: number };
@@ -164,7 +172,7 @@ export interface FrameNews {
   height: number;
 }
 
-/** A recorded episode (`robot_rl.console.replay`); times in s since its first message. */
+/** A recorded episode (`robot_rl.console.recording`); times in s since its first message. */
 export interface Recording {
   task: string;
   method: string;

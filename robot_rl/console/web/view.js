@@ -66,21 +66,22 @@ export function showActions(snapshot, barred, pending) {
     const why = refusal(action, snapshot, barred, pending);
     const button = part(`action-${action.id}`);
     button.setAttribute('aria-disabled', String(why !== null));
-    button.title = why === null ? action.hint : `${action.label}: ${why}`;
-    write(`reason-${action.id}`, why ?? action.hint);
+    const hint = typeof action.hint === 'string' ? action.hint : snapshot ? action.hint(snapshot) : '';
+    button.title = why === null ? hint : `${action.label}: ${why}`;
+    write(`reason-${action.id}`, why ?? hint);
   }
 }
 
 /**
- * @param {ShownState} state @param {string} why @param {Snapshot | null} snapshot
+ * @param {ShownState} state @param {string} why @param {Snapshot | null} snapshot @param {boolean} contact
  */
-export function showState(state, why, snapshot) {
+export function showState(state, why, snapshot, contact) {
   const { word, icon, tone } = look(state);
   document.body.dataset.state = state;
   document.body.dataset.tone = tone;
   write('state', word);
   part('state-icon').setAttribute('href', `#icon-${icon}`);
-  write('prompt', prompt(state, snapshot));
+  write('prompt', prompt(state, snapshot, contact));
   write('why', why);
   part('why').title = why;
 }
@@ -93,6 +94,7 @@ export function showRun(snapshot, state) {
   write('pace', snapshot.pace);
   write('labels', snapshot.auto_label ? 'twin labels and resets' : 'you label and reset');
   write('episode', String(snapshot.episode));
+  write('labelled', String(snapshot.curve.length));
   write('episodes-planned', `of ${snapshot.episodes_planned}`);
   write('step', state === 'READY' ? '–' : String(snapshot.step)); // it would be the last episode's
   write('max-steps', `of ${snapshot.max_steps}`);
@@ -105,15 +107,17 @@ export function showRun(snapshot, state) {
 }
 
 /**
- * @param {Safety} safety @param {string | null} refused    why nothing may be cleared now
+ * @param {Safety} safety @param {ShownState} state @param {string | null} refused    why nothing may be cleared now
  * @param {(cause: string) => void} clear
  */
-export function showCauses(safety, refused, clear) {
+export function showCauses(safety, state, refused, clear) {
   const root = part('causes');
-  const key = JSON.stringify([safety.causes, refused]);
+  // Nothing is commanded while paused: that this is late is no news, and no alarm.
+  const causes = safety.causes.filter(({ kind }) => state !== 'PAUSED' || kind !== 'command_late');
+  const key = JSON.stringify([causes, refused]);
   if (root.dataset.key === key) return;
   root.dataset.key = key;
-  root.replaceChildren(...safety.causes.map((cause) => {
+  root.replaceChildren(...causes.map((cause) => {
     const row = make('div', 'cause');
     row.append(make('strong', '', cause.kind.replaceAll('_', ' ')), make('span', 'detail', cause.detail));
     if (cause.clears !== 'operator') {
@@ -156,7 +160,8 @@ export function showAlarms(alarms) {
 export function showNumbers(snapshot, safety) {
   const newest = moving(snapshot.curve).at(-1);
   write('success', newest ? percent(newest.mean) : '–');
-  write('success-what', newest ? `last ${Math.min(newest.n, WINDOW)} episodes` : 'no labelled episode yet');
+  const of = Math.min(newest?.n ?? 0, WINDOW);
+  write('success-what', of === 0 ? 'no labelled episode yet' : of === 1 ? 'of one episode' : `last ${of} episodes`);
   write('success-interval', newest ? `${Math.round(100 * newest.low)} to ${percent(newest.high)}` : '');
   part('success-interval').title = '95 % Wilson score interval';
   const rate = perHour(snapshot.episodes);
@@ -173,7 +178,7 @@ export function showNumbers(snapshot, safety) {
 
   const learner = snapshot.learner;
   part('learner').dataset.health = learner === null ? 'off' : learner.alive ? 'alive' : 'dead';
-  write('learner-state', learner === null ? 'not running' : learner.alive ? 'learning' : 'does not answer');
+  write('learner-state', learner === null ? 'not running' : !learner.alive ? 'does not answer' : learner.updates === 0 ? 'no update yet' : 'learning');
   write('updates', learner === null ? '–' : learner.updates.toLocaleString('en'));
   write('utd', learner === null ? '–' : `${number(learner.utd_reached)} of ${number(learner.utd_wanted)}`);
   const reason = learner?.utd_reason ?? '';
