@@ -36,7 +36,7 @@ CARRYING = frozenset(
         "robot_rl/adapters/files.py",
         *(
             f"robot_rl/learn/{name}.py"
-            for name in ("__main__", "checkpoint", "device", "offline", "process", "run_learner", "utd")
+            for name in ("__main__", "checkpoint", "device", "inheritance", "offline", "process", "run_learner", "utd")
         ),
         *(f"robot_rl/policy/{name}.py" for name in ("cloning", "latent_axes", "remote")),
         *(f"sim_twin/{name}.py" for name in ("camera_process", "cameras", "env", "placing")),

@@ -19,6 +19,11 @@ ARGUMENTS: Mapping[str, tuple[str, str]] = {
     "episodes": ("", "labelled episodes that the run is to have in the end; empty: the task's"),
     "seed": ("", "of starts, noise and learner; empty: 0"),
     "label": ("", "auto: the twin's truth labels; human: you do, on the page; empty: auto"),
+    "world": ("", "the task's world: twin, or real (its perturbed copy); empty: twin"),
+    "from": (
+        "",
+        "a run with whose adapter the new one begins; task and method are then its own, where left as they are",
+    ),
     "out": ("", "the run's directory; empty: runs/TASK-METHOD-SEED-TIME where the launch is started"),
     "resume": ("", "the directory of a run to go on with"),
     "console_port": ("8000", "TCP port of the operator's page, another one if it is taken; empty: no page, no cameras"),
@@ -37,10 +42,11 @@ ARGUMENTS: Mapping[str, tuple[str, str]] = {
 def request_of(given: Mapping[str, str]) -> RunRequest:
     """The run that the arguments ask for. Raises `ConfigError`."""
     hardware(given["hw"])
-    path = {name: Path(given[name]) if given[name] else None for name in ("out", "resume", "policy_keys")}
+    path = {name: Path(given[name]) if given[name] else None for name in ("out", "resume", "policy_keys", "from")}
     number = {name: _number(name, given[name]) for name in ("episodes", "seed", "console_port")}
+    own_task = given["resume"] or (given["from"] and given["task"] == ARGUMENTS["task"][0])
     return RunRequest(
-        task=None if given["resume"] else given["task"],
+        task=None if own_task else given["task"],
         method=given["method"] or None,
         episodes=number["episodes"],
         seed=number["seed"],
@@ -49,6 +55,8 @@ def request_of(given: Mapping[str, str]) -> RunRequest:
         hw=None if given["resume"] else given["hw"],
         policy=given["policy"] or None,
         policy_keys=path["policy_keys"],
+        world=given["world"] or None,
+        begin_from=path["from"],
         out=path["out"],
         resume=path["resume"],
         console_port=number["console_port"],
