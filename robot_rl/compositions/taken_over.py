@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -38,11 +38,7 @@ def recorded(path: Path, target: Interface, task: TaskConfig) -> tuple[list[Take
     """The labelled episodes of a run, and for each labelled one that cannot be used, why."""
     run, info, theirs, policy = look_at_run(path)
     _require_alike(path, task, target.spec, theirs, policy.spec)
-    return labelled(run, Interface(policy.spec, info.method, theirs.method(info.method)), target)
-
-
-def labelled(run: RunDirectory, source: Interface, target: Interface) -> tuple[list[Taken], list[str]]:
-    """The same of a run of `source`."""
+    source = Interface(policy.spec, info.method, theirs.method(info.method))
     labels = labels_of(run)
     chosen = training_set(run, labels)
     taken, left_out = [], list(chosen.left_out.values())
@@ -67,6 +63,24 @@ def labelled(run: RunDirectory, source: Interface, target: Interface) -> tuple[l
         author = labels[episode].label.author
         taken.append(Taken(manifest.header, manifest.outcome, load, value, author, origin))
     return taken, left_out
+
+
+def unchanged(run: RunDirectory, learnt: Container[int] | None = None) -> list[Taken]:
+    """The labelled episodes of a run as they are, of those that are in `learnt` (None: of all that can be read)."""
+    labels, taken = labels_of(run), []
+    for episode, value in training_set(run, labels).labelled:
+        if learnt is not None and episode not in learnt:
+            continue
+        try:
+            manifest = read_manifest(run.episode(episode))
+            transitions = partial(stored_transitions, run, episode)
+            transitions()  # what cannot be read is left out before anything is written
+        except StoreError:
+            continue
+        origin = {"run": str(run.path.resolve()), "episode": episode, "sha256": manifest.sha256, "steers_known": True}
+        author = labels[episode].label.author
+        taken.append(Taken(manifest.header, manifest.outcome, transitions, value, author, origin))
+    return taken
 
 
 def _require_alike(path: Path, task: TaskConfig, spec: PolicySpec, theirs: TaskConfig, their_spec: PolicySpec) -> None:

@@ -9,8 +9,8 @@ when learning goes on online (DSRL paper, section 5.3): drawn like all others, o
     RUN/predecessor/                              those episodes, and their labels as they were when the run began
 
 They are no episodes of the new run. Its curve, its chunks, its updates and so its UTD are its own and begin at 0; its
-versions count on from the one taken over. In its task file the method has no warm-up, and of the chunks over which a
-residual's chance rises (H) those that are left.
+versions count on from the one taken over. In its task file the method has no warm-up, and no chunks over which the
+residual's chance rises (H): what is to be tried with care is a residual at random, and this one was learnt.
 """
 
 from __future__ import annotations
@@ -25,11 +25,9 @@ import yaml
 
 from robot_rl.adapters.files import numbers, read_weights, write_weights
 from robot_rl.compositions.plan import Material, begin_run, look_at_run, task_of
-from robot_rl.compositions.taken_over import Taken, keep, labelled
+from robot_rl.compositions.taken_over import Taken, keep, unchanged
 from robot_rl.config import MethodConfig, TaskConfig, parse_task
 from robot_rl.errors import IntegrityError, SpecMismatch, StoreError
-from robot_rl.learn.inheritance import predecessor_interface
-from robot_rl.learn.offline import Interface
 from robot_rl.protocols import FrozenPolicy
 from robot_rl.store.files import atomic_write, sha256_file
 from robot_rl.store.origin import origin_of, require_origin
@@ -125,14 +123,14 @@ def require_fit(learnt: Learnt, task: TaskConfig, method: str, policy: FrozenPol
 
 
 def going_on(learnt: Learnt, material: Material) -> Material:
-    """`material`, its method going on where `learnt` is: without warm-up, and with what is left of its gate."""
+    """`material`, its method going on where `learnt` is: without warm-up, and with an open gate."""
     method = learnt.info.method
     raw = yaml.safe_load(material.yaml)
-    horizon = material.task.method(method).residual_horizon
-    left = max(0, horizon - learnt.checkpoint[1]["chunks"]) if learnt.config.residual_horizon else 0
-    settings = {**(raw["methods"][method] or {}), "warmup_episodes": 0}
-    raw["methods"][method] = settings | ({"residual_horizon": left} if horizon else {})
-    text = f"# Of robot-rl run --from {learnt.run.path.name}: {method} goes on without warm-up, its gate as it was.\n"
+    opened = {"residual_horizon": 0} if material.task.method(method).residual_horizon else {}
+    raw["methods"][method] = {**(raw["methods"][method] or {}), "warmup_episodes": 0, **opened}
+    text = (
+        f"# Of robot-rl run --from {learnt.run.path.name}: {method} goes on, without warm-up and with an open gate.\n"
+    )
     text += yaml.safe_dump(raw, sort_keys=False)
     return replace(material, task=parse_task(text, material.task.name), yaml=text.encode())
 
@@ -199,11 +197,6 @@ def require_begun(run: RunDirectory, info: RunInfo) -> None:
 
 def _episodes(learnt: Learnt) -> list[Taken]:
     """All that it was learnt from, in order: what its run took over itself comes first."""
-    run, spec = learnt.run, learnt.policy.spec
-    ours = Interface(spec, learnt.info.method, learnt.config)
-    taken: list[Taken] = []
-    if learnt.info.began_with:
-        taken, _ = labelled(run.predecessor, predecessor_interface(run, spec), ours)
-    own, _ = labelled(run, ours, ours)
-    consumed = {*learnt.checkpoint[1]["consumed"]} - {int(n) for n in learnt.checkpoint[1]["refused"]}
-    return taken + [episode for episode in own if episode.header.episode in consumed]
+    before = unchanged(learnt.run.predecessor) if learnt.info.began_with else []
+    _, manifest = learnt.checkpoint
+    return before + unchanged(learnt.run, {*manifest["consumed"]} - {int(episode) for episode in manifest["refused"]})

@@ -12,11 +12,10 @@ import numpy as np
 
 from robot_rl.adapters.files import numbers
 from robot_rl.config import ComputeConfig, MethodConfig, TaskConfig
-from robot_rl.errors import DiskError
+from robot_rl.errors import DiskError, RobotRLError
 from robot_rl.learn.inheritance import inherited_episodes
 from robot_rl.learn.learner import Learner
 from robot_rl.learn.matmul import MatmulPath, choose, probe
-from robot_rl.learn.offline import Interface
 from robot_rl.learn.prior import load_prior
 from robot_rl.policy.backbones.loading import decoder_of, load_checkpoint
 from robot_rl.store.compute import read_compute, write_compute
@@ -53,7 +52,7 @@ def learner_of(run: RunDirectory, task: TaskConfig) -> RunLearner:
         prior = load_prior(config.demonstrations, policy, learner.layout, config.gamma)
         learner.add_demonstrations(prior)
     if info.began_with:
-        learner.inherit(info.began_with, inherited_episodes(run, Interface(policy.spec, info.method, config)))
+        learner.inherit(info.began_with, inherited_episodes(run, config.gamma))
     return learner
 
 
@@ -77,12 +76,18 @@ class RunLearner(Learner):
     def inherit(self, version: int, episodes: Iterable[tuple[Sequence[Transition], LabelValue]]) -> None:
         """Begin with adapter `version` of another run, whose labelled `episodes` stay in the replay as prior data.
 
-        They are numbered below 0 and count for nothing but learning. Before any episode of this run; the weights come
-        with `restore`. Raises as `Replay.add_episode` does.
+        They are numbered below 0 and count for nothing but learning; one with bad data is left out. Before any episode
+        of this run; the weights come with `restore`. Raises `DiskError` when there is no room for them.
         """
         for transitions, value in episodes:
             number = -1 - len(self._demonstrated)
-            self.replay.add_episode([replace(t, episode=number) for t in transitions], prior=True)
+            try:
+                self.replay.add_episode([replace(t, episode=number) for t in transitions], prior=True)
+            except DiskError:
+                raise
+            except RobotRLError as error:
+                log.warning("an episode of the predecessor is not learnt from: %s", error)
+                continue
             self._demonstrated[number] = value
             self._demonstration_chunks += len(transitions)
         self.began_with = version

@@ -60,7 +60,8 @@ def overview(path: Path) -> Overview:
         run.path / ".episodes.memory", manifests, 2, lambda name: _facts_of_episode(run, info, int(name))
     )
     labels, history = _labels(run)
-    sizes = _sizes(run.episodes)
+    sizes, before = _sizes(run.episodes), run.predecessor.episodes
+    taken_over = _sizes(before) if os.path.isdir(before) else {}
     there = {int(name) for name, (_, size) in facts.items() if sizes.get(f"{int(name):06d}", (0, -1))[1] == size}
     complete = {number for number in there if facts[str(number)][0]}
     cut_off = len(run.incomplete_paths()) + len(run.partial_episodes())
@@ -75,7 +76,7 @@ def overview(path: Path) -> Overview:
         outcomes=[value is LabelValue.SUCCESS for value, fit in values if fit and value is not LabelValue.DISCARD],
         discarded=sum(value is LabelValue.DISCARD for value, fit in values if fit),
         newest_version=max(versions, default=0),
-        bytes=weights + sum(size for size, _ in sizes.values()),
+        bytes=weights + sum(size for size, _ in (*sizes.values(), *taken_over.values())),
         corrections=corrections(history, _versions(run, versions)) if history else [],
     )
 
