@@ -50,6 +50,8 @@ CONDITIONS = {
     "twin": "adapter, nominal twin",
 }
 """Name of its outcomes in a cell -> in words; the first three are in world real."""
+LEVEL = 0.05
+"""Of a sign test, below which two conditions are told apart."""
 PAPER = {"frozen": Rate(18, 40), "unchanged": Rate(33, 40)}
 """LP-DS on a Franka arm, pick and place."""
 
@@ -152,8 +154,62 @@ def pooled(those: Sequence[Mapping[str, Any]], condition: str) -> Rate:
     return Rate(sum(outcomes), len(outcomes))
 
 
+@dataclass(frozen=True)
+class Difference:
+    """Two conditions, trial by trial: they begin alike."""
+
+    gained: int
+    """Trials that failed before and succeed now."""
+    lost: int
+    p: float
+    """Of a sign test (exact, two-sided) on those that differ."""
+
+    def __str__(self) -> str:
+        verdict = "better" if self.gained > self.lost else "worse"
+        if self.p >= LEVEL:
+            verdict = "no different, as far as can be told,"
+        return f"{verdict} ({self.gained} trials gained, {self.lost} lost; sign test p = {self.p:.2g})"
+
+
+def difference(those: Sequence[Mapping[str, Any]], before: str, now: str) -> Difference:
+    """Over the trials of all seeds."""
+    from scipy.stats import binomtest
+
+    pairs = [pair for one in those for pair in zip(one[before], one[now], strict=True)]
+    gained, lost = pairs.count((0, 1)), pairs.count((1, 0))
+    return Difference(gained, lost, float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0)
+
+
+def sentences(results: Results) -> list[str]:
+    """What was found, a method each, beside what the paper found."""
+    found = []
+    for method, those in by_method(results).items():
+        counts = [pooled(those, name) for name in ("frozen", "unchanged", "continued")]
+        chain = " -> ".join(f"{rate.successes}/{rate.trials}" for rate in counts)
+        deployed, after = difference(those, "frozen", "unchanged"), difference(those, "unchanged", "continued")
+        found.append(
+            f"`{method}`: {chain}. Unchanged, the adapter of the nominal twin is {deployed} beside the frozen policy; "
+            f"after {those[0]['more']} episodes there it is {after} beside itself unchanged."
+        )
+    return found
+
+
+def recorded() -> dict[TransferCell, dict[str, Any]]:
+    """The cells on record, by task and method, seed by seed; those of other code too."""
+    found = {}
+    for path in records().glob("*.json"):
+        one = json.loads(path.read_text(encoding="utf-8"))
+        nominal = Cell(one["task"], one["method"], one["seed"], one["episodes"], load_task(one["task"]).protocol.trials)
+        found[TransferCell(nominal, one["more"], len(one["places"]) // 2, one["repeats"])] = one
+    places = [*METHODS, *sorted({cell.nominal.method for cell in found} - {*METHODS})]
+    return {
+        cell: found[cell]
+        for cell in sorted(found, key=lambda c: (c.nominal.task, places.index(c.nominal.method), c.nominal.seed))
+    }
+
+
 def summarise(results: Results) -> dict[str, Any]:
-    """Per method and condition: rate, pooled Wilson interval, each seed's successes; and the rate while continuing."""
+    """Per method and condition: rate, pooled Wilson interval, each seed's successes; what was gained and lost."""
     summary: dict[str, Any] = {}
     for method, those in by_method(results).items():
         key = method_key(method)
@@ -165,6 +221,9 @@ def summarise(results: Results) -> dict[str, Any]:
                 f"{key}_{condition}_seeds": [sum(one[condition]) for one in those],
             }
         summary |= {f"{key}_seeds": [one["seed"] for one in those], f"{key}_trials": pooled(those, "frozen").trials}
+        for before, now in (("frozen", "unchanged"), ("unchanged", "continued"), ("frozen", "continued")):
+            found = difference(those, before, now)
+            summary[f"{key}_{before}_to_{now}"] = {"gained": found.gained, "lost": found.lost, "p": found.p}
         summary[f"{key}_while_continuing"] = float(np.mean([won for one in those for _, won in one["curve"]]))
     return summary
 
@@ -266,7 +325,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     picture = arguments.out / "transfer.png"
     draw(results, picture)
     write_json_results(arguments.out / "transfer.json", summary)
-    return ending.show(console, table(results), f"the picture is {picture}", summary)
+    return ending.show(console, table(results), "\n".join([*sentences(results), f"the picture is {picture}"]), summary)
 
 
 if __name__ == "__main__":
