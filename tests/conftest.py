@@ -28,10 +28,10 @@ TIMELESS = (
     *(f"safety/test_{name}.py" for name in ("filter", "latch", "limits")),
     *(f"compositions/test_{name}.py" for name in (
         *("adapter_source", "doctor", "evaluate", "export_lerobot", "housekeeping", "lockstep", "plan"),
-        *("report", "rerun", "results", "running", "train_offline", "visual_run"),
+        *("report", "rerun", "results", "running", "train_offline", "transfer", "visual_run"),
     )),
-    *(f"test_{name}.py" for name in ("benchmarks", "benchmark_soak", "benchmark_tuning", "cli", "config")),
-    *("test_imports.py", "test_types.py"),
+    *(f"test_{name}.py" for name in ("benchmarks", "benchmark_soak", "benchmark_transfer", "benchmark_tuning", "cli")),
+    *("test_config.py", "test_imports.py", "test_types.py"),
 )  # fmt: skip
 """Folders and files whose tests measure no time."""
 END_TO_END = "test_end_to_end.py"

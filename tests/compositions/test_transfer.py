@@ -333,7 +333,6 @@ def test_a_resumed_run_keeps_its_world_and_where_it_is_from(source: Path, run: R
 # --- from beginning to end ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.timeout(120)
 def test_a_run_in_world_real_is_resumed_there(source: Path, tmp_path: Path) -> None:
     """Real twin, real policy, the learner in its process."""
     run_task(RunRequest(begin_from=source, world="real", episodes=1, out=tmp_path / "there"), QUIET)
