@@ -172,7 +172,7 @@ def _transfer(out: Path) -> list[str]:
     sizes = {(cell.nominal.episodes, cell.more, 2 * cell.columns, cell.repeats) for cell in results}
     ((episodes, more, places, repeats),) = sizes
     others = [cell for cell in results if not (transfer.records() / f"{cell.name}.json").exists()]
-    named = ", ".join(f"`{cell.nominal.method}` seed {cell.nominal.seed}" for cell in others)
+    missing = [cell for cell in transfer.cells_of(transfer.TASK, transfer.METHODS, None, False) if cell not in results]
     frozen, adapted = transfer.PAPER.values()
     return [
         "## From the twin to the robot\n",
@@ -187,8 +187,13 @@ def _transfer(out: Path) -> list[str]:
         "",
         *(f"- {words}" for words in transfer.sentences(results)),
         "",
-        *([f"Made by other code than is here now, and not again since: {named}.\n"] if named else []),
+        *([f"Made by other code than is here now, and not again since: {_named(others)}.\n"] if others else []),
+        *([f"Fixed beforehand too, and not run yet: {_named(missing)}.\n"] if missing else []),
     ]
+
+
+def _named(those: Iterable[transfer.TransferCell]) -> str:
+    return ", ".join(f"`{cell.nominal.method}` seed {cell.nominal.seed}" for cell in those)
 
 
 def markdown(shown: Table) -> list[str]:

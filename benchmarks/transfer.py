@@ -167,7 +167,7 @@ class Difference:
     def __str__(self) -> str:
         verdict = "better" if self.gained > self.lost else "worse"
         if self.p >= LEVEL:
-            verdict = "no different, as far as can be told,"
+            verdict = "no different, as far as can be told"
         return f"{verdict} ({self.gained} trials gained, {self.lost} lost; sign test p = {self.p:.2g})"
 
 
@@ -188,8 +188,8 @@ def sentences(results: Results) -> list[str]:
         chain = " -> ".join(f"{rate.successes}/{rate.trials}" for rate in counts)
         deployed, after = difference(those, "frozen", "unchanged"), difference(those, "unchanged", "continued")
         found.append(
-            f"`{method}`: {chain}. Unchanged, the adapter of the nominal twin is {deployed} beside the frozen policy; "
-            f"after {those[0]['more']} episodes there it is {after} beside itself unchanged."
+            f"`{method}`: {chain}. The adapter of the nominal twin, unchanged, beside the frozen policy: {deployed}. "
+            f"After {those[0]['more']} episodes there, beside itself unchanged: {after}."
         )
     return found
 
@@ -272,7 +272,7 @@ def _draw_rates(panel: Any, method: str, those: Sequence[Mapping[str, Any]]) -> 
         error = [[rate.rate - low], [high - rate.rate]]
         panel.bar(place, rate.rate, width=0.62, color=COLOURS[condition], yerr=error, capsize=4, error_kw={"lw": 1.1})
         each = [np.mean(one[condition]) for one in those]
-        spread = place + np.linspace(-0.12, 0.12, len(each))
+        spread = place + 0.12 * (np.arange(len(each)) - (len(each) - 1) / 2)
         panel.scatter(spread, each, color="black", s=12, zorder=3, label="a seed" if place == 0 else None)
         if condition in PAPER:
             label = "LP-DS paper's robot" if place == 0 else None
@@ -280,13 +280,15 @@ def _draw_rates(panel: Any, method: str, those: Sequence[Mapping[str, Any]]) -> 
     words = [words.replace(", ", ",\n").replace(" episodes", "\nepisodes") for words in CONDITIONS.values()]
     panel.set_xticks(range(len(CONDITIONS)), words, fontsize=8)
     panel.axvline(2.55, color="#d0d4d8", lw=1)
-    panel.set(ylim=(0, 1.03), ylabel="success", title=f"{method}: world real, and the nominal twin beside it")
-    panel.legend(fontsize=8, loc="upper left")
+    panel.set_yticks(np.linspace(0, 1, 6))
+    panel.set(ylim=(0, 1.2), ylabel="success")
+    panel.set_title(f"{method}: world real, and the nominal twin beside it", fontsize=10)
+    panel.legend(fontsize=8, loc="upper left", ncols=2, frameon=False)
     panel.spines[["top", "right"]].set_visible(False)
 
 
 def _draw_places(panel: Any, those: Sequence[Mapping[str, Any]]) -> None:
-    """The table as the robot sees it: +y to the left, away from it upwards; darker is more of the adapted's."""
+    """The places as the robot sees them: +y to the left, away from it upwards."""
     places, shown = those[0]["places"], ("frozen", "unchanged", "continued")
     won = {name: np.sum([np.reshape(one[name], (len(places), -1)).sum(1) for one in those], 0) for name in shown}
     trials = len(those) * those[0]["repeats"]
@@ -298,9 +300,14 @@ def _draw_places(panel: Any, those: Sequence[Mapping[str, Any]]) -> None:
         words = " \u2192 ".join(f"{won[name][index]}" for name in shown)
         panel.text(column, row, f"{words}\nof {trials}", ha="center", va="center", fontsize=9)
     panel.imshow(shares, origin="lower", cmap="GnBu", vmin=0, vmax=1.6, aspect="auto")
-    panel.set_xticks(range(len(ys)), [f"y {y:+.3f}" for y in ys], fontsize=8)
-    panel.set_yticks(range(len(xs)), [f"x {x:.3f}" for x in xs], fontsize=8)
-    panel.set_title("by place, m: frozen \u2192 unchanged \u2192 continued, world real", fontsize=10)
+    panel.set_xticks(range(len(ys)), [f"y {y:+.2f} m" for y in ys], fontsize=8)
+    panel.set_yticks(range(len(xs)), [f"x {x:.2f} m" for x in xs], fontsize=8)
+    panel.set_title("by place, world real: frozen \u2192 unchanged \u2192 continued (its colour)", fontsize=10)
+    panel.set_xticks(np.arange(len(ys) + 1) - 0.5, minor=True)
+    panel.set_yticks(np.arange(len(xs) + 1) - 0.5, minor=True)
+    panel.grid(which="minor", color="white", lw=3)
+    panel.tick_params(which="both", length=0)
+    panel.spines[:].set_visible(False)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

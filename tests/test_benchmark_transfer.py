@@ -78,9 +78,9 @@ def test_conditions_are_compared_trial_by_trial() -> None:
 def test_the_sentences_say_what_came_of_it_and_not_what_was_hoped_for() -> None:
     first, second = sentences(FOUND)
     assert first.startswith("`lp-ds`: 34/80 -> 63/80 -> 46/80.")
-    assert "is better (29 trials gained, 0 lost" in first
-    assert "it is worse (1 trials gained, 18 lost" in first
-    assert "is no different, as far as can be told, (1 trials gained, 0 lost; sign test p = 1)" in second
+    assert "beside the frozen policy: better (29 trials gained, 0 lost; sign test p = " in first
+    assert "beside itself unchanged: worse (1 trials gained, 18 lost; sign test p = " in first
+    assert "frozen policy: no different, as far as can be told (1 trials gained, 0 lost; sign test p = 1)." in second
 
 
 def test_the_cells_are_those_that_were_fixed_beforehand() -> None:
@@ -127,3 +127,4 @@ def test_table_picture_and_page_have_every_method_and_condition(
     assert "18/40 to 33/40" in page
     assert "by other code than is here now, and not again since: `lp-ds` seed 0, `lp-ds` seed 1, `usr` seed 0" in page
     assert transfer.sentences(FOUND)[1] in page
+    assert "not run yet: `lp-ds` seed 2, `usr` seed 1, `usr` seed 2.\n" in page
