@@ -60,28 +60,45 @@ Results = Mapping[Cell, Mapping[str, Any]]
 def run_cell(cell: Cell, out: Path, *, record: bool = False) -> dict[str, Any]:
     """Train (or go on training) and evaluate, in processes of their own; the cell's JSON, put on `record` if asked."""
     folder = out / cell.name
-    return _once(folder / "cell.json", cell.kind, cell.name, lambda: _train_and_judge(cell, folder), record)
+    return once(folder / "cell.json", cell.kind, cell.name, lambda: _train_and_judge(cell, folder), record)
 
 
 def _train_and_judge(cell: Cell, folder: Path) -> dict[str, Any]:
-    begun = (folder / "run.json").exists()
-    if folder.exists() and not begun:
-        shutil.rmtree(folder)  # interrupted before it was a run
-    where = ["--resume", str(folder)] if begun else ["--out", str(folder)]
-    arguments = ["--method", cell.method, "--seed", str(cell.seed), "--episodes", str(cell.episodes)]
-    started = time.monotonic()
-    _robot_rl(["run", cell.task, *arguments, *where, "--no-console", "--trials", "0"], folder)
-    seconds = time.monotonic() - started
-    evaluation = _robot_rl(["eval", str(folder), "--trials", str(cell.trials), "--seed", str(cell.seed)], folder)
-    learner = json.loads((folder / "learner.json").read_text())
+    seconds = train(cell, folder)
+    evaluation = robot_rl(["eval", str(folder), "--trials", str(cell.trials), "--seed", str(cell.seed)], folder)
     return {
         **json.loads(evaluation.strip().splitlines()[-1]),
         "seed": cell.seed,
-        "training_seconds": None if begun else round(seconds, 1),
+        "training_seconds": seconds,
+        "log": _log(folder),
+        **learning_of(folder),
+    }
+
+
+def train(cell: Cell, folder: Path) -> float | None:
+    """Train the cell's run in `folder`, or go on training it; seconds, None for one that was begun before."""
+    arguments = ["--method", cell.method, "--seed", str(cell.seed), "--episodes", str(cell.episodes)]
+    return begin_or_resume(folder, ["run", cell.task, *arguments], ["run", "--resume", str(folder), *arguments[-2:]])
+
+
+def begin_or_resume(folder: Path, begin: Sequence[str], resume: Sequence[str]) -> float | None:
+    """A run in `folder` without page and evaluation, by one of two commands; seconds, None for a resumed one."""
+    begun = (folder / "run.json").exists()
+    if folder.exists() and not begun:
+        shutil.rmtree(folder)  # interrupted before it was a run
+    command = resume if begun else [*begin, "--out", str(folder)]
+    started = time.monotonic()
+    robot_rl([*command, "--no-console", "--trials", "0"], folder)
+    return None if begun else round(time.monotonic() - started, 1)
+
+
+def learning_of(folder: Path) -> dict[str, Any]:
+    """What a finished run's learner did, and the curve of its episodes."""
+    learner = json.loads((folder / "learner.json").read_text())
+    return {
         "updates": learner["updates"],
         "utd_reached": learner["utd_reached"],
         "matmul": json.loads((folder / "compute.json").read_text())["matmul"],
-        "log": _log(folder),
         "curve": _curve(folder),
     }
 
@@ -96,24 +113,28 @@ def run_ceilings(task: str, trials: int, out: Path, *, record: bool = False) -> 
     done = out / name / "authority.json"
 
     def report() -> dict[str, Any]:
-        _robot_rl(["authority", task, "--trials", str(trials), "--out", str(done.parent)], done.parent)
+        robot_rl(["authority", task, "--trials", str(trials), "--out", str(done.parent)], done.parent)
         reported: dict[str, Any] = json.loads(done.read_text())
         return reported
 
     found = {}
-    for interface in _once(done, kind, name, report, record)["interfaces"]:
+    for interface in once(done, kind, name, report, record)["interfaces"]:
         ceiling = interface["ceiling"]
         oracle = f"{interface['interface']}{', blind' if ceiling['oracle'] == 'blind' else ''}"
         found |= {method: {**ceiling, "oracle": oracle} for method in interface["methods"]}
     return found
 
 
-def _once(done: Path, kind: str, name: str, make: Callable[[], dict[str, Any]], record: bool) -> dict[str, Any]:
+def once(
+    done: Path, kind: str, name: str, make: Callable[[], dict[str, Any]], record: bool, records: Path | None = None
+) -> dict[str, Any]:
     """What is at `done`, or on record under `name`; else what `make` makes, left at `done`.
 
-    With `record` it goes on record, in the place of those of its kind that other code or settings gave.
+    With `record` it goes on record, in the place of those of its kind that other code or settings gave. `records`:
+    where that is, None: `RECORDS`.
     """
-    recorded = RECORDS / f"{name}.json"
+    records = records or RECORDS
+    recorded = records / f"{name}.json"
     for place in (done, recorded):
         if place.exists():
             result: dict[str, Any] = json.loads(place.read_text())
@@ -122,8 +143,8 @@ def _once(done: Path, kind: str, name: str, make: Callable[[], dict[str, Any]], 
         result = make()
         write_json_results(done, result)
     if record and not recorded.exists():
-        RECORDS.mkdir(exist_ok=True)
-        for superseded in RECORDS.glob(f"{kind}-{'?' * DIGITS}.json"):
+        records.mkdir(exist_ok=True)
+        for superseded in records.glob(f"{kind}-{'?' * DIGITS}.json"):
             superseded.unlink()
         recorded.write_text(json.dumps(result, sort_keys=True, separators=(",", ":")) + "\n")
     return result
@@ -137,7 +158,7 @@ def _log(folder: Path) -> dict[str, float]:
     }
 
 
-def _robot_rl(arguments: Sequence[str], folder: Path) -> str:
+def robot_rl(arguments: Sequence[str], folder: Path) -> str:
     """Run `robot-rl`; its output. Raises `ConfigError` with its last words."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TERM": "dumb", "COLUMNS": "160"}
     done = subprocess.run(

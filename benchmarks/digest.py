@@ -36,7 +36,7 @@ CARRYING = frozenset(
         "robot_rl/adapters/files.py",
         *(
             f"robot_rl/learn/{name}.py"
-            for name in ("__main__", "checkpoint", "device", "offline", "process", "run_learner", "utd")
+            for name in ("__main__", "checkpoint", "device", "inheritance", "offline", "process", "run_learner", "utd")
         ),
         *(f"robot_rl/policy/{name}.py" for name in ("cloning", "latent_axes", "remote")),
         *(f"sim_twin/{name}.py" for name in ("camera_process", "cameras", "env", "placing")),
@@ -48,6 +48,10 @@ STUDIED = (
     *(f"robot_rl/{package}/*.py" for package in ("adapters", "learn", "policy")),
 )
 """The learning code, without a twin."""
+TRANSFERRING = tuple(
+    f"robot_rl/{name}.py" for name in ("compositions/taken_over", "compositions/transfer", "learn/inheritance")
+)
+"""What a run that is begun from another one begins with."""
 SEEING = ("robot_rl/policy/backbones/*.py", "sim_twin/vision/*.py")
 """For tasks whose policy is a backbone; what others' results depend on is above."""
 GYM = (
@@ -71,6 +75,12 @@ def ceilings_digest(task: str) -> str:
     config = load_task(task)
     settings = config.model_dump(mode="json", exclude={"protocol"})
     return _digest((*deciding(config), *JUDGING), settings, checkpoint_path(config, task_path(task)))
+
+
+def transfer_digest(task: str, method: str) -> str:
+    """Of a cell of `benchmarks.transfer`: what its nominal run depends on, and what is handed over after it."""
+    handing_over = _code_of([ROOT / path for path in TRANSFERRING], without_words)
+    return hashlib.sha256((cell_digest(task, method) + handing_over).encode()).hexdigest()[:DIGITS]
 
 
 def study_digest(name: str) -> str:

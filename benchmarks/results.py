@@ -1,8 +1,8 @@
 """`python -m benchmarks.results`: docs/results.md and its pictures, from what is on record and from nothing else.
 
-The studies' data (`benchmarks/records/studies`) and the cells of the lid-opening benchmark (`benchmarks/records`) are
-read, judged, tabulated and drawn anew; nothing is run. A record that was made by other code than is here now still
-counts, and is marked.
+The studies' data (`benchmarks/records/studies`), the cells of the lid-opening benchmark (`benchmarks/records`) and
+those of the transfer (`benchmarks/records/transfer`) are read, judged, tabulated and drawn anew; nothing is run. A
+record that was made by other code than is here now still counts, and is marked.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.table import Table
 
-from benchmarks import cells
+from benchmarks import cells, transfer
 from benchmarks.cells import Cell
 from benchmarks.digest import DIGITS, ROOT, ceilings_digest
 from benchmarks.studies import study as studies
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="(default: docs/)")
     arguments = parser.parse_args(argv)
     page = arguments.out / "results.md"
-    text = "\n".join([HEAD, *_studies(arguments.out), *_lid_opening(arguments.out)])
+    text = "\n".join([HEAD, *_studies(arguments.out), *_lid_opening(arguments.out), *_transfer(arguments.out)])
     page.write_text(text.rstrip() + "\n", encoding="utf-8")
     print(page)
     return 0
@@ -155,14 +156,52 @@ def _lid_opening(out: Path) -> list[str]:
         episodes, trials = summary[f"{task}_episodes"], summary[f"{task}_trials_per_seed"]
         picture = out / "images" / f"results_{task}.png"
         draw(results, picture)
-        shown = table(results, summary)
-        shown.box = box.MARKDOWN
-        text = io.StringIO()
-        Console(width=400, file=text, color_system=None).print(shown)
-        lines = [re.sub(r" {2,}", " ", line.strip()) for line in text.getvalue().splitlines() if line.strip()]
+        lines = markdown(table(results, summary))
         parts += [f"### `{task}`: {episodes} episodes, {trials} trials a seed\n", f"![{task}](images/{picture.name})\n"]
         parts += [*lines, "", of_other_code(results)]
     return parts
+
+
+def _transfer(out: Path) -> list[str]:
+    """From the nominal twin to the perturbed one: table, picture, and in words what was found."""
+    results = transfer.recorded()
+    if not results:
+        return []
+    picture = out / "images" / "results_transfer.png"
+    transfer.draw(results, picture)
+    sizes = {(cell.nominal.episodes, cell.more, 2 * cell.columns, cell.repeats) for cell in results}
+    ((episodes, more, places, repeats),) = sizes
+    others = [cell for cell in results if not (transfer.records() / f"{cell.name}.json").exists()]
+    missing = [cell for cell in transfer.cells_of(transfer.TASK, transfer.METHODS, None, False) if cell not in results]
+    frozen, adapted = transfer.PAPER.values()
+    return [
+        "## From the twin to the robot\n",
+        "`python -m benchmarks.transfer`: the LP-DS paper's robot experiment, where the adapter of a simulation took a "
+        f"frozen policy from {frozen.successes}/{frozen.trials} to {adapted.successes}/{adapted.trials} on a Franka "
+        "arm. Here the task's world `real` stands for the robot: a copy of the twin with other masses, friction, gains "
+        f"and height error, and a delay. {places} places, {repeats} trials each; per seed {episodes} episodes in the "
+        f"nominal twin, then {more} more in world `real` (`robot-rl run --from RUN --world real`). In brackets the "
+        "95 % interval (Wilson) over the trials of all seeds.\n",
+        "![From the twin to the robot](images/results_transfer.png)\n",
+        *markdown(transfer.table(results)),
+        "",
+        *(f"- {words}" for words in transfer.sentences(results)),
+        "",
+        *([f"Made by other code than is here now, and not again since: {_named(others)}.\n"] if others else []),
+        *([f"Fixed beforehand too, and not run yet: {_named(missing)}.\n"] if missing else []),
+    ]
+
+
+def _named(those: Iterable[transfer.TransferCell]) -> str:
+    return ", ".join(f"`{cell.nominal.method}` seed {cell.nominal.seed}" for cell in those)
+
+
+def markdown(shown: Table) -> list[str]:
+    """A table's lines."""
+    shown.box = box.MARKDOWN
+    text = io.StringIO()
+    Console(width=400, file=text, color_system=None).print(shown)
+    return [re.sub(r" {2,}", " ", line.strip()) for line in text.getvalue().splitlines() if line.strip()]
 
 
 def _ceilings(task: str) -> dict[str, dict[str, Any]]:

@@ -131,12 +131,12 @@ def measure_runs(path: Path) -> dict[str, float]:
 
 def measure_replay(path: Path, method: str, episodes: int) -> dict[str, float]:
     """A learner's replay, as a process that has just started builds it."""
-    from robot_rl.learn.run_learner import RememberingLearner, pool_memory
+    from robot_rl.learn.run_learner import RunLearner, pool_memory
     from robot_rl.policy.torch_flow import TorchFlow
 
     run, _, task, policy = open_run(path)
     decoder = TorchFlow.from_policy(policy)
-    learner = RememberingLearner(policy.spec, method, task.method(method), decoder, 0, folder=run.path)
+    learner = RunLearner(policy.spec, method, task.method(method), decoder, 0, folder=run.path)
     learner.pools = pool_memory(run, learner)
     watch, before = Stopwatch(), _own_bytes()
     allowed = _status_bytes("VmData") + MEMORY_LIMIT

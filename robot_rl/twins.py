@@ -111,7 +111,7 @@ class Place:
 
 
 class Placing(Protocol):
-    """What a task's evaluation knows of places; a twin's package has it as `placing.TwinPlacing(task)`."""
+    """What a task's evaluation knows of places; a twin's package has it as `placing.TwinPlacing(task, columns)`."""
 
     def places(self) -> Sequence[Place]:
         """In the order in which they are gone through."""
@@ -126,9 +126,10 @@ class Placing(Protocol):
         ...
 
 
-def load_placing(task: TaskConfig) -> Placing:
-    """Of the package that the task's twin is of. Raises `ConfigError` if it has none."""
-    placing: Placing = load_object(f"{task.twin.partition(':')[0].partition('.')[0]}.placing:TwinPlacing")(task)
+def load_placing(task: TaskConfig, columns: int = 5) -> Placing:
+    """Of the package that the task's twin is of: two rows of `columns` places. Raises `ConfigError` if it has none."""
+    kind = load_object(f"{task.twin.partition(':')[0].partition('.')[0]}.placing:TwinPlacing")
+    placing: Placing = kind(task, columns)
     return placing
 
 

@@ -25,14 +25,14 @@ ROWS, COLUMNS = 2, 5
 class TwinPlacing:
     """`robot_rl.twins.Placing` of a task with a `scene` of this package."""
 
-    def __init__(self, task: TaskConfig) -> None:
-        self._scene = parse_scene(task.scene)
+    def __init__(self, task: TaskConfig, columns: int = COLUMNS) -> None:
+        self._scene, self._columns = parse_scene(task.scene), columns
 
     def places(self) -> Sequence[Place]:
-        """The middles of `ROWS` x `COLUMNS` equal parts of the starts, the row nearest to the robot first, +y first."""
+        """The middles of `ROWS` x `columns` equal parts of the starts, the row nearest to the robot first, +y first."""
         starts = self._scene.starts
         yaw = sum(starts.yaw) / 2
-        return [Place(x, y, yaw) for x in _middles(starts.x, ROWS) for y in reversed(_middles(starts.y, COLUMNS))]
+        return [Place(x, y, yaw) for x in _middles(starts.x, ROWS) for y in reversed(_middles(starts.y, self._columns))]
 
     def put(self, start: Start, place: Place) -> Start:
         """`start` with the bin at `place`; what else is drawn at random stays as it is."""

@@ -32,10 +32,10 @@ TIMELESS = (
     *(f"safety/test_{name}.py" for name in ("filter", "latch", "limits")),
     *(f"compositions/test_{name}.py" for name in (
         *("adapter_source", "doctor", "evaluate", "export_lerobot", "housekeeping", "lockstep", "plan"),
-        *("report", "rerun", "results", "running", "train_offline", "visual_run"),
+        *("report", "rerun", "results", "running", "train_offline", "transfer", "visual_run"),
     )),
     *(f"test_{name}.py" for name in ("benchmarks", "cli", "config", "imports", "types")),
-    *(f"test_benchmark_{name}.py" for name in ("gym", "soak", "tuning")),
+    *(f"test_benchmark_{name}.py" for name in ("gym", "soak", "transfer", "tuning")),
 )  # fmt: skip
 """Folders and files whose tests measure no time."""
 END_TO_END = "test_end_to_end.py"

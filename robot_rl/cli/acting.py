@@ -19,6 +19,17 @@ TaskOption = Annotated[
 EpisodesOption = Annotated[int | None, typer.Option(help="labelled episodes  [default: the task's]", min=1)]
 SeedOption = Annotated[int | None, typer.Option(help="of starts, noise and learner  [default: 0]", min=0, max=MAX_SEED)]
 HwOption = Annotated[str | None, typer.Option(help=f"what moves: {', '.join(HARDWARE)}  [default: {TWIN}]")]
+WorldOption = Annotated[
+    str | None, typer.Option(help="the task's world: twin, or real (its perturbed copy)  [default: twin]")
+]
+FromOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--from",
+        help="begin with the adapter that this run learnt, and all that learning goes on with; task and method are "
+        "its own where they are not said",
+    ),
+]
 OutOption = Annotated[Path | None, typer.Option(help="the run's directory  [default: runs/TASK-METHOD-SEED-TIME]")]
 PortOption = Annotated[int, typer.Option(help="TCP port of the page; another one if it is taken", min=0, max=65535)]
 TrialsOption = Annotated[
@@ -65,6 +76,8 @@ def run(
         typer.Option(help="lockstep (fast, reproducible), real-time, or auto: as --label needs  [default: auto]"),
     ] = None,
     hw: HwOption = None,
+    world: WorldOption = None,
+    begin_from: FromOption = None,
     policy: Annotated[
         str | None, typer.Option(help="endpoint of a policy server, tcp://HOST:PORT  [default: local, in this process]")
     ] = None,
@@ -101,7 +114,8 @@ def run(
     run_task(
         RunRequest(
             task=task, method=method, episodes=episodes, seed=seed, label=label, pace=pace, hw=hw,
-            policy=policy, policy_keys=policy_keys, overlap=overlap, out=out, resume=resume,
+            policy=policy, policy_keys=policy_keys, overlap=overlap, world=world, begin_from=begin_from,
+            out=out, resume=resume,
             console_port=None if no_console else port, access=Access(host, token, insecure),
             trials=trials, learner=not no_learner,
         ),
@@ -121,6 +135,8 @@ def up(
         typer.Option(help="real-time, or lockstep: a simulated clock on /clock waits for all  [default: real-time]"),
     ] = None,
     hw: HwOption = None,
+    world: WorldOption = None,
+    begin_from: FromOption = None,
     policy: Annotated[
         str | None, typer.Option(help="endpoint of a policy server, tcp://HOST:PORT  [default: local, in the actor]")
     ] = None,
@@ -147,7 +163,7 @@ def up(
     up(
         RunRequest(
             task=task, method=method, episodes=episodes, seed=seed, label=label, pace=pace, hw=hw,
-            policy=policy, policy_keys=policy_keys, out=out, resume=resume,
+            policy=policy, policy_keys=policy_keys, world=world, begin_from=begin_from, out=out, resume=resume,
             console_port=None if no_console else port, access=Access(host, token, insecure), trials=trials,
         ),
         namespace,

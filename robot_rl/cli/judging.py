@@ -19,10 +19,18 @@ def evaluate_run(
     trials: Annotated[int, typer.Option(help="episodes of each, on the same starts", min=1)] = 100,
     seed: Annotated[int, typer.Option(help="of the evaluation starts", min=0, max=MAX_SEED)] = 0,
     version: Annotated[int | None, typer.Option(help="adapter version  [default: the newest]", min=1)] = None,
-    world: Annotated[str, typer.Option(help="the task's world: twin, or real (its perturbed copy)")] = "twin",
+    world: Annotated[
+        str | None, typer.Option(help="the task's world: twin, or real (its perturbed copy)  [default: the run's]")
+    ] = None,
     positions: Annotated[
         bool, typer.Option("--positions", help="at ten places in order, two trials at each, in place of random starts")
     ] = False,
+    columns: Annotated[
+        int | None, typer.Option(help="with --positions: of the grid, two rows of them  [default: 5]", min=1)
+    ] = None,
+    repeats: Annotated[
+        int | None, typer.Option(help="with --positions: trials at each place  [default: 2]", min=1)
+    ] = None,
     port: Annotated[
         int | None,
         typer.Option(help="with --positions: TCP port of a page to watch it on; 0 picks one", min=0, max=65535),
@@ -30,12 +38,14 @@ def evaluate_run(
 ) -> None:
     """Evaluate a run's frozen policy and its adapter on starts that were never trained on; ends with a line of JSON."""
     if positions:
-        from robot_rl.compositions.placed import PlacedRequest, evaluate_places
+        from robot_rl.compositions.placed import COLUMNS, REPEATS, PlacedRequest, evaluate_places
 
-        evaluate_places(run, PlacedRequest(seed, version, world, port), console)
+        request = PlacedRequest(seed, version, world, port, columns or COLUMNS, repeats or REPEATS)
+        evaluate_places(run, request, console)
         return
-    if port is not None:
-        raise ConfigError("--port: there is a page with --positions alone")
+    for option, said in (("--port", port), ("--columns", columns), ("--repeats", repeats)):
+        if said is not None:
+            raise ConfigError(f"{option}: expected with --positions alone, where places are gone through in order")
     from robot_rl.compositions.report import evaluate_and_show
 
     evaluate_and_show(run, trials=trials, seed=seed, version=version, world=world, console=console)

@@ -77,7 +77,9 @@ def train_offline_command(
 @app.command("rerun")
 def rerun_command(
     episode: EpisodeOption,
-    world: Annotated[str, typer.Option(help="the task's world: twin, or real (its perturbed copy)")] = "twin",
+    world: Annotated[
+        str | None, typer.Option(help="the task's world: twin, or real (its perturbed copy)  [default: the run's]")
+    ] = None,
 ) -> None:
     """Send an episode's recorded commands through guard and twin again; ends with a line of JSON."""
     from robot_rl.compositions.rerun import rerun_and_show

@@ -46,6 +46,11 @@ class Versions:
         """The frozen policy as it is."""
         return BaseAdapter(SteeringLayout(self.spec, self.method))
 
+    def first(self) -> Adapter:
+        """What acts before anything is learnt here: the adapter that the run was begun with, or the frozen policy."""
+        began_with = self.run.read_info().began_with
+        return (self.load(began_with) if began_with else None) or self.base
+
     def load(self, version: int) -> Adapter | None:
         """A version; None and an alarm for one that is not to be used."""
         try:
@@ -91,7 +96,7 @@ class LockstepAdapters:
             self._due = episode, labelled[-1 - LAG] if len(labelled) > LAG else 0
         due = self._due[1]
         if due == 0:
-            return self.versions.base
+            return self.versions.first()
         known = published(run.adapters)
         if max(known, default=0) < due:
             return None
@@ -104,12 +109,12 @@ class LockstepAdapters:
             if through != due and not (self._began_offline and not older):
                 self.versions.alarm(f"no version through episode {due} can be used: version {adapter.version} acts")
             return adapter
-        return self.versions.base
+        return self.versions.first()
 
 
 @dataclass(frozen=True)
 class NewestAdapters:
-    """Whatever the learner has published last and may be used; the base policy before that."""
+    """Whatever the learner has published last and may be used; before that, what the run was begun with."""
 
     versions: Versions
 

@@ -45,7 +45,7 @@ def serve(
     with contextlib.suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, min(PRIORITY, os.getpriority(os.PRIO_PROCESS, 0)))
     task, info, clock = load_task(run.task_yaml), run.read_info(), clock or RealClock()
-    twin = load_twin(task, "twin", clock, str(info.arguments.get("hw") or TWIN))
+    twin = load_twin(task, info.world, clock, str(info.arguments.get("hw") or TWIN))
     with contextlib.ExitStack() as stack:
         stack.callback(twin.close)
         cell = Cell(twin, info.seed, whole=isinstance(clock, SteppedClock))

@@ -15,7 +15,7 @@ from robot_rl.compositions.plain_text import plain
 from robot_rl.compositions.run_files import check_files, check_weights
 from robot_rl.compositions.terminal import progress_bar
 from robot_rl.errors import ConfigError, StoreError
-from robot_rl.store.check import check_episodes, check_labels, check_numbers
+from robot_rl.store.check import Finding, check_episodes, check_labels, check_numbers
 from robot_rl.store.labels import LabelLog
 from robot_rl.store.repair import repair
 from robot_rl.store.run import RunDirectory, locate
@@ -37,7 +37,7 @@ def verify_run(path: Path, console: Console) -> bool:
             findings += found
             bar.advance(row)
     weights, of_weights = check_weights(run)
-    findings += check_numbers(run) + check_labels(run) + check_files(run) + of_weights
+    findings += check_numbers(run) + check_labels(run) + check_files(run) + of_weights + _of_predecessor(run)
     checked = f"{len(closed)} episodes, {weights} adapters and checkpoints"
     if findings:
         table = Table("where", "what", title=f"{path.name}: {len(findings)} findings in {checked}")
@@ -47,6 +47,19 @@ def verify_run(path: Path, console: Console) -> bool:
     else:
         console.print(plain(f"{path}: nothing is wrong with {checked}"))
     return not findings
+
+
+def _of_predecessor(run: RunDirectory) -> list[Finding]:
+    """What is wrong with the episodes and labels that a run took over from the one it was begun from."""
+    before = run.predecessor
+    if not os.path.isfile(before.run_json):  # `check_files` says it where there should be one
+        return []
+    try:
+        found = [finding for findings in check_episodes(before) for finding in findings]
+        found += check_numbers(before) + check_labels(before)
+    except StoreError as error:
+        found = [Finding(before.run_json.name, str(error))]
+    return [Finding(f"{before.path.name}/{finding.where}", finding.what) for finding in found]
 
 
 def repair_episode(folder: Path, console: Console) -> bool:

@@ -40,7 +40,7 @@ def run_lockstep(plan: RunPlan, watch: Watch, announce: Callable[[str], None]) -
         raise ConfigError("in lockstep the twin outruns a person: --label human needs --pace real-time")
     run, task = plan.run, plan.task
     clock = SteppedClock()
-    twin = load_twin(task, "twin", clock)
+    twin = load_twin(task, plan.info.world, clock)
     cell = Cell(twin, plan.info.seed)
     guard = Guard(twin, Limits.of(task.limits, twin.spec.action_space), task.guard, clock, run.guard_json)
     with ExitStack() as stack:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -74,29 +74,59 @@ def load_policy(task: TaskConfig, task_file: Path) -> FrozenPolicy:
     return load_checkpoint(path)
 
 
+@dataclass(frozen=True)
+class Material:
+    """What a new run is made of."""
+
+    task: TaskConfig
+    yaml: bytes
+    """The task's file."""
+    policy: FrozenPolicy
+    checkpoint: Path
+    """The policy's weights."""
+
+
+def material_of(task_name: str) -> Material:
+    """A task by its name, or the path of its file, with its own frozen policy. Raises as `load_policy` does."""
+    task, task_file = load_task(task_name), task_path(task_name)
+    return Material(task, task_file.read_bytes(), load_policy(task, task_file), checkpoint_path(task, task_file))
+
+
 def new_run(
     path: Path, task_name: str, method: str, seed: int, arguments: Mapping[str, Any]
 ) -> tuple[RunDirectory, RunInfo]:
     """Make a run's directory, with its own copies of the task file and the frozen policy."""
-    task_file = task_path(task_name)
-    task = load_task(task_name)
-    task.method(method)
-    policy = load_policy(task, task_file)
+    return begin_run(path, material_of(task_name), method, seed, arguments)
+
+
+def begin_run(
+    path: Path,
+    material: Material,
+    method: str,
+    seed: int,
+    arguments: Mapping[str, Any],
+    fill: Callable[[RunDirectory], None] = lambda run: None,
+) -> tuple[RunDirectory, RunInfo]:
+    """The same of `material`; `fill` adds what else the run begins with."""
+    material.task.method(method)
     info = RunInfo(
-        task=task.name,
+        task=material.task.name,
         method=method,
         seed=seed,
-        spec_hash=policy.spec.hash,
+        spec_hash=material.policy.spec.hash,
         code_version=__version__,
         arguments=dict(arguments),
     )
-    return make_directory(path, info, task_file.read_bytes(), checkpoint_path(task, task_file))
+    return make_directory(path, info, material.yaml, material.checkpoint, fill)
 
 
-def make_directory(path: Path, info: RunInfo, task_yaml: bytes, policy: Path) -> tuple[RunDirectory, RunInfo]:
+def make_directory(
+    path: Path, info: RunInfo, task_yaml: bytes, policy: Path, fill: Callable[[RunDirectory], None] = lambda run: None
+) -> tuple[RunDirectory, RunInfo]:
     """A run's directory at `path` with its task file and a copy of its policy; `info` as it is written there.
 
-    Raises `StoreError` when there is something at `path` already, or it cannot be written.
+    `fill` is given it before it is a run. Raises `StoreError` when there is something at `path` already, or it cannot
+    be written.
     """
     if (path / "run.json").exists():
         raise StoreError(f"{path} holds a run already; resume it, or choose another directory")
@@ -109,6 +139,7 @@ def make_directory(path: Path, info: RunInfo, task_yaml: bytes, policy: Path) ->
             shutil.copyfile(policy.with_suffix(suffix), RunDirectory(path).policy.with_suffix(suffix))
     except OSError as error:
         raise StoreError(f"cannot make the run's directory {path}: {error.strerror or error}") from error
+    fill(RunDirectory(path))
     info = replace(info, arguments={**info.arguments, "task_sha256": sha256_file(path / "task.yaml")})
     return RunDirectory.create(path, info), info
 

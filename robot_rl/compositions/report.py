@@ -32,9 +32,12 @@ PROBES = 32
 """States, of those that the frozen policy came to, at which chunks are drawn for their entropy."""
 
 
-def evaluate_and_show(path: Path, *, trials: int, seed: int, version: int | None, world: str, console: Console) -> None:
-    """`robot-rl eval`: table, files, and one last line of JSON."""
+def evaluate_and_show(
+    path: Path, *, trials: int, seed: int, version: int | None, world: str | None, console: Console
+) -> None:
+    """`robot-rl eval`: table, files, and one last line of JSON. `world` None: the run's own."""
     run, info, task, policy = open_run(path)
+    world = world or info.world
     chosen = chosen_version(run, version)
     adapter = load_adapter(run.adapters, chosen, policy.spec)
     witness = Witness(frozen(policy))

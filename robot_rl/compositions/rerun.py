@@ -87,10 +87,11 @@ class Comparison:
         return int(far[0]) + 1 if far.size else None
 
 
-def rerun_and_show(folder: Path, world: str, console: Console) -> None:
-    """`robot-rl rerun`: table, picture, and one last line of JSON."""
+def rerun_and_show(folder: Path, world: str | None, console: Console) -> None:
+    """`robot-rl rerun`: table, picture, and one last line of JSON. `world` None: the run's own."""
     run, _, folder = locate(folder)
-    _, _, task, _ = look_at_run(run.path)
+    _, info, task, _ = look_at_run(run.path)
+    world = world or info.world
     manifest, recorded = read_manifest(folder), read_steps(folder)
     compared = rerun(task, manifest.header, recorded, world, refused_ns(folder, recorded))
     distance, departs = compared.distance_mm, compared.departs

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from robot_rl.adapters.files import read_weights
 from robot_rl.compositions.plan import policy_of, task_of
+from robot_rl.compositions.transfer import require_begun
 from robot_rl.errors import IntegrityError, RobotRLError, StoreError
 from robot_rl.safety.latch import read_latch
 from robot_rl.store.check import Finding
@@ -30,7 +31,7 @@ Found = TypeVar("Found")
 def check_files(run: RunDirectory) -> list[Finding]:
     """What a resumed run would not start with, or would silently do without; one hides none of the others."""
     info, found = run.read_info(), _links(run)
-    moved, learnt = _robot_moved(run), bool(_numbers(run.checkpoints, ".json"))
+    moved, learnt = _robot_moved(run), max(_numbers(run.checkpoints, ".json"), default=0) > info.began_with
 
     def sound(path: Path, read: Callable[[], Found], needed: str | None = None) -> Found | None:
         """`needed`: since when the run has had it; None if it may be missing, or `read` says so."""
@@ -46,6 +47,7 @@ def check_files(run: RunDirectory) -> list[Finding]:
     robot = "the run has had it since the robot first moved" if moved else None
     learner = "the learner has written it, and its checkpoints are there" if learnt else None
     sound(run.task_yaml, lambda: task_of(run, info).method(info.method))
+    sound(run.run_json, lambda: require_begun(run, info))
     policy = sound(run.policy, lambda: policy_of(run, info))
     if policy is not None:  # without it nobody can say what the golden observation should be
         spec = policy.spec
@@ -100,7 +102,7 @@ def _links(run: RunDirectory) -> list[Finding]:
     paths = [
         run.run_json, run.task_yaml, run.policy, run.policy.with_suffix(".json"), run.golden,
         run.golden.with_suffix(".json"), run.guard_json, run.learner_json, run.compute_json, run.adapters,
-        run.checkpoints,
+        run.checkpoints, run.predecessor.path,
     ]  # fmt: skip
     for folder in (run.adapters, run.checkpoints):
         with contextlib.suppress(OSError):  # `check_weights` says it

@@ -20,23 +20,24 @@ from robot_rl.compositions.plan import (
     LOCKSTEP,
     REAL_TIME,
     RunPlan,
+    begin_run,
     connect_policy,
     learner_status,
-    load_policy,
-    new_run,
+    material_of,
     open_run,
 )
 from robot_rl.compositions.report import draw_results, evaluate_and_show
 from robot_rl.compositions.results import Rate, write_json_results
 from robot_rl.compositions.terminal import Watch, progress_bar
-from robot_rl.config import TaskConfig, load_task, task_path
+from robot_rl.compositions.transfer import begin_from, read_learnt, require_begun, require_fit
+from robot_rl.config import TaskConfig
 from robot_rl.console.access import Access, require_access
 from robot_rl.errors import ConfigError, IntegrityError, StoreError
 from robot_rl.protocols import FrozenPolicy
 from robot_rl.safety.limits import Limits
 from robot_rl.store.compute import read_compute
 from robot_rl.store.files import read_json
-from robot_rl.store.run import RunDirectory, RunInfo
+from robot_rl.store.run import FROM, RunDirectory, RunInfo
 from robot_rl.store.training import labelled_episodes
 from robot_rl.twins import TWIN, Split, hardware, load_twin
 
@@ -50,6 +51,7 @@ DEFAULTS: dict[str, Any] = {
     "pace": "auto",
     "hw": TWIN,
     "overlap": "auto",
+    "world": TWIN,
 }
 
 
@@ -69,6 +71,10 @@ class RunRequest:
     policy_keys: Path | None = None
     overlap: str | None = None
     """auto: a policy server infers the next chunk while the present one runs, at real-time pace; off: it does not."""
+    world: str | None = None
+    """Of the task's worlds the one that it is in: twin, or real (its perturbed copy)."""
+    begin_from: Path | None = None
+    """The run with whose adapter a new one begins."""
     out: Path | None = None
     resume: Path | None = None
     console_port: int | None = None
@@ -107,7 +113,7 @@ def run_task(request: RunRequest, console: Console, compose: Compose | None = No
     )
     console.print(f"results are left in {escape(str(run.results))}")
     if request.trials:
-        evaluate_and_show(run.path, trials=request.trials, seed=info.seed, version=None, world="twin", console=console)
+        evaluate_and_show(run.path, trials=request.trials, seed=info.seed, version=None, world=None, console=console)
     else:
         draw_results(run, None, None)
 
@@ -122,13 +128,20 @@ def plan_run(request: RunRequest, console: Console) -> RunPlan:
     if request.resume is not None:
         _agrees(request, begun)
         read_compute(run)  # a learner that cannot go on as it did is refused before anything moves
+        require_begun(run, info)
     label, pace, hw = (str(begun.get(name) or DEFAULTS[name]) for name in ("label", "pace", "hw"))
     pace = _pace(label, pace, hw, request)
     episodes = request.episodes or begun.get("episodes") or task.protocol.episodes
     if not isinstance(episodes, int):
         raise IntegrityError(f"{run.run_json}: expected a number of episodes, got {episodes!r}")
-    where = escape(f"{info.method}, seed {info.seed}, {pace} pace, hw {hw}, in {run.path}")
+    world = "" if info.world == TWIN else f", world {info.world}"
+    where = escape(f"{info.method}, seed {info.seed}, {pace} pace, hw {hw}{world}, in {run.path}")
     console.print(f"[bold]{escape(task.title)}[/bold]: {where}")
+    if info.began_with:
+        origin = escape(str(info.arguments[FROM]["run"]))
+        console.print(
+            f"begun with adapter v{info.began_with} of {origin}; v{info.began_with + 1} is the first of its own"
+        )
     keys = request.policy_keys or begun.get("policy_keys")
     endpoint = request.policy or begun.get("policy")
     policy = connect_policy(endpoint, local, None if keys is None else Path(keys))
@@ -164,22 +177,34 @@ def _composition(pace: str) -> Compose:
 
 def _begin(request: RunRequest) -> Path:
     """The directory of a new run, once everything that it needs has been seen to be there."""
-    name, method, seed, label, pace, hw, _ = (
+    learnt = None if request.begin_from is None else read_learnt(request.begin_from)
+    name, method, seed, label, pace, hw, _, world = (
         DEFAULTS[key] if getattr(request, key) is None else getattr(request, key) for key in DEFAULTS
     )
-    task = load_task(name)
-    policy = load_policy(task, task_path(name))
+    if learnt is None:
+        material = material_of(name)
+    else:
+        method = request.method or learnt.info.method
+        material = learnt.material if request.task is None else material_of(name)
+    task, policy = material.task, material.policy
     SteeringLayout(policy.spec, task.method(method))
-    Limits.of(task.limits, load_twin(task, "twin", SteppedClock()).spec.action_space)
+    space = load_twin(task, world, SteppedClock()).spec.action_space
+    Limits.of(task.limits, space)
     _pace(label, pace, hw, request)
     if request.policy is not None:
         _close(connect_policy(request.policy, policy, request.policy_keys))
     stamp = time.strftime("%Y%m%d-%H%M%S")
     path = request.out or Path("runs") / f"{task.name}-{method.replace(':', '-')}-{seed}-{stamp}"
-    arguments = {key: getattr(request, key) for key in ("episodes", "label", "policy", "pace", "hw", "overlap")}
+    arguments = {
+        key: getattr(request, key) for key in ("episodes", "label", "policy", "pace", "hw", "overlap", "world")
+    }
     if request.policy_keys is not None:
         arguments["policy_keys"] = str(request.policy_keys.absolute())
-    new_run(path, name, method, seed, arguments)
+    if learnt is None:
+        begin_run(path, material, method, seed, arguments)
+    else:
+        require_fit(learnt, task, method, policy, space)
+        begin_from(path, learnt, material, seed, arguments)
     return path
 
 
@@ -211,6 +236,11 @@ def _agrees(request: RunRequest, begun: dict[str, Any]) -> None:
     """A resumed run keeps its settings. Raises `ConfigError` for one that was asked to be another."""
     if request.out is not None:
         raise ConfigError(f"--out {request.out}: a resumed run stays in its directory, {request.resume}")
+    if request.begin_from is not None:
+        raise ConfigError(
+            f"--from {request.begin_from}: {request.resume} has begun already, and a resumed run keeps what it learnt; "
+            "leave out --resume to begin a new one"
+        )
     for name, default in DEFAULTS.items():
         asked, had = getattr(request, name), begun.get(name) or default
         if asked is not None and asked != had and not (name == "task" and Path(str(asked)).stem == had):
@@ -221,15 +251,17 @@ def _agrees(request: RunRequest, begun: dict[str, Any]) -> None:
 
 
 def baseline(run: RunDirectory, info: RunInfo, task: TaskConfig, policy: FrozenPolicy, console: Console) -> Rate:
-    """The frozen policy's success in the twin; measured once for a run."""
+    """The frozen policy's success in the run's world of the twin; measured once for a run."""
     path, trials = run.results / "base.json", task.protocol.baseline_trials
     measured = {"policy": policy.spec.hash, "split": "select", "seed": 0, "trials": trials}
+    if info.world != TWIN:
+        measured["world"] = info.world
     if (known := _known(path, measured)) is not None:
         return known
     with progress_bar(console) as bar:
         row = bar.add_task("the frozen policy alone", total=trials, note="")
         rate = evaluate(
-            task, info.method, policy, frozen(policy), trials=trials, seed=0, split=Split.SELECT,
+            task, info.method, policy, frozen(policy), trials=trials, seed=0, split=Split.SELECT, world=info.world,
             progress=lambda done: bar.update(row, completed=done),
         )  # fmt: skip
     write_json_results(path, {**measured, "successes": rate.successes})

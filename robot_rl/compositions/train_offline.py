@@ -13,11 +13,10 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import yaml
 from rich.console import Console
@@ -27,21 +26,18 @@ from robot_rl import __version__
 from robot_rl.clock import wall_time_ns
 from robot_rl.compositions.plan import look_at_run, make_directory
 from robot_rl.compositions.results import write_json_results
+from robot_rl.compositions.taken_over import Taken, keep, recorded
 from robot_rl.compositions.terminal import progress_bar
 from robot_rl.config import TaskConfig, load_task
-from robot_rl.errors import ConfigError, SpecMismatch, StoreError
+from robot_rl.errors import ConfigError, StoreError
 from robot_rl.learn.device import use_one_thread
 from robot_rl.learn.offline import Interface, as_learnt_by
 from robot_rl.learn.prior import load_prior
 from robot_rl.learn.process import LearnerService
 from robot_rl.protocols import FrozenPolicy
-from robot_rl.store.episode import EpisodeHeader, EpisodeOutcome, read_manifest, read_messages
-from robot_rl.store.packed import stored_transitions
+from robot_rl.store.episode import EpisodeHeader, EpisodeOutcome
 from robot_rl.store.run import RunDirectory, RunInfo
-from robot_rl.store.store import Store
-from robot_rl.store.taken import ORIGIN
-from robot_rl.store.training import labels_of, training_set
-from robot_rl.types import Label, LabelValue, PolicySpec, Transition
+from robot_rl.types import LabelValue
 
 DEMONSTRATION = "demonstration"
 
@@ -58,19 +54,6 @@ class OfflineRequest:
     out: Path | None = None
 
 
-@dataclass(frozen=True)
-class Taken:
-    """An episode that is taken over; numbers are given when it is written."""
-
-    header: EpisodeHeader
-    outcome: EpisodeOutcome
-    transitions: Callable[[], list[Transition]]
-    """Reads them: only one episode is in memory at a time."""
-    value: LabelValue
-    author: str
-    origin: dict[str, Any]
-
-
 def train_offline(request: OfflineRequest, console: Console) -> None:
     """Raises `RobotRLError`s that say what was expected; nothing is made on the disk for episodes that do not fit."""
     use_one_thread()
@@ -82,7 +65,7 @@ def train_offline(request: OfflineRequest, console: Console) -> None:
     if taken:
         table.add_row(str(request.demonstrations), "", f"{demonstrations}", f"{demonstrations}", "0")
     for path in _distinct(request.runs):
-        episodes, without = _recorded(path, target, task)
+        episodes, without = recorded(path, target, task)
         taken += episodes
         left_out.update(without)
         won = sum(episode.value is LabelValue.SUCCESS for episode in episodes)
@@ -156,45 +139,6 @@ def _demonstrated(request: OfflineRequest, target: Interface, policy: FrozenPoli
     return taken
 
 
-def _recorded(path: Path, target: Interface, task: TaskConfig) -> tuple[list[Taken], list[str]]:
-    """The labelled episodes of a run, and for each labelled one that cannot be used, why."""
-    run, info, theirs, policy = look_at_run(path)
-    _require_alike(path, task, target.spec, theirs, policy.spec)
-    source = Interface(policy.spec, info.method, theirs.method(info.method))
-    labels = labels_of(run)
-    chosen = training_set(run, labels)
-    taken, left_out = [], list(chosen.left_out.values())
-
-    def converted(episode: int, steers_known: bool) -> tuple[list[Transition], bool]:
-        return as_learnt_by(target, source, stored_transitions(run, episode), steers_known=steers_known)
-
-    def chunks(episode: int, steers_known: bool) -> list[Transition]:
-        return converted(episode, steers_known)[0]
-
-    for episode, value in chosen.labelled:
-        try:
-            folder = run.episode(episode)
-            manifest, origins = read_manifest(folder), read_messages(folder, ORIGIN)
-            steers_known = all(message.body.get("steers_known") is True for message in origins)
-            _, known = converted(episode, steers_known)  # what does not fit is refused before anything is written
-        except StoreError as error:
-            left_out.append(str(error))
-            continue
-        load = partial(chunks, episode, steers_known)
-        origin = {"run": str(path.resolve()), "episode": episode, "sha256": manifest.sha256, "steers_known": known}
-        author = labels[episode].label.author
-        taken.append(Taken(manifest.header, manifest.outcome, load, value, author, origin))
-    return taken, left_out
-
-
-def _require_alike(path: Path, task: TaskConfig, spec: PolicySpec, theirs: TaskConfig, their_spec: PolicySpec) -> None:
-    if (theirs.name, their_spec.hash) != (task.name, spec.hash):
-        raise SpecMismatch(
-            f"{path} is of task {theirs.name} and policy {their_spec.policy_id} (spec {their_spec.hash[:12]}), the "
-            f"first run of {task.name} and {spec.policy_id} ({spec.hash[:12]}); give runs of one task and one policy"
-        )
-
-
 def _write(
     request: OfflineRequest, first: RunDirectory, target: Interface, task: TaskConfig, taken: Sequence[Taken]
 ) -> RunDirectory:
@@ -215,15 +159,5 @@ def _write(
         arguments={**begun, "offline": [str(path) for path in request.runs], "updates": request.updates},
     )
     run, _ = make_directory(request.out or Path("runs") / name, info, text.encode(), first.policy)
-    store = Store(run)
-    try:
-        for number, episode in enumerate(taken, start=1):
-            store.begin(replace(episode.header, episode=number))
-            store.write(ORIGIN, 0, episode.origin)
-            for transition in episode.transitions():
-                store.write_transition(replace(transition, episode=number))
-            store.end(episode.outcome)
-            store.add_label(Label(f"offline-{number}", number, episode.value, episode.author))
-    finally:
-        store.close()
+    keep(run, taken)
     return run

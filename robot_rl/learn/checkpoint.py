@@ -8,7 +8,7 @@ nothing else, for whatever it knew is in the episodes and is learnt again.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from pathlib import Path
 
 from robot_rl.adapters.files import numbers, read_weights, remove_weights, write_weights
@@ -20,15 +20,18 @@ KEPT = 3
 """Newest checkpoints that stay; every adapter version stays in `adapters/`."""
 
 
-def save_checkpoint(directory: Path, learner: Learner, label_watermark: int, task: str) -> None:
+def save_checkpoint(
+    directory: Path, learner: Learner, label_watermark: int, task: str, stays: Container[int] = ()
+) -> None:
     """Write the learner's whole state as checkpoint `learner.version`, then drop those older than the newest `KEPT`.
 
-    Raises `DiskError` when the disk refuses; every older checkpoint is then as it was.
+    Those that are in `stays` are not dropped. Raises `DiskError` when the disk refuses; every older checkpoint is then
+    as it was.
     """
     arrays, manifest = learner.state()
     manifest |= {"label_watermark": label_watermark, **origin_of(task, learner.spec)}
     write_weights(directory, learner.version, arrays, manifest)
-    for number in numbers(directory)[:-KEPT]:
+    for number in [number for number in numbers(directory)[:-KEPT] if number not in stays]:
         with contextlib.suppress(OSError):  # the next save removes it
             remove_weights(directory, number)
 

@@ -54,7 +54,8 @@ class LearnerService:
     def __init__(self, run: RunDirectory, task: TaskConfig, *, ordered: bool) -> None:
         """Goes on from the newest checkpoint that is whole and of this task and policy.
 
-        Raises `SpecMismatch` if that was made with other settings, and as `learner_of` does.
+        Raises `SpecMismatch` if that was made with other settings, `IntegrityError` if the run was begun from another
+        one and has no whole checkpoint, and as `learner_of` does.
         """
         self.run, self._ordered, self._task = run, ordered, run.read_info().task
         self.learner = learner_of(run, task)
@@ -75,6 +76,11 @@ class LearnerService:
         self._alarms = resume(run.checkpoints, self.learner, self._task, self._take)
         for complaint in self._alarms:
             log.warning("a checkpoint was not used: %s", complaint)
+        if self.learner.began_with and not self.learner.restored:
+            raise IntegrityError(
+                f"{run.path} was begun with adapter version {self.learner.began_with} of another run, and there is no "
+                "checkpoint of it any more: begin a new run from that one"
+            )
         self._look()
         if adapter_is_missing(run, self.learner.version):
             watermark = read_weights(run.checkpoints, self.learner.version)[1]["label_watermark"]
@@ -190,7 +196,8 @@ class LearnerService:
 
     def _publish(self) -> None:
         """The checkpoint first: an adapter version that the robot has used can always be gone on from."""
-        save_checkpoint(self.run.checkpoints, self.learner, self._watermark, self._task)
+        learner = self.learner
+        save_checkpoint(self.run.checkpoints, learner, self._watermark, self._task, stays=(learner.began_with,))
         self._publish_adapter(self._watermark)
 
     def _publish_adapter(self, watermark: int) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from robot_rl.adapters.files import numbers
 from robot_rl.config import ComputeConfig, MethodConfig, TaskConfig
-from robot_rl.errors import DiskError
+from robot_rl.errors import DiskError, RobotRLError
+from robot_rl.learn.inheritance import inherited_episodes
 from robot_rl.learn.learner import Learner
 from robot_rl.learn.matmul import MatmulPath, choose, probe
 from robot_rl.learn.prior import load_prior
@@ -19,12 +22,12 @@ from robot_rl.store.compute import read_compute, write_compute
 from robot_rl.store.files import sha256_file
 from robot_rl.store.pools import PoolMemory
 from robot_rl.store.run import RunDirectory
-from robot_rl.types import Array, Transition, canonical_hash
+from robot_rl.types import Array, LabelValue, Transition, canonical_hash
 
 log = logging.getLogger(__name__)
 
 
-def learner_of(run: RunDirectory, task: TaskConfig) -> Learner:
+def learner_of(run: RunDirectory, task: TaskConfig) -> RunLearner:
     """A new one; it is brought to a checkpoint by `learn.checkpoint.resume`.
 
     Raises `IntegrityError` for demonstrations or a compute.json that cannot be read, `ConfigError` for what the task
@@ -33,7 +36,7 @@ def learner_of(run: RunDirectory, task: TaskConfig) -> Learner:
     info = run.read_info()
     policy = load_checkpoint(run.policy)
     config = task.method(info.method)
-    learner = RememberingLearner(
+    learner = RunLearner(
         policy.spec,
         info.method,
         config,
@@ -48,13 +51,51 @@ def learner_of(run: RunDirectory, task: TaskConfig) -> Learner:
     if config.demonstrations is not None:
         prior = load_prior(config.demonstrations, policy, learner.layout, config.gamma)
         learner.add_demonstrations(prior)
+    if info.began_with:
+        learner.inherit(info.began_with, inherited_episodes(run, config.gamma))
     return learner
 
 
-class RememberingLearner(Learner):
-    """A learner that keeps the pool it decodes at an episode's states, so that the next life need not decode it."""
+class RunLearner(Learner):
+    """A learner that may have begun with what another run learnt, and that need not decode twice.
+
+    It keeps the pool that it decodes at an episode's states, for its next life.
+    """
 
     pools: PoolMemory | None = None
+    began_with = 0
+    """The adapter version that its run was begun with; 0: none."""
+    restored = False
+    """Whether it goes on from a checkpoint."""
+
+    @property
+    def version(self) -> int:
+        """Counted on from the one that the run was begun with."""
+        return self.began_with + super().version
+
+    def inherit(self, version: int, episodes: Iterable[tuple[Sequence[Transition], LabelValue]]) -> None:
+        """Begin with adapter `version` of another run, whose labelled `episodes` stay in the replay as prior data.
+
+        They are numbered below 0 and count for nothing but learning; one with bad data is left out. Before any episode
+        of this run; the weights come with `restore`. Raises `DiskError` when there is no room for them.
+        """
+        for transitions, value in episodes:
+            number = -1 - len(self._demonstrated)
+            try:
+                self.replay.add_episode([replace(t, episode=number) for t in transitions], prior=True)
+            except DiskError:
+                raise
+            except RobotRLError as error:
+                log.warning("an episode of the predecessor is not learnt from: %s", error)
+                continue
+            self._demonstrated[number] = value
+            self._demonstration_chunks += len(transitions)
+        self.began_with = version
+
+    def restore(self, arrays: Mapping[str, Array], manifest: Mapping[str, Any]) -> None:
+        """As `Learner.restore`, and remember that it was."""
+        super().restore(arrays, manifest)
+        self.restored = True
 
     def _pool(self, transitions: Sequence[Transition]) -> tuple[Array, Array]:
         episode, size = transitions[0].episode, self.layout.noise_size

@@ -65,7 +65,7 @@ def adapter_facts(run: RunDirectory, versions: Iterable[int]) -> list[Version]:
 
 
 def total_bytes(run: RunDirectory, closed: Iterable[int]) -> int:
-    """Of all that lies beside the run's recordings, of its policy's weights, adapters and checkpoints, on the disk.
+    """Of all that lies beside its recordings and those it took over, of policy, adapters and checkpoints, on the disk.
 
     A closed episode's files, adapters and checkpoints are never written in place: what is in a folder is added up again
     when a name in it was added, replaced or taken away.
@@ -74,6 +74,9 @@ def total_bytes(run: RunDirectory, closed: Iterable[int]) -> int:
     names = {f"{number:06d}" for number in closed}
     folders = {name: f"{episodes}/{name}" for name in sorted(names)}
     folders |= {folder.name: str(folder) for folder in (run.adapters, run.checkpoints)}
+    before = run.predecessor.episodes
+    if os.path.isdir(before):
+        folders |= {f"{before.parent.name}/{name}": f"{before}/{name}" for name in os.listdir(before)}
     sizes = remembered(run.path / ".sizes.memory", folders, 1, lambda name: [bytes_in(folders[name])])
     growing = [f"{episodes}/{name}" for name in os.listdir(episodes) if name not in names]
     return (

@@ -8,6 +8,8 @@ RUN/run.json  task.yaml  policy.*   what was run; run.json is written last and n
     episodes/000002.salvaged.1/     what `robot-rl repair` could read of one; never trained on
     labels.sqlite                   the label log and the audit log (robot_rl.store.labels)
     adapters/ checkpoints/          what the learner writes
+    predecessor/                    of a run that was begun from another one (`run --from`): that one's episodes, their
+                                    transitions alone, with task.yaml, labels.sqlite and run.json as above
     golden.npz golden.json          an observation, and what the policy made of it (robot_rl.store.golden)
     .reserve                        disk space kept back while a store is open (robot_rl.store.reserve)
     guard.json learner.json         the guard's latch, the learner's newest status
@@ -35,6 +37,8 @@ from robot_rl.types import canonical_hash
 
 FORMAT = 1
 """Of run.json."""
+FROM = "from"
+"""In a run's arguments: the run that it was begun from, and the adapter version it took over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,25 @@ class RunInfo:
     """The command line's, as JSON."""
     created_wall_ns: int = field(default_factory=wall_time_ns)
     """The date, for people."""
+
+    @property
+    def world(self) -> str:
+        """In which of its task's worlds it is."""
+        return str(self.arguments.get("world") or "twin")
+
+    @property
+    def began_with(self) -> int:
+        """The adapter version that it was begun with (`run --from`); its own count on from there. 0: none.
+
+        Raises `IntegrityError` where run.json does not say which.
+        """
+        if FROM not in self.arguments:
+            return 0
+        origin = self.arguments[FROM]
+        version = origin.get("version") if isinstance(origin, Mapping) else None
+        if not isinstance(version, int) or version < 1:
+            raise IntegrityError(f"run.json, {FROM}: expected the adapter version that it was begun with, got {origin}")
+        return version
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +182,11 @@ class RunDirectory:
     def compute_json(self) -> Path:
         """How this run's learner computes; a resumed one does likewise, to go on bit for bit."""
         return self.path / "compute.json"
+
+    @property
+    def predecessor(self) -> RunDirectory:
+        """What was taken over of the run that this one was begun from: its episodes, and nothing that moves a robot."""
+        return RunDirectory(self.path / "predecessor")
 
     @property
     def results(self) -> Path:

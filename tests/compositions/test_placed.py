@@ -15,6 +15,7 @@ import pytest
 from rich.console import Console
 
 from robot_rl.adapters.files import write_weights
+from robot_rl.cli.judging import evaluate_run
 from robot_rl.compositions.placed import PlacedRequest, evaluate_places
 from robot_rl.compositions.plan import new_run, open_run
 from robot_rl.errors import ConfigError
@@ -78,3 +79,18 @@ def test_a_twin_without_places_is_refused(run: RunDirectory) -> None:
     task = open_run(run.path)[2].model_copy(update={"twin": "json:JSONDecoder"})
     with pytest.raises(ConfigError, match=r"json\.placing"):
         load_placing(task)
+
+
+def test_another_grid_is_asked_for_in_the_runs_own_world(run: RunDirectory) -> None:
+    output = io.StringIO()
+    evaluate_places(run.path, PlacedRequest(3, None, columns=1, repeats=1), Console(file=output, width=120))
+    results = json.loads(output.getvalue().splitlines()[-1])
+    assert (results["world"], results["repeats"], results["trials"]) == ("twin", 1, 2)
+    assert [place["y"] for place in results["places"]] == pytest.approx([0, 0])
+    assert (run.results / "positions-2x1-twin-3-v1.json").exists(), "the paper's own grid keeps its name to itself"
+
+
+@pytest.mark.parametrize("said", [{"port": 0}, {"columns": 4}, {"repeats": 5}])
+def test_what_is_about_places_is_refused_without_them(tmp_path: Path, said: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match=f"--{next(iter(said))}: expected with --positions alone"):
+        evaluate_run(tmp_path, **said)  # type: ignore[arg-type]

@@ -34,6 +34,9 @@ def test_what_is_said_is_what_is_asked_for() -> None:
     assert (served.policy, served.policy_keys) == ("ipc:///tmp/p", Path("keys/me"))
     access = request_of(DEFAULTS | {"console_host": "0.0.0.0", "console_token": "true"}).access
     assert access == Access("0.0.0.0", token=True)
+    begun = request_of(DEFAULTS | {"from": "runs/one", "world": "real"})
+    assert (begun.begin_from, begun.world, begun.task) == (Path("runs/one"), "real", None)  # that run's own task
+    assert request_of(DEFAULTS | {"from": "runs/one", "task": "cell_7.yaml"}).task == "cell_7.yaml"
     resumed = request_of(DEFAULTS | {"resume": "runs/one"})
     assert (resumed.task, resumed.hw, resumed.pace) == (None, None, None)  # a resumed run has its own
     assert request_of(DEFAULTS | {"pace": "lockstep"}).pace == "lockstep"

@@ -32,6 +32,13 @@ def test_the_places_are_ten_different_ones_within_the_tasks_starts() -> None:
     assert np.mean([place.y for place in places]) == pytest.approx(0)
 
 
+def test_other_grids_have_two_rows_too() -> None:
+    places = load_placing(TASK, 4).places()
+    assert len({(place.x, place.y) for place in places}) == 8
+    assert [place.y for place in places[:4]] == pytest.approx([0.09, 0.03, -0.03, -0.09])
+    assert [place.x for place in places] == pytest.approx([0.63] * 4 + [0.69] * 4)
+
+
 @pytest.mark.parametrize("camera", ["front", "side"])
 def test_a_point_is_where_mujocos_own_camera_has_it(twin: LidOpeningTwin, camera: str) -> None:
     points = np.random.default_rng(0).uniform([0.4, -0.2, 0.3], [0.8, 0.2, 0.6], (50, 3))

@@ -25,6 +25,11 @@ ARGUMENTS: Mapping[str, tuple[str, str]] = {
         "so that a seed is a run, bit for bit; empty: real-time, or what the resumed run has",
     ),
     "label": ("", "auto: the twin's truth labels; human: you do, on the page; empty: auto"),
+    "world": ("", "the task's world: twin, or real (its perturbed copy); empty: twin"),
+    "from": (
+        "",
+        "a run with whose adapter the new one begins; task and method are then its own, where left as they are",
+    ),
     "out": ("", "the run's directory; empty: runs/TASK-METHOD-SEED-TIME where the launch is started"),
     "resume": ("", "the directory of a run to go on with"),
     "console_port": ("8000", "TCP port of the operator's page, another one if it is taken; empty: no page, no cameras"),
@@ -46,10 +51,11 @@ def request_of(given: Mapping[str, str]) -> RunRequest:
     hardware(given["hw"])
     if given["pace"] not in ("", *PACES):
         raise ConfigError(f"pace: there is no {given['pace']!r}{nearest(given['pace'], PACES)}")
-    path = {name: Path(given[name]) if given[name] else None for name in ("out", "resume", "policy_keys")}
+    path = {name: Path(given[name]) if given[name] else None for name in ("out", "resume", "policy_keys", "from")}
     number = {name: _number(name, given[name]) for name in ("episodes", "seed", "console_port")}
+    own_task = given["resume"] or (given["from"] and given["task"] == ARGUMENTS["task"][0])
     return RunRequest(
-        task=None if given["resume"] else given["task"],
+        task=None if own_task else given["task"],
         method=given["method"] or None,
         episodes=number["episodes"],
         seed=number["seed"],
@@ -58,6 +64,8 @@ def request_of(given: Mapping[str, str]) -> RunRequest:
         hw=None if given["resume"] else given["hw"],
         policy=given["policy"] or None,
         policy_keys=path["policy_keys"],
+        world=given["world"] or None,
+        begin_from=path["from"],
         out=path["out"],
         resume=path["resume"],
         console_port=number["console_port"],
