@@ -23,6 +23,7 @@ from rich.table import Table
 from benchmarks import cells, transfer
 from benchmarks.cells import Cell
 from benchmarks.digest import DIGITS, ROOT, ceilings_digest
+from benchmarks.gym import page as gym
 from benchmarks.studies import study as studies
 from benchmarks.studies.catalogue import NAMES, study
 from benchmarks.studies.study import Study, Verdict
@@ -45,7 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="(default: docs/)")
     arguments = parser.parse_args(argv)
     page = arguments.out / "results.md"
-    text = "\n".join([HEAD, *_studies(arguments.out), *_lid_opening(arguments.out), *_transfer(arguments.out)])
+    sections = [_studies(arguments.out), _lid_opening(arguments.out), _transfer(arguments.out)]
+    sections.append(gym.section(arguments.out / "images", markdown))
+    text = "\n".join([HEAD, *(line for section in sections for line in section)])
     page.write_text(text.rstrip() + "\n", encoding="utf-8")
     print(page)
     return 0

@@ -327,7 +327,7 @@ def test_a_resumed_run_keeps_its_world_and_where_it_is_from(source: Path, run: R
         plan_run(RunRequest(resume=run.path, world="twin"), QUIET)
     with pytest.raises(ConfigError, match=r"--from .*leave out --resume"):
         plan_run(RunRequest(resume=run.path, begin_from=source), QUIET)
-    assert plan_run(RunRequest(resume=run.path, world="real"), QUIET)[0].info == run.read_info()
+    assert plan_run(RunRequest(resume=run.path, world="real"), QUIET).info == run.read_info()
 
 
 # --- from beginning to end ------------------------------------------------------------------------------------------
