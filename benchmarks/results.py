@@ -184,7 +184,8 @@ def _transfer(out: Path) -> list[str]:
         "arm. Here the task's world `real` stands for the robot: a copy of the twin with other masses, friction, gains "
         f"and height error, and a delay. {places} places, {repeats} trials each; per seed {episodes} episodes in the "
         f"nominal twin, then {more} more in world `real` (`robot-rl run --from RUN --world real`). In brackets the "
-        "95 % interval (Wilson) over the trials of all seeds.\n",
+        "95 % interval (Wilson) over the trials of all seeds; trials of one seed share an adapter, so that intervals "
+        "and sign tests know nothing of how much another training run would differ: see the seeds.\n",
         "![From the twin to the robot](images/results_transfer.png)\n",
         *markdown(transfer.table(results)),
         "",
