@@ -9,14 +9,16 @@ import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from robot_rl.clock import Clock
-from robot_rl.config import TaskConfig
 from robot_rl.control.ports import Truth
 from robot_rl.errors import ConfigError, SpecMismatch, nearest
 from robot_rl.protocols import Robot
 from robot_rl.types import Array
+
+if TYPE_CHECKING:  # its models take longer to build than many a command to run
+    from robot_rl.config import TaskConfig
 
 TWIN = "twin"
 """The fast twin of the task's own file, where nothing else is said."""

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from robot_rl import cli
+from robot_rl import cli, config
+from robot_rl.cli import app
 from tests.commands import ENVIRONMENT, robot_rl
 
 
@@ -58,6 +59,10 @@ def test_what_is_mistyped_is_answered_with_the_nearest_valid_name(
     assert ended.value.code == 2
     assert hint in "".join(capsys.readouterr())
     assert not (tmp_path / "run").exists()
+
+
+def test_a_seed_is_bounded_as_in_a_task_file() -> None:
+    assert app.MAX_SEED == config.MAX_SEED
 
 
 def test_as_a_process_it_ends_without_a_traceback() -> None:

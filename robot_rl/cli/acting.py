@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from robot_rl.cli.app import app, choose, console
-from robot_rl.config import MAX_SEED
+from robot_rl.cli.app import MAX_SEED, app, choose, console
 from robot_rl.console.access import Access
 from robot_rl.methods import METHODS
 from robot_rl.twins import HARDWARE, TWIN

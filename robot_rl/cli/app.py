@@ -20,6 +20,8 @@ app = typer.Typer(
 )
 console = Console(highlight=False)
 
+MAX_SEED = 2**32 - 1
+"""As `robot_rl.config` has it (a test compares the two), which takes longer to import than many a command to run."""
 EpisodeOption = Annotated[Path, typer.Argument(help="an episode's directory, RUN/episodes/000012", show_default=False)]
 RunOption = Annotated[Path, typer.Argument(help="a run's directory", show_default=False)]
 

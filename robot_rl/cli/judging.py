@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from robot_rl.cli.app import RunOption, app, console
-from robot_rl.config import MAX_SEED, load_task, task_names
+from robot_rl.cli.app import MAX_SEED, RunOption, app, console
 from robot_rl.errors import ConfigError
 
 
@@ -87,6 +86,7 @@ def demos(
 ) -> None:
     """Record the task's scripted expert in the twin."""
     from robot_rl.compositions.pretraining import save_demonstrations
+    from robot_rl.config import load_task
 
     save_demonstrations(load_task(task), out, count, seed, console)
 
@@ -112,6 +112,8 @@ def pretrain(
 @app.command()
 def tasks() -> None:
     """The tasks that ship with the package."""
+    from robot_rl.config import load_task, task_names
+
     table = Table("task", "title", "methods", "episodes")
     for name in task_names():
         config = load_task(name)

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from robot_rl.cli.app import EpisodeOption, RunOption, app, choose, console
-from robot_rl.config import MAX_SEED
+from robot_rl.cli.app import MAX_SEED, EpisodeOption, RunOption, app, choose, console
 from robot_rl.types import LabelValue
 
 
