@@ -3,8 +3,7 @@
 And where the tests run. Most of those that measure time wait for most of it, on a machine that must have a core free
 whenever they want one; most of the others want a core all the time. So `make test` gives each kind a process of its own
 (pytest-xdist), and the second one, with the long commands of `tests/scenarios.py` beside it, gets what the first one
-leaves: it is in the scheduler's class for idle time. A third one has what waits longest, and has wide bounds. Without
-xdist they run one after the other, that second kind first.
+leaves: it is in the scheduler's class for idle time. Without xdist they run one after the other, that kind first.
 
 Who else is on the machine nobody knows. There, one that measures time and fails is tried once more, by the same
 bounds; pytest's closing line counts those ("1 rerun") and the summary names them. What fails twice, fails.
@@ -22,7 +21,7 @@ from tests.scenarios import Scenarios, beginning
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 BESIDE = "PYTEST_XDIST_WORKER" in os.environ
-"""This is one of several processes."""
+"""This is one of two processes."""
 if BESIDE:
     settings.register_profile("beside", deadline=None)  # of an example; one that waits for its turn is no failure
     settings.load_profile("beside")
@@ -39,8 +38,6 @@ TIMELESS = (
 )  # fmt: skip
 """Folders and files whose tests measure no time."""
 END_TO_END = "test_end_to_end.py"
-LONG = "test_benchmark_kill_loop.py"
-"""Measures time, and waits for minutes: a process of its own."""
 PATIENCE_S = 300
 """For a test that gets what is left of the CPU."""
 
@@ -63,15 +60,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """A process for those that measure time, one for the longest of them, and one for all others."""
+    """One process for those that measure time, and one for all others."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class Kinds(LoadScopeScheduling):
+    class TwoKinds(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            measures = turn(nodeid) == 2
-            return "long" if measures and LONG in nodeid else "clock" if measures else "timeless"
+            return "clock" if turn(nodeid) == 2 else "timeless"
 
-    return Kinds(config, log)
+    return TwoKinds(config, log)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

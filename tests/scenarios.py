@@ -15,8 +15,13 @@ from typing import Any
 from tests.commands import Done, module, robot_rl
 from tests.small_task import write_small_task
 
+KILLS = 20
 LIMIT_S = 600.0
 HEADLESS = ("--no-console", "--trials", "0")
+
+
+def kill_loop(folder: Path) -> Done:
+    return module("benchmarks.kill_loop", "--kills", str(KILLS), timeout_s=LIMIT_S)
 
 
 def trained(folder: Path) -> dict[str, Any]:
@@ -73,9 +78,9 @@ def store(folder: Path) -> Done:
     return module("benchmarks.store", "--quick", "--store", str(folder / "run"), timeout_s=LIMIT_S)
 
 
-# The longest first.
+# The longest first; it waits for most of its time.
 SCENARIOS: tuple[Callable[[Path], Any], ...] = (
-    *(short_benchmark, trained, authority, learner, ticks, recording, cloned, store),
+    *(kill_loop, short_benchmark, trained, authority, learner, ticks, recording, cloned, store),
 )
 
 

@@ -115,16 +115,20 @@ def test_driver_guard_client_and_console_run_an_episode_without_torch(robot_pc: 
         )  # fmt: skip
         assert run.stdout is not None
         output, status, closed = "", 0, out / "episodes" / "000001" / "manifest.json"
-        for line in run.stdout:
-            output += line
-            if "the operator's page" in line:
-                address = line.partition(": ")[2].strip()
-                with urllib.request.urlopen(address, timeout=10) as page:
-                    status = page.status
-                    wait_for(lambda: closed.exists() and len(labelled_episodes(RunDirectory.open(out))) > 0, 30)
-                run.send_signal(signal.SIGINT)
-        assert run.wait(20) == INTERRUPTED, output
-        run.stdout.close()
+        try:
+            for line in run.stdout:
+                output += line
+                if "the operator's page" in line:
+                    address = line.partition(": ")[2].strip()
+                    with urllib.request.urlopen(address, timeout=10) as page:
+                        status = page.status
+                        wait_for(lambda: closed.exists() and len(labelled_episodes(RunDirectory.open(out))) > 0, 30)
+                    run.send_signal(signal.SIGINT)
+            assert run.wait(20) == INTERRUPTED, output
+        finally:
+            run.kill()  # its processes end with it
+            run.wait()
+            run.stdout.close()
         asked = RemotePolicy(endpoint)
         assert asked.status()["calls"] >= 3, "what the robot did came from there"
         asked.close()
