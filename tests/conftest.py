@@ -10,6 +10,7 @@ bounds; pytest's closing line counts those ("1 rerun") and the summary names the
 """
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
@@ -20,6 +21,8 @@ from hypothesis import settings
 from tests.scenarios import Scenarios, beginning
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a shell's background; what is started here is to hear Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 BESIDE = "PYTEST_XDIST_WORKER" in os.environ
 """This is one of two processes."""
 if BESIDE:
@@ -71,6 +74,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    if getattr(item, "execution_count", 1) > 1:  # pytest-timeout has set its alarm for the first try alone
+        marked = item.get_closest_marker("timeout")
+        signal.setitimer(signal.ITIMER_REAL, float(marked.args[0] if marked else item.config.getini("timeout")))
     if BESIDE and turn(item.nodeid) < 2 and hasattr(os, "SCHED_IDLE"):
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # children inherit it
 
