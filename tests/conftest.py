@@ -16,6 +16,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
+import pytest_timeout
 from hypothesis import settings
 
 from tests.scenarios import Scenarios, beginning
@@ -74,9 +75,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if getattr(item, "execution_count", 1) > 1:  # pytest-timeout has set its alarm for the first try alone
-        marked = item.get_closest_marker("timeout")
-        signal.setitimer(signal.ITIMER_REAL, float(marked.args[0] if marked else item.config.getini("timeout")))
+    if getattr(item, "execution_count", 1) > 1:  # pytest-timeout has set its timer for the first try alone
+        item.config.hook.pytest_timeout_set_timer(item=item, settings=pytest_timeout._get_item_settings(item))
     if BESIDE and turn(item.nodeid) < 2 and hasattr(os, "SCHED_IDLE"):
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # children inherit it
 
