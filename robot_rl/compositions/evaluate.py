@@ -130,7 +130,7 @@ def outcomes_in(
     """
     scratch = Scratch()
     guard = Guard(twin, Limits.of(task.limits, twin.spec.action_space), task.guard, clock)
-    session = Session(guard, scratch, guard.safety, first=1, planned=trials)
+    session = Session(guard, scratch, guard.safety, first=1, planned=trials, cut_off_counts=True)
     cell = cell or Cell(twin, seed, split)
     operator = AutoOperator(session, guard, scratch, cell, clock)
     done = 0

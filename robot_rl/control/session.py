@@ -33,16 +33,17 @@ log = logging.getLogger(__name__)
 class Session:
     """The operator's state machine, from episode number `first` on, until `planned` are labelled success or failure.
 
-    What was discarded or cut off does not count, whatever its label. `safety` is the guard's word at the start: what is
-    latched there shows at once. Every change raises `revision`.
+    What was discarded or cut off does not count, whatever its label; with `cut_off_counts` what was cut off does, where
+    nothing is learnt and every trial stands (an evaluation). `safety` is the guard's word at the start: what is latched
+    there shows at once. Every change raises `revision`.
     """
 
     def __init__(
-        self, guard: GuardControls, labels: LabelBook, safety: SafetyState, *, first: int, planned: int
-    ) -> None:
-        self.planned = planned
-        self._guard = guard
-        self._labels = labels
+        self, guard: GuardControls, labels: LabelBook, safety: SafetyState, *, first: int, planned: int,
+        cut_off_counts: bool = False,
+    ) -> None:  # fmt: skip
+        self.planned, self._every = planned, cut_off_counts
+        self._guard, self._labels = guard, labels
         self._lock = threading.RLock()
         self._epoch = safety.epoch
         self._accepted: set[str] = set()  # event ids of the labels stored
@@ -355,7 +356,7 @@ class Session:
 
     def _full(self) -> bool:
         """As many episodes as planned are labelled."""
-        counting = (value for episode, value in self._values.items() if episode not in self._cut_off)
+        counting = (value for number, value in self._values.items() if self._every or number not in self._cut_off)
         return sum(value is not LabelValue.DISCARD for value in counting) >= self.planned
 
     def _read(self) -> Sequence[EpisodeSummary]:
@@ -391,8 +392,7 @@ class Session:
         return episode < now.episode or (episode == now.episode and now.phase in (Phase.RESET, Phase.FINISHED))
 
     def _require(self, name: str) -> None:
-        why = self._now.refusal(name)
-        if why is not None:
+        if (why := self._now.refusal(name)) is not None:
             self._refuse(name, why)
 
     def _refuse(self, name: str, why: str) -> NoReturn:
