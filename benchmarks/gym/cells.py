@@ -6,7 +6,6 @@ frozen policy is made anew where it is not on this machine; its id stands in eac
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -16,13 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.digest import DIGITS, ROOT, gym_digest
+from benchmarks.cells import once
+from benchmarks.digest import ROOT, gym_digest
 from benchmarks.gym.policy import Progress, StatePolicy, clone
 from benchmarks.gym.settings import POLICY, settings_of
 from benchmarks.gym.tasks import GymTask, space_of
 from benchmarks.gym.world import GymWorld, demonstrate
 from benchmarks.studies.lockstep import Played, base_adapter, train, trials
-from robot_rl.compositions.results import Rate, write_json_results
+from robot_rl.compositions.results import Rate
 from robot_rl.config import PolicyConfig
 from robot_rl.types import Array
 
@@ -87,20 +87,11 @@ def world_of(task: GymTask, policy: PolicyConfig, out: Path, progress: Progress 
 
 def run_cell(cell: Cell, out: Path, progress: Progress | None = None, *, record: bool = False) -> dict[str, Any]:
     """Train and judge, in this process; what is there, in `out` or on record, is read."""
-    done, recorded = out / f"{cell.name}.json", RECORDS / f"{cell.name}.json"
-    for place in (done, recorded):
-        if place.exists():
-            result: dict[str, Any] = json.loads(place.read_text())
-            break
-    else:
-        result = _train_and_judge(cell, world_of(cell.task, cell.policy, out, progress))
-        write_json_results(done, result)
-    if record and not recorded.exists():
-        RECORDS.mkdir(parents=True, exist_ok=True)
-        for superseded in RECORDS.glob(f"{cell.kind}-{'?' * DIGITS}.json"):
-            superseded.unlink()
-        recorded.write_text(json.dumps(result, sort_keys=True, separators=(",", ":")) + "\n")
-    return result
+
+    def make() -> dict[str, Any]:
+        return _train_and_judge(cell, world_of(cell.task, cell.policy, out, progress))
+
+    return once(out / f"{cell.name}.json", cell.kind, cell.name, make, record, RECORDS)
 
 
 def _train_and_judge(cell: Cell, world: GymWorld) -> dict[str, Any]:

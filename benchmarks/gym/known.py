@@ -1,7 +1,8 @@
 """Environments with settings of their own.
 
-What is wrong with their demonstrations was chosen, before any method was trained on them, so that the frozen policy
-succeeds in 30 to 60 % of its episodes.
+What is wrong with the demonstrations of Meta-World's was chosen, before any method was trained on them, so that the
+frozen policy succeeds in 30 to 60 % of its episodes: 0.44 and 0.56 of 50. MountainCar is there to see that the
+benchmark runs where Meta-World is not installed: its frozen policy succeeds always.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ KNOWN: Mapping[str, GymTask] = {
     for task in (
         GymTask("Meta-World/box-close-v3", Imperfection(25), moves=HAND),
         GymTask("Meta-World/push-wall-v3", Imperfection(10), moves=HAND),
-        GymTask("Meta-World/peg-insert-side-v3", Imperfection(50), moves=HAND),
         GymTask(
             "MountainCarContinuous-v0", Imperfection(10), success="terminated", expert="benchmarks.gym.experts:rock"
         ),

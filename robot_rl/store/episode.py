@@ -49,8 +49,6 @@ from robot_rl.types import Transition, canonical_hash
 
 FLUSH_S = 0.25
 """Seconds of recording, by its stamps and on the wall, that a kill may cost, at most."""
-MOST_FLUSH_S = 0.5
-"""The most that `FLUSH_S` has been: of recordings that there are."""
 CHUNK_BYTES = 256 * 1024
 """An MCAP chunk is closed at this size, or at a flush."""
 FORMAT = 1

@@ -34,7 +34,6 @@ from robot_rl.store.episode import (
     MANIFEST_NAME,
     MCAP_NAME,
     METADATA,
-    MOST_FLUSH_S,
     EpisodeHeader,
     EpisodeOutcome,
     Manifest,
@@ -53,6 +52,8 @@ from robot_rl.store.run import RunDirectory, locate
 from robot_rl.store.store import lock
 from robot_rl.store.training import foreign
 
+MOST_FLUSH_S = 0.5
+"""The most that `episode.FLUSH_S` has been: of recordings that there are."""
 MAGIC = b"\x89MCAP0\r\n"
 _HEAD = struct.Struct("<BQ")
 """Opcode and length of a record."""
