@@ -20,9 +20,9 @@ def robot_rl(*arguments: str, timeout_s: float = 240) -> Done:
     return module("robot_rl.cli", *arguments, timeout_s=timeout_s)
 
 
-def module(name: str, *arguments: str, timeout_s: float) -> Done:
-    """Run `python -m name` from the project's root."""
-    command = [sys.executable, "-m", name, *arguments]
+def module(name: str, *arguments: str, timeout_s: float, nice: int = 0) -> Done:
+    """Run `python -m name` from the project's root, `nice` steps behind who runs it."""
+    command = ["nice", "-n", str(nice), sys.executable, "-m", name, *arguments]
     return subprocess.run(
         command, capture_output=True, text=True, env=ENVIRONMENT, cwd=ROOT, timeout=timeout_s, check=False
     )

@@ -19,7 +19,8 @@ import pytest
 import pytest_timeout
 from hypothesis import settings
 
-from tests.scenarios import Scenarios, beginning
+from tests.scenarios import TIMELESS as TIMELESS_SCENARIOS
+from tests.scenarios import Scenarios, beginning, kill_loop
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a shell's background; what is started here is to hear Ctrl-C
@@ -41,16 +42,16 @@ TIMELESS = (
     *(f"test_benchmark_{name}.py" for name in ("gym", "soak", "transfer", "tuning")),
 )  # fmt: skip
 """Folders and files whose tests measure no time."""
-END_TO_END = "test_end_to_end.py"
+END_TO_END, KILL_LOOP = "test_end_to_end.py", "test_kill_loop.py"
 PATIENCE_S = 300
 """For a test that gets what is left of the CPU."""
 
 
 def turn(nodeid: str) -> int:
-    """0: measures no time; 1: looks at what came of the scenarios; 2: measures time."""
+    """0: measures no time; 1: looks at what came of such scenarios; 2: measures time; 3: looks at the kill loop."""
     path = PurePosixPath(nodeid.partition("::")[0]).relative_to("tests")
     timeless = path.parts[0] in TIMELESS or str(path) in TIMELESS
-    return 0 if timeless else 1 if path.name == END_TO_END else 2
+    return 0 if timeless else {END_TO_END: 1, KILL_LOOP: 3}.get(path.name, 2)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -69,7 +70,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class TwoKinds(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "clock" if turn(nodeid) == 2 else "timeless"
+            return "timeless" if turn(nodeid) < 2 else "clock"
 
     return TwoKinds(config, log)
 
@@ -83,12 +84,19 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(scope="session")
 def scenarios(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scenarios]:
-    with beginning(tmp_path_factory.mktemp("scenarios")) as begun:
+    with beginning(tmp_path_factory.mktemp("scenarios"), TIMELESS_SCENARIOS) as begun:
+        yield begun
+
+
+@pytest.fixture(scope="session")
+def measured_scenarios(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scenarios]:
+    with beginning(tmp_path_factory.mktemp("scenarios"), [kill_loop]) as begun:
         yield begun
 
 
 @pytest.fixture(autouse=True)
 def beside(request: pytest.FixtureRequest) -> None:
-    """The scenarios begin with the first test that measures no time, if any test asks for them."""
-    if turn(request.node.nodeid) < 2 and any(item.path.name == END_TO_END for item in request.session.items):
-        request.getfixturevalue("scenarios")
+    """Scenarios begin with the first test of their kind, if any test asks for them."""
+    timeless = turn(request.node.nodeid) < 2
+    if any(item.path.name == (END_TO_END if timeless else KILL_LOOP) for item in request.session.items):
+        request.getfixturevalue("scenarios" if timeless else "measured_scenarios")

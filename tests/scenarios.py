@@ -1,12 +1,12 @@
-"""What a person types from beginning to end, and the pool in which it runs beside the tests that measure no time.
+"""What a person types from beginning to end, and the pool in which it runs beside the tests.
 
 A scenario is some commands, one after the other, in a folder of its own; `tests/test_end_to_end.py` looks at what came
-of each.
+of each that measures no time, beside the tests of that kind, and `tests/test_kill_loop.py` at the one that does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +21,9 @@ HEADLESS = ("--no-console", "--trials", "0")
 
 
 def kill_loop(folder: Path) -> Done:
-    return module("benchmarks.kill_loop", "--kills", str(KILLS), timeout_s=LIMIT_S)
+    # Behind the tests that measure time, and before all that gets what those leave: a store that has no CPU for a
+    # second loses one.
+    return module("benchmarks.kill_loop", "--kills", str(KILLS), timeout_s=LIMIT_S, nice=5)
 
 
 def trained(folder: Path) -> dict[str, Any]:
@@ -78,17 +80,23 @@ def store(folder: Path) -> Done:
     return module("benchmarks.store", "--quick", "--store", str(folder / "run"), timeout_s=LIMIT_S)
 
 
-# The longest first; it waits for most of its time.
-SCENARIOS: tuple[Callable[[Path], Any], ...] = (
-    *(kill_loop, short_benchmark, trained, authority, learner, ticks, recording, cloned, store),
+TIMELESS: tuple[Callable[[Path], Any], ...] = (
+    *(short_benchmark, trained, authority, learner, ticks, recording, cloned, store),
 )
+"""The longest first."""
 
 
 class Scenarios:
-    """What comes of them, by name."""
+    """What comes of them, by name; each has a folder of its own."""
 
-    def __init__(self, folder: Path, begun: dict[str, Future[Any]]) -> None:
-        self._folder, self._begun = folder, begun
+    def __init__(self, folder: Path, pool: ThreadPoolExecutor) -> None:
+        self._folder, self._pool = folder, pool
+        self._begun: dict[str, Future[Any]] = {}
+
+    def begin(self, scenario: Callable[[Path], Any]) -> None:
+        """Have it run."""
+        self.folder(scenario.__name__).mkdir()
+        self._begun[scenario.__name__] = self._pool.submit(scenario, self.folder(scenario.__name__))
 
     def folder(self, name: str) -> Path:
         """Where `name` works."""
@@ -98,16 +106,20 @@ class Scenarios:
         """What `name` returns, or raises, as soon as it does."""
         return self._begun[name].result()
 
+    def cancel(self) -> None:
+        """Those that have not begun never do."""
+        for future in self._begun.values():
+            future.cancel()
+
 
 @contextmanager
-def beginning(folder: Path) -> Iterator[Scenarios]:
+def beginning(folder: Path, scenarios: Sequence[Callable[[Path], Any]]) -> Iterator[Scenarios]:
     """All of them, two at a time; those that have not begun at the end of the block never do."""
     with ThreadPoolExecutor(2) as pool:
-        for scenario in SCENARIOS:
-            (folder / scenario.__name__).mkdir()
-        begun = {scenario.__name__: pool.submit(scenario, folder / scenario.__name__) for scenario in SCENARIOS}
+        begun = Scenarios(folder, pool)
         try:
-            yield Scenarios(folder, begun)
+            for scenario in scenarios:
+                begun.begin(scenario)
+            yield begun
         finally:
-            for future in begun.values():
-                future.cancel()
+            begun.cancel()

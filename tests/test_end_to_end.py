@@ -7,14 +7,13 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks.kill_loop import MOST_LOST_S, TURNS
 from benchmarks.learner import QUICK_CELLS
 from benchmarks.lid_opening import SHORT_EPISODES
 from benchmarks.store import CHUNKS, QUICK_EPISODES, forget
 from robot_rl.methods import METHODS, method_of
 from robot_rl.store.run import RunDirectory
 from tests.commands import figures_of
-from tests.scenarios import KILLS, LIMIT_S, Scenarios
+from tests.scenarios import LIMIT_S, Scenarios
 
 pytestmark = pytest.mark.timeout(2 * LIMIT_S)
 
@@ -142,15 +141,3 @@ def test_the_store_s_benchmark(scenarios: Scenarios) -> None:
     assert len(derived) == 3 + 2 * QUICK_EPISODES
     forget(run)
     assert not any(path.exists() for path in derived)
-
-
-def test_twenty_kills_lose_no_label_no_closed_episode_and_a_second_of_the_open_one_at_most(
-    scenarios: Scenarios,
-) -> None:
-    figures = figures_of(scenarios["kill_loop"])
-    print(figures)
-    assert figures["kills"] == dict.fromkeys(TURNS, KILLS // len(TURNS))
-    assert (figures["lost"]["labels"], figures["lost"]["episodes"]) == (0, 0)
-    assert 0 < figures["lost"]["open_s"] <= MOST_LOST_S
-    assert figures["labels"] > 0
-    assert figures["set_aside"] > 0
