@@ -15,13 +15,13 @@ from typing import Annotated, Any
 from anyio import to_thread
 from fastapi import FastAPI, Request, WebSocket
 from fastapi import Path as InPath
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 
 from robot_rl.console.again import Recordings, offer
 from robot_rl.console.commands import ARGUMENTS, TAKE_OVER, Commands
 from robot_rl.console.lease import Lease, NotInCharge
-from robot_rl.console.messages import finite, parse, read
+from robot_rl.console.messages import compose, parse, read
 from robot_rl.console.port import OperatorPort
 from robot_rl.console.refusals import http_status
 from robot_rl.console.security import Door, Gate
@@ -89,10 +89,9 @@ def create_app(port: OperatorPort, door: Door, recordings: Recordings | None = N
         return FileResponse(WEB / "index.html")
 
     @app.get("/api/snapshot", responses=refusals(401, 403, 500, 503))
-    async def snapshot() -> dict[str, Any]:
+    async def snapshot() -> Response:
         """The whole state that the page shows."""
-        state: dict[str, Any] = finite(await to_thread.run_sync(port.snapshot))
-        return state
+        return Response(compose(await to_thread.run_sync(port.snapshot)), media_type="application/json")
 
     @app.post("/api/stop", responses=refusals(401, 403, 500, 503))
     @app.post("/api/command/stop", include_in_schema=False)

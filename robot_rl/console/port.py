@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+LISTS = ("episodes", "curve")
+"""What of a snapshot grows with the run, and changes with an episode or a label; `lists` names the present ones."""
+
 
 class Frame(NamedTuple):
     """The newest picture of a camera."""

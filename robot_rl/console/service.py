@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 from robot_rl.clock import MS
-from robot_rl.console.port import Frame
+from robot_rl.console.port import LISTS, Frame
 from robot_rl.types import SafetyState
 from robot_rl.wire.latest import Latest
 from robot_rl.wire.rpc import RpcClient
@@ -33,14 +33,19 @@ class ServicePort:
         self._command = RpcClient(actor)
         self._stop = RpcClient(guard)
         self._renew = RpcClient(guard)
+        self._lists: dict[str, Any] = {}
+        """The newest, and their name: the actor sends them once for each change."""
         self._frames: dict[str, tuple[int, int, bytes]] = {}
         self._closing = threading.Event()
         self._receiver = threading.Thread(target=self._receive, args=(frames,), name="frames", daemon=True)
         self._receiver.start()
 
     def snapshot(self) -> dict[str, Any]:
-        state, _ = self._snapshot.call("snapshot", timeout_s=SNAPSHOT_TIMEOUT_S)
-        return dict(state)
+        known = self._lists
+        state, _ = self._snapshot.call("snapshot", {"lists": known.get("lists")}, timeout_s=SNAPSHOT_TIMEOUT_S)
+        whole = {**known, **state}
+        self._lists = {name: whole[name] for name in ("lists", *LISTS) if name in whole}
+        return whole
 
     def command(self, name: str, args: dict[str, Any], author: str) -> dict[str, Any]:
         request = {"name": name, "args": args, "author": author}

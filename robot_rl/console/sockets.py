@@ -3,7 +3,7 @@
 Control: text. From the page `{"type": "beat", "t"}` every 100 ms and `{"type": "command", "id", "name", "args"}`; to
 the page `lease` (whose it is, at once and when that changes), `beat` (with `guard`: None or why it could not be told),
 `ack` (by id), `snapshot` or `lost`, and `error` for what is no message. A snapshot leaves its lists out where they are
-those of the one before (`watcher.LISTS`). An ack comes after the snapshot that already shows its effect; that of STOP
+those of the one before (`port.LISTS`). An ack comes after the snapshot that already shows its effect; that of STOP
 comes at once, with the guard's own word, and no snapshot after it is older. What is refused has the status that it has
 by POST (`refusals`). One page is in charge (`lease`): the commands of the others are refused but for STOP and
 `take_over`, and their beats renew nothing. `?watch` asks for no lease.

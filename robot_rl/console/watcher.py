@@ -15,13 +15,11 @@ from typing import Any
 import anyio.to_thread
 
 from robot_rl.console.messages import compose
-from robot_rl.console.port import OperatorPort
+from robot_rl.console.port import LISTS, OperatorPort
 from robot_rl.errors import RobotRLError
 
 log = logging.getLogger(__name__)
 
-LISTS = ("episodes", "curve")
-"""What of a snapshot is left out for who has it."""
 PERIOD_S = 0.1
 """Seconds between two snapshots: the page is told at 10 Hz at most."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -129,7 +130,9 @@ class Actor:
         self._shown: dict[str, Any] = {}
         self._listed = 0
         self._labelled = 0
-        self._rows: Sequence[EpisodeSummary] = ()
+        self._lists = _lists(())
+        self._life = uuid.uuid4().hex
+        """Another actor's lists are others, also where they have been changed as often."""
 
     def run(self) -> None:
         """Until the last planned episode is labelled. The robot is left inactive, however this ends.
@@ -217,14 +220,18 @@ class Actor:
         except RobotFault as fault:
             self.session.observe(self._guard.stop(AUTHOR, str(fault)))
 
-    def snapshot(self) -> dict[str, Any]:
-        """Everything the page shows (`console/web/types.d.ts`), JSON-able; `revision` rises when any of it changed."""
+    def snapshot(self, lists: str | None = None) -> dict[str, Any]:
+        """Everything the page shows (`console/web/types.d.ts`), JSON-able; `revision` rises when any of it changed.
+
+        `lists` names the lists that the asker has: they grow with the run, and are left out while they are those.
+        """
         with self._lock:
             shown = self._look()
             if shown != self._shown:
                 self._shown = shown
                 self._revision += 1
-            return {"revision": self._revision, **shown}
+            known = {} if lists == shown["lists"] else self._lists
+            return {"revision": self._revision, **shown, **known}
 
     def _look(self) -> dict[str, Any]:
         if (labelled := self._view.labelled()) != self._labelled:
@@ -232,7 +239,7 @@ class Actor:
             self._labelled = labelled
         listed = self.session.listed
         if listed != self._listed:
-            self._rows, self._listed = self._labels.episodes(), listed
+            self._listed, self._lists = listed, _lists(self._labels.episodes())
         now, view = self.session.now, self._view
         learner = view.learner()
         return {
@@ -261,12 +268,17 @@ class Actor:
             "place": view.place(now.episode + (now.state is State.AWAIT_RESET)),
             "base_success": view.base_success,
             "base_trials": view.base_trials,
-            "curve": [[r.episode, int(r.label is LabelValue.SUCCESS)] for r in self._rows if _counts(r)],
-            "episodes": [_row(row) for row in self._rows],
+            "lists": f"{self._life}.{listed}",
             "cameras": list(view.cameras),
             "alarms": [*view.alarms(), *((learner or {}).get("alarms") or ())],
             "allowed": self.session.allowed(),
         }
+
+
+def _lists(rows: Sequence[EpisodeSummary]) -> dict[str, Any]:
+    """What grows with the run."""
+    curve = [[row.episode, int(row.label is LabelValue.SUCCESS)] for row in rows if _counts(row)]
+    return {"curve": curve, "episodes": [_row(row) for row in rows]}
 
 
 def _counts(row: EpisodeSummary) -> bool:

@@ -11,15 +11,17 @@ from robot_rl.wire.rpc import Handler, Reply, RpcServer
 from robot_rl.wire.schemas import from_plain
 from robot_rl.wire.values import Header
 
-Snapshot = Callable[[], Mapping[str, Any]]
+Snapshot = Callable[[str | None], Mapping[str, Any]]
+"""Of the name of the lists that the asker has, if any: what shows the same ones may leave them out."""
 CommandCall = Callable[[str, Mapping[str, Any], str], Mapping[str, Any]]
 
 
 def session_handlers(snapshot: Snapshot, command: CommandCall) -> dict[str, Handler]:
-    """`snapshot`, and `command` {name, args, author}; both must be callable from another thread."""
+    """`snapshot` {lists?}, and `command` {name, args, author}; both must be callable from another thread."""
 
     def on_snapshot(header: Header, arrays: list[Array]) -> Reply:
-        return dict(snapshot()), ()
+        lists = header.get("lists")
+        return dict(snapshot(None if lists is None else from_plain(str, lists, ()))), ()
 
     def on_command(header: Header, arrays: list[Array]) -> Reply:
         name, author = from_plain(str, header.get("name"), ()), from_plain(str, header.get("author"), ())

@@ -123,6 +123,7 @@ class ScriptedPort:
             curve = [[e, int(v == "success")] for e, v in sorted(labels.items()) if v != "discard"]
             return {
                 "revision": self._revision,
+                "lists": f"{id(self)}.{self.episode}.{len(labels)}",
                 "state": self.state,
                 "phase": self.phase,
                 "why": "waiting for the learner" if self.waits else WHY[self.state],

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from robot_rl.console.port import OperatorPort
+from robot_rl.console.port import LISTS, OperatorPort
 from robot_rl.console.service import ServicePort
 from robot_rl.errors import DeadlineMissed, IllegalTransition
 from robot_rl.types import Array, Cause, SafetyLevel, SafetyState
@@ -34,13 +34,16 @@ class Ends:
         self.heard: list[tuple[str, dict[str, Any]]] = []
         self.state: dict[str, Any] = {
             "state": "RUNNING", "revision": 1, "run": "one", "allowed": {},
+            "lists": "a.1", "episodes": [{"episode": 1}], "curve": [[1, 1]],
             "safety": {"level": "OK", "epoch": 5, "causes": []},
         }  # fmt: skip
+        self.lists: list[str | None] = []
+        """What each snapshot was asked with."""
         self.closing = threading.Event()
         self.thread = threading.Thread(target=self._serve)
 
     def _serve(self) -> None:
-        actor = RpcServer(self.actor, {"snapshot": lambda *_: (self.state, []), "command": self._command})
+        actor = RpcServer(self.actor, {"snapshot": self._snapshot, "command": self._command})
         guard = RpcServer(self.guard, {"stop": self._stop, "renew": self._renew})
         frames = Publisher(self.frames)
         seq = 0
@@ -51,6 +54,11 @@ class Ends:
             frames.publish("front", {"seq": seq, "stamp_ns": time.monotonic_ns()}, b"\xff\xd8 jpeg")
         for end in (actor, guard, frames):
             end.close()
+
+    def _snapshot(self, header: dict[str, Any], _: list[Array]) -> Reply:
+        self.lists.append(header["lists"])
+        left_out = LISTS if header["lists"] == self.state["lists"] else ()
+        return {name: value for name, value in self.state.items() if name not in left_out}, []
 
     def _command(self, header: dict[str, Any], _: list[Array]) -> Reply:
         self.heard.append(("command", header))
@@ -94,6 +102,13 @@ def test_calls_arrive_and_errors_come_back_by_their_class(port: ServicePort, end
     with pytest.raises(IllegalTransition, match="only in DISARMED"):
         port.command("arm", {}, "page")
     assert ends.heard[0] == ("command", {"name": "pause", "args": {}, "author": "page"})
+
+
+def test_the_lists_are_sent_once_for_each_change_and_are_in_every_snapshot(port: ServicePort, ends: Ends) -> None:
+    assert [port.snapshot() for _ in range(3)] == 3 * [ends.state]
+    ends.state = {**ends.state, "revision": 2, "lists": "a.2", "episodes": [], "curve": []}
+    assert [port.snapshot() for _ in range(2)] == 2 * [ends.state]
+    assert ends.lists == [None, "a.1", "a.1", "a.1", "a.2"]
 
 
 def test_a_stop_brings_the_guards_word_in_the_pages_words(port: ServicePort, ends: Ends) -> None:

@@ -18,6 +18,7 @@ import robot_rl.console
 from robot_rl.clock import SECOND, RealClock, SteppedClock
 from robot_rl.compositions.recording import StoreRecorder
 from robot_rl.config import GuardConfig, MethodConfig, load_task
+from robot_rl.console.port import LISTS
 from robot_rl.control.actor import Actor, RunView
 from robot_rl.control.motion import Motion
 from robot_rl.control.operator import AutoOperator
@@ -410,6 +411,19 @@ def test_the_snapshots_revision_rises_exactly_when_something_changed(tmp_path: P
         assert run.actor.snapshot()["revision"] == revision + 1
         run.learner["updates"] = 6
         assert run.actor.snapshot()["revision"] == revision + 2
+
+
+def test_who_has_the_lists_that_grow_gets_a_snapshot_without_them(tmp_path: Path) -> None:
+    with Run(tmp_path / "one") as run:
+        empty = run.actor.snapshot()
+        run.actor.run()
+        whole = run.actor.snapshot(empty["lists"])
+        assert [row["episode"] for row in whole["episodes"]] == [episode for episode, _ in whole["curve"]] == [1, 2, 3]
+        rest = run.actor.snapshot(whole["lists"])
+        assert rest == {name: value for name, value in whole.items() if name not in LISTS}
+    with Run(tmp_path / "two") as another:
+        another.actor.run()
+        assert another.actor.snapshot(whole["lists"]).keys() == whole.keys(), "its lists are others"
 
 
 def test_a_policy_for_another_robot_is_refused_before_arming(tmp_path: Path) -> None:

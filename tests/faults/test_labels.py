@@ -50,7 +50,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     cell.session.homed()
     assert cell.session.state is State.AWAIT_LABEL
 
-    def snapshot() -> Mapping[str, Any]:
+    def snapshot(lists: str | None) -> Mapping[str, Any]:
         session = cell.session
         return {
             "revision": session.revision, "run": "run", "state": session.state.value, "allowed": session.allowed(),

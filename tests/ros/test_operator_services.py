@@ -73,7 +73,7 @@ def cell(graph: Graph) -> Iterator[Cell]:
     """A robot's cell whose session answers as an actor's does; its first episode has not begun."""
     cell = Cell(planned=5)
 
-    def snapshot() -> dict[str, Any]:
+    def snapshot(lists: str | None) -> dict[str, Any]:
         return {"safety": for_page(cell.guard.safety)}
 
     def command(name: str, args: Any, author: str) -> dict[str, Any]:

@@ -139,6 +139,8 @@ export interface Snapshot {
   /** 0 to 1, over `base_trials` trials of the frozen policy alone. */
   base_success: number | null;
   base_trials: number | null;
+  /** Names the two that grow with the run: others have another name. */
+  lists: string;
   /** [episode, 0 or 1], oldest first. */
   curve: [number, 0 | 1][];
   episodes: EpisodeRow[];
