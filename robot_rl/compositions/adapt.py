@@ -14,7 +14,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from robot_rl.clock import SteppedClock
 from robot_rl.compositions.adapter_source import Versions, await_version, published
 from robot_rl.compositions.crew import Crew, Loss, Played
 from robot_rl.compositions.golden import require_golden
+from robot_rl.compositions.label_watch import LabelWatch
 from robot_rl.compositions.plan import RunPlan
 from robot_rl.compositions.results import Rate
 from robot_rl.compositions.rollout import verdict
@@ -29,7 +30,7 @@ from robot_rl.compositions.rollout_worker import BASE, TRAIN, WAIT
 from robot_rl.compositions.rota import Rota
 from robot_rl.compositions.sockets import socket_folder
 from robot_rl.control.operator import AUTHOR
-from robot_rl.errors import DiskError, RobotFault, StoreError
+from robot_rl.errors import DiskError, LabelConflict, RobotFault, StoreError
 from robot_rl.processes import Children
 from robot_rl.safety.guard import Guard
 from robot_rl.safety.limits import Limits
@@ -59,15 +60,12 @@ class Adaptation:
         for row in store.episodes():
             if row.label is None:
                 self._label(row.episode, verdict(row.ended_by, row.complete))
-        self.outcomes = [(number, int(value is LabelValue.SUCCESS)) for number, value in labelled_episodes(run)]
-        """(episode, 0 or 1), in order."""
-        self.rota = Rota(
-            first=first_free_episode(run),
-            labelled=[number for number, _ in self.outcomes],
-            planned=planned,
-            workers=workers,
-            played=self._staged,
-        )
+        self.outcomes: list[tuple[int, int]] = []
+        """(episode, 0 or 1), in order, as the label log has it."""
+        first = first_free_episode(run)
+        self.rota = Rota(first=first, labelled=(), planned=planned, workers=workers, played=self._staged)
+        self._log, self._labelled = LabelWatch(run), -1
+        self.follow()
         self.trials = trials
         self.base: dict[int, bool] = {}
         """Trial -> whether the frozen policy succeeded."""
@@ -144,14 +142,23 @@ class Adaptation:
             except StoreError as error:
                 self._lost(number, str(error))
                 continue
-            value = verdict(outcome.ended_by, outcome.complete)
-            self._label(number, value)
-            self.rota.entered(number, labelled=value is not None)
-            if value is not None:
-                self.outcomes.append((number, int(value is LabelValue.SUCCESS)))
+            self._label(number, verdict(outcome.ended_by, outcome.complete))
+            self.rota.entered(number)
             self._faults = self._faults + 1 if outcome.ended_by == "fault" else 0
             if self._faults == FAULTS:
                 raise RobotFault(f"{FAULTS} episodes in a row ended as faults; {self._fault}")
+        self.follow()
+
+    def follow(self) -> None:
+        """Take the labels as the log has them now: a person may correct one, or take an episode out."""
+        newest = self._log.newest()
+        if newest != self._labelled:
+            self._labelled = newest
+            self.outcomes = [(n, int(value is LabelValue.SUCCESS)) for n, value in labelled_episodes(self.run)]
+            self.rota.labelled = [number for number, _ in self.outcomes]
+
+    def close(self) -> None:
+        self._log.close()
 
     def _lost(self, episode: int, why: str) -> None:
         self.rota.lost(episode)
@@ -161,7 +168,8 @@ class Adaptation:
 
     def _label(self, episode: int, value: LabelValue | None) -> None:
         if value is not None:
-            self._store.add_label(Label(f"{AUTHOR}-{episode}", episode, value, AUTHOR), expected_revision=0)
+            with suppress(LabelConflict):  # a person was faster
+                self._store.add_label(Label(f"{AUTHOR}-{episode}", episode, value, AUTHOR), expected_revision=0)
 
     def _alarm(self, words: str) -> None:
         if words not in self.alarms:
@@ -180,6 +188,7 @@ def run_adaptation(plan: RunPlan, workers: int, trials: int, watch: Watch) -> Ad
         stack.callback(store.close)
         _keep_golden(plan)
         going = Adaptation(run, store, plan.episodes, workers, trials)
+        stack.callback(going.close)
         learner, others = Children(run.path / "logs"), Children(run.path / "logs")
         stack.callback(learner.stop)
         stack.callback(others.stop)

@@ -34,20 +34,17 @@ class Rota:
     ) -> None:
         self.planned = planned
         self.playing: set[int] = set()
-        self._labelled, self._workers = sorted(labelled), workers
+        self.labelled = sorted(labelled)
+        """Of the episodes in the run, those that are learnt from; whoever asks for turns keeps it up to date."""
+        self._workers = workers
         self._entered = first - 1
         """Every episode up to this one is in the run."""
         self._played = {number for number in played if number >= first}
 
     @property
-    def labelled(self) -> int:
-        """How many there are."""
-        return len(self._labelled)
-
-    @property
     def done(self) -> bool:
         """All planned episodes are in the run."""
-        return self.labelled >= self.planned and not self.playing and not self._played
+        return len(self.labelled) >= self.planned and not self.playing and not self._played
 
     def next(self, through: int) -> Turn | None:
         """The next turn, which is now being played; None: not yet, or none is wanted any more.
@@ -57,7 +54,7 @@ class Rota:
         number = self._entered + 1
         while number in self.playing or number in self._played:
             number += 1
-        enough = self.labelled + len(self.playing) + len(self._played) >= self.planned
+        enough = len(self.labelled) + len(self.playing) + len(self._played) >= self.planned
         if enough and number > max(self._played, default=0):  # one that waits for `number` is not left behind
             return None
         known = number - 1 - self._workers
@@ -81,14 +78,12 @@ class Rota:
         number = self._entered + 1
         return number if number in self._played else None
 
-    def entered(self, number: int, *, labelled: bool) -> None:
-        """`number`, which was `entering`, is in the run; `labelled`: success or failure, it is learnt from."""
+    def entered(self, number: int) -> None:
+        """`number`, which was `entering`, is in the run."""
         self._played.discard(number)
         self._entered = number
-        if labelled:
-            self._labelled.append(number)
 
     def _newest(self, known: int) -> int:
         """The newest labelled episode up to `known`; 0: none."""
-        place = bisect_right(self._labelled, known)
-        return self._labelled[place - 1] if place else 0
+        place = bisect_right(self.labelled, known)
+        return self.labelled[place - 1] if place else 0

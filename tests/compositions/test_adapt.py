@@ -6,6 +6,8 @@ import io
 import json
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from robot_rl.compositions.crew import Loss, Played
 from robot_rl.compositions.housekeeping import verify_run
 from robot_rl.compositions.plan import begin_run, material_of, new_run, open_run
 from robot_rl.compositions.rerun import rerun_and_show
+from robot_rl.compositions.results import Rate
 from robot_rl.compositions.rollout import Stage
 from robot_rl.compositions.rollout_worker import Staging
 from robot_rl.compositions.running import RunRequest, run_task
@@ -35,7 +38,7 @@ from robot_rl.store.run import ADAPT, RunDirectory
 from robot_rl.store.store import Store
 from robot_rl.store.training import labelled_episodes
 from robot_rl.twins import load_randomised, randomisation
-from robot_rl.types import LabelValue, Transition
+from robot_rl.types import Label, LabelValue, Transition
 from tests.small_task import write_small_task
 
 WORKERS, EPISODES, TRIALS, SEED = 2, 6, 2, 7
@@ -67,7 +70,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
     def kill_one(going: Adaptation) -> None:
         """Whoever plays behind the second episode."""
-        if not killed and going.rota.labelled >= 2 and going.rota.playing:
+        if not killed and len(going.rota.labelled) >= 2 and going.rota.playing:
             for partial in going.run.staged.glob("*/episodes/.*.partial"):
                 name = partial.parent.parent.name.rpartition("-")[0]
                 os.kill(going.pids[name], signal.SIGKILL)
@@ -218,85 +221,106 @@ def record(run: RunDirectory, worker: str, episode: int, ended_by: Any = "succes
     return Played("train", episode, ended_by, complete, "because", 0, (), stage)
 
 
-def adaptation(run: RunDirectory, store: Store, planned: int = 4) -> Adaptation:
-    return Adaptation(run, store, planned, WORKERS, 0)
+@contextmanager
+def adaptation(run: RunDirectory, planned: int = 4, trials: int = 0) -> Iterator[tuple[Adaptation, Store]]:
+    """The run's process, as it goes on with what there is."""
+    store = Store(run)
+    with closing(store), closing(Adaptation(run, store, planned, WORKERS, trials)) as going:
+        yield going, store
 
 
 def test_what_workers_had_closed_when_all_was_killed_is_taken_in(run: RunDirectory) -> None:
     for worker, episode, ended_by in (("1-a", 1, "success"), ("2-b", 2, "timeout"), ("1-c", 4, "success")):
         record(run, f"worker-{worker}", episode, ended_by)
     record(run, "worker-2-b", 3, close=False)
-    store = Store(run)
-    going = adaptation(run, store)
-    going.enter()
-    assert labelled_episodes(run) == [(1, LabelValue.SUCCESS), (2, LabelValue.FAILURE)]
-    assert [path.name for path in run.incomplete_paths()] == ["000003.incomplete.1"]
-    assert going.deal() == {"kind": "train", "episode": 3, "due": 0}, "4 is closed, and waits for it"
-    going.take(record(run, "worker-1-d", 3, "failure"))
-    going.enter()
-    store.close()
+    with adaptation(run) as (going, _):
+        going.enter()
+        assert labelled_episodes(run) == [(1, LabelValue.SUCCESS), (2, LabelValue.FAILURE)]
+        assert [path.name for path in run.incomplete_paths()] == ["000003.incomplete.1"]
+        assert going.deal() == {"kind": "train", "episode": 3, "due": 0}, "4 is closed, and waits for it"
+        going.take(record(run, "worker-1-d", 3, "failure"))
+        going.enter()
+        assert going.done
+        assert going.deal() == {"kind": "wait"}
+        assert going.outcomes == [(1, 1), (2, 0), (3, 0), (4, 1)]
     assert labelled_episodes(run)[2:] == [(3, LabelValue.FAILURE), (4, LabelValue.SUCCESS)]
-    assert going.done
-    assert going.deal() == {"kind": "wait"}
 
 
 def test_an_episode_that_is_in_the_run_without_its_label_gets_it(run: RunDirectory) -> None:
     record(run, "worker-1-a", 1)
-    store = Store(run)
-    store.adopt(RunDirectory(run.staged / "worker-1-a").episode(1))
-    adaptation(run, store)
-    assert labelled_episodes(run) == [(1, LabelValue.SUCCESS)]
-    adaptation(run, store)
-    store.close()
+    with closing(Store(run)) as store:
+        store.adopt(RunDirectory(run.staged / "worker-1-a").episode(1))
+    for _ in range(2):
+        with adaptation(run):
+            assert labelled_episodes(run) == [(1, LabelValue.SUCCESS)]
 
 
 def test_a_dead_workers_closed_episode_is_kept_and_a_damaged_one_is_played_again(run: RunDirectory) -> None:
-    store = Store(run)
-    going = adaptation(run, store)
-    for number in (1, 2):
-        assert going.deal()["episode"] == number
-        record(run, f"worker-{number}-a", number)
-    damaged = RunDirectory(run.staged / "worker-2-a").episode(2) / "episode.mcap"
-    damaged.write_bytes(damaged.read_bytes()[:-1] + b"!")
-    for number in (1, 2):
-        going.lose(Loss(f"worker-{number}", ("train", number), run.staged / f"worker-{number}-a", "it ended"))
-    going.enter()
-    assert (run.closed_episodes(), going.episodes_lost) == ([1], [2])
-    assert [path.name for path in run.incomplete_paths()] == ["000002.incomplete.1"]
-    lost = [event.detail["episode"] for event in store.events() if event.kind == "episode_lost"]
-    store.close()
-    assert lost == [2]
-    assert "episode 2 is lost, and is played again: it ended" in going.alarms
-    assert going.deal() == {"kind": "train", "episode": 2, "due": 0}
+    with adaptation(run) as (going, store):
+        for number in (1, 2):
+            assert going.deal()["episode"] == number
+            record(run, f"worker-{number}-a", number)
+        damaged = RunDirectory(run.staged / "worker-2-a").episode(2) / "episode.mcap"
+        damaged.write_bytes(damaged.read_bytes()[:-1] + b"!")
+        for number in (1, 2):
+            going.lose(Loss(f"worker-{number}", ("train", number), run.staged / f"worker-{number}-a", "it ended"))
+        going.enter()
+        assert (run.closed_episodes(), going.episodes_lost) == ([1], [2])
+        assert [path.name for path in run.incomplete_paths()] == ["000002.incomplete.1"]
+        assert [e.detail["episode"] for e in store.events() if e.kind == "episode_lost"] == [2]
+        assert "episode 2 is lost, and is played again: it ended" in going.alarms
+        assert going.deal() == {"kind": "train", "episode": 2, "due": 0}
+
+
+def test_one_that_is_damaged_before_it_enters_is_played_again(run: RunDirectory) -> None:
+    with adaptation(run) as (going, _):
+        assert going.deal()["episode"] == 1
+        played = record(run, "worker-1-a", 1)
+        (RunDirectory(played.stage).episode(1) / "episode.mcap").write_bytes(b"cut")
+        going.take(played)
+        going.enter()
+        assert going.episodes_lost == [1]
+        assert going.deal() == {"kind": "train", "episode": 1, "due": 0}
+        going.take(record(run, "worker-2-b", 1))
+        going.enter()
+        assert labelled_episodes(run) == [(1, LabelValue.SUCCESS)]
 
 
 def test_a_trial_of_the_frozen_policy_is_tried_again(run: RunDirectory) -> None:
-    store = Store(run)
-    going = Adaptation(run, store, 4, WORKERS, 2)
-    assert [going.deal()["episode"] for _ in range(2)] == [1, 2]
-    going.lose(Loss("worker-1", ("base", 1), run.staged / "worker-1-a", "it ended"))
-    assert going.deal() == {"kind": "base", "episode": 1}
-    assert going.deal()["kind"] == "train", "nobody waits for the trials"
-    for trial, ended_by in ((1, "success"), (2, "timeout")):
-        going.take(Played("base", trial, ended_by, True, "", 0, (), run.staged))
-    store.close()
-    assert going.base_rate is not None
-    assert (going.base_rate.successes, going.base_rate.trials) == (1, 2)
+    with adaptation(run, trials=2) as (going, _):
+        assert [going.deal()["episode"] for _ in range(2)] == [1, 2]
+        going.lose(Loss("worker-1", ("base", 1), run.staged / "worker-1-a", "it ended"))
+        assert going.deal() == {"kind": "base", "episode": 1}
+        assert going.deal()["kind"] == "train", "nobody waits for the trials"
+        for trial, ended_by in ((1, "success"), (2, "timeout")):
+            going.take(Played("base", trial, ended_by, True, "", 0, (), run.staged))
+        assert going.base_rate == Rate(1, 2)
 
 
 def test_faults_are_not_learnt_from_and_too_many_in_a_row_end_the_run(run: RunDirectory) -> None:
-    store = Store(run)
-    going = adaptation(run, store, planned=20)
     outcomes = ["fault"] * (FAULTS - 1) + ["success"] + ["fault"] * FAULTS
-    for number, ended_by in enumerate(outcomes, start=1):
-        going.enter()
-        going.deal()
-        going.take(record(run, "worker-1-a", number, ended_by))
-    with pytest.raises(RobotFault, match=f"{FAULTS} episodes in a row .* episode {len(outcomes)} .*: because"):
-        going.enter()
-    store.close()
+    with adaptation(run, planned=20) as (going, _):
+        for number, ended_by in enumerate(outcomes, start=1):
+            going.enter()
+            going.deal()
+            going.take(record(run, "worker-1-a", number, ended_by))
+        with pytest.raises(RobotFault, match=f"{FAULTS} episodes in a row .* episode {len(outcomes)} .*: because"):
+            going.enter()
     assert run.closed_episodes() == list(range(1, len(outcomes) + 1))
     assert labelled_episodes(run) == [(FAULTS, LabelValue.SUCCESS)]
+
+
+def test_a_person_may_take_an_episode_out_and_another_one_is_played_for_it(run: RunDirectory) -> None:
+    with adaptation(run, planned=2) as (going, store):
+        for number in (1, 2):
+            going.deal()
+            going.take(record(run, "worker-1-a", number))
+        going.enter()
+        assert going.done
+        store.add_label(Label("mine", 1, LabelValue.DISCARD, "ada"))
+        going.follow()
+        assert going.outcomes == [(2, 1)]
+        assert going.deal() == {"kind": "train", "episode": 3, "due": 0}
 
 
 class Kept:
