@@ -140,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--stage", type=Path, required=True, help="its folder for what it records")
     parser.add_argument("--endpoint", required=True, help="where the run's process hands out turns")
     arguments = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     # It has nothing to finish: it ends wherever it is, in a question that nobody answers any more too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     end_with_parent()
