@@ -2,8 +2,8 @@
 
 An episode's world is drawn from a stream of its own (split, seed, episode), beside the one of its start: it depends on
 nothing else, and a start is the one that the nominal twin would draw. A factor is drawn log-uniformly, so that twice
-as much is as likely as half; a shift uniformly. The ranges are what is usual where nobody has measured, symmetric about
-the nominal value: they know nothing of the task's world "real".
+as much is as likely as half; a shift uniformly. The ranges are round figures for what nobody has measured, symmetric
+about the nominal value; none of them is made of the task's world "real".
 """
 
 from __future__ import annotations
