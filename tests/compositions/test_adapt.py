@@ -142,9 +142,6 @@ def test_a_rerun_is_in_the_episodes_own_world(trained: Trained) -> None:
     rerun_and_show(folder, None, console)
     figures = json.loads(said(console).strip().splitlines()[-1])
     assert (figures["world"], figures["identical"]) == ("randomised", True)
-    console = quiet()
-    rerun_and_show(folder, "twin", console)
-    assert json.loads(said(console).strip().splitlines()[-1])["identical"] is False
 
 
 def test_its_adapter_is_there_to_be_taken_to_a_robot(trained: Trained) -> None:
