@@ -39,7 +39,7 @@ CARRYING = frozenset(
             for name in ("__main__", "checkpoint", "device", "inheritance", "offline", "process", "run_learner", "utd")
         ),
         *(f"robot_rl/policy/{name}.py" for name in ("cloning", "latent_axes", "remote")),
-        *(f"sim_twin/{name}.py" for name in ("camera_process", "cameras", "env", "placing")),
+        *(f"sim_twin/{name}.py" for name in ("camera_process", "cameras", "env", "placing", "randomised")),
     }
 )
 JUDGING = ("robot_rl/authority/*.py",)

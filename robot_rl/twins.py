@@ -22,6 +22,8 @@ if TYPE_CHECKING:  # its models take longer to build than many a command to run
 
 TWIN = "twin"
 """The fast twin of the task's own file, where nothing else is said."""
+RANDOMISED = "randomised"
+"""What the worlds of `robot-rl adapt` are called: another one each episode, around the nominal one."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ class Placing(Protocol):
 
 def load_placing(task: TaskConfig, columns: int = 5) -> Placing:
     """Of the package that the task's twin is of: two rows of `columns` places. Raises `ConfigError` if it has none."""
-    kind = load_object(f"{task.twin.partition(':')[0].partition('.')[0]}.placing:TwinPlacing")
+    kind = load_object(f"{_package_of(task)}.placing:TwinPlacing")
     placing: Placing = kind(task, columns)
     return placing
 
@@ -152,12 +154,39 @@ def load_twin(task: TaskConfig, world: str, clock: Clock, hw: str = TWIN) -> Twi
 
     Raises `ConfigError` if it cannot be loaded. Whoever loads it closes it.
     """
-    name = hardware(hw).factory or task.twin
+    twin: TwinRobot = _twin_kind(hardware(hw).factory or task.twin)(task, world, clock)
+    return twin
+
+
+def load_randomised(task: TaskConfig, ranges: Mapping[str, Any], clock: Clock) -> TwinRobot:
+    """The task's own twin, whose world is another one each episode: its starts bring it along.
+
+    `ranges` as `randomisation` gives them. Raises `ConfigError` if the twin's package cannot do that.
+    """
+    kind = _twin_kind(task.twin)
+    twin: TwinRobot = load_object(f"{_package_of(task)}.randomised:randomised")(kind, task, clock, ranges)
+    return twin
+
+
+def randomisation(task: TaskConfig, ranges: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """How far the worlds of `task` are from the nominal one: JSON-able, `ranges` in place of the defaults.
+
+    Raises `ConfigError` for a range that the twin's package does not know, or if it knows none.
+    """
+    known: dict[str, Any] = load_object(f"{_package_of(task)}.randomised:ranges_of")(ranges or {})
+    return known
+
+
+def _twin_kind(name: str) -> Any:
     kind = load_object(name)
     if not getattr(kind, "is_twin", False):  # before it is called: a name in a file may be any function of any module
         raise SpecMismatch(f"{name} is not a twin: it has no `is_twin`")
-    twin: TwinRobot = kind(task, world, clock)
-    return twin
+    return kind
+
+
+def _package_of(task: TaskConfig) -> str:
+    """That the task's twin is of."""
+    return task.twin.partition(":")[0].partition(".")[0]
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,9 @@ TIMELESS = (
     *("adapters", "authority", "export", "learn", "policy", "sim_twin", "store", "testing"),
     *(f"safety/test_{name}.py" for name in ("filter", "latch", "limits")),
     *(f"compositions/test_{name}.py" for name in (
-        *("adapter_source", "doctor", "evaluate", "export_lerobot", "housekeeping", "lockstep", "plan"),
-        *("report", "rerun", "results", "running", "train_offline", "transfer", "visual_run"),
+        *("adapt", "adapter_source", "crew", "doctor", "evaluate", "export_lerobot", "housekeeping", "lockstep"),
+        *("plan", "report", "rerun", "results", "rollout", "rota", "running", "train_offline", "transfer"),
+        "visual_run",
     )),
     *(f"test_{name}.py" for name in ("benchmarks", "cli", "config", "imports", "types")),
     *(f"test_benchmark_{name}.py" for name in ("gym", "soak", "transfer", "tuning")),

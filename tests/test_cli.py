@@ -29,6 +29,11 @@ from tests.commands import ENVIRONMENT, robot_rl
         (("run", "lid_opening", "--policy", "tcp://nohost"), "expected tcp://HOST:PORT"),
         (("run", "lid_opening", "--label", "human"), "leave out --no-console"),
         (("run", "lid_opening", "--seed", "99999999999999999999"), "4294967295"),
+        (("adapt", "lid_openin"), "did you mean 'lid_opening'"),
+        (("adapt", "lid_opening", "--workers", "0"), "'--workers': Input should be greater than or equal to 1"),
+        (("adapt", "lid_opening", "--method", "lpds"), "did you mean 'lp-ds'"),
+        (("adapt", "lid_opening", "--ranges", "no/such.yaml"), "cannot be read as YAML"),
+        (("adapt", "--resume", "no/such/run"), "is not a run"),
         (("authority", "lid_openin"), "did you mean 'lid_opening'"),
         (("authority", "lid_opening", "--quick", "--out", "/proc/x"), "choose a place that can be written"),
         (("run", "[/x]"), "no task '[/x]'"),
@@ -50,6 +55,7 @@ def test_what_is_mistyped_is_answered_with_the_nearest_valid_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     extra = ("--out", str(tmp_path / "run"), "--no-console") if arguments[0] == "run" else ()
+    extra = ("--out", str(tmp_path / "run")) if arguments[:2] == ("adapt", "lid_opening") else extra
     monkeypatch.setattr("sys.argv", ["robot-rl", *arguments, *extra])
     handlers = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     with pytest.raises(SystemExit) as ended:

@@ -122,6 +122,45 @@ def run(
     )  # fmt: skip
 
 
+@app.command("adapt")
+def adapt_command(
+    task: TaskOption = None,
+    method: Annotated[str | None, typer.Option(help="as of `run`; lp-ds is the paper's  [default: usr]")] = None,
+    episodes: EpisodesOption = None,
+    seed: SeedOption = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="processes, each with a twin of its own  [default: this machine's cores - 1]", min=1),
+    ] = None,
+    ranges: Annotated[
+        Path | None, typer.Option(help="how far worlds are from the nominal one, a .yaml file  [default: the twin's]")
+    ] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option(help="of the frozen policy in randomised worlds, first; 0 for none  [default: the task's]", min=0),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="the run's directory  [default: runs/TASK-METHOD-SEED-adapt-TIME]")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="go on with this run, with the settings it was begun with")
+    ] = None,
+) -> None:
+    """Train an adapter in many twins at once, before there is a robot: every episode is in another, randomised world.
+
+    What comes of it is a run: `run --from` takes its adapter to a robot. Ends with a line of JSON.
+    """
+    from robot_rl.compositions.adapting import AdaptRequest, adapt
+
+    adapt(
+        AdaptRequest(
+            task=task, method=method, episodes=episodes, seed=seed, workers=workers, ranges=ranges, trials=trials,
+            out=out, resume=resume,
+        ),
+        console,
+    )  # fmt: skip
+
+
 @app.command()
 def up(
     task: TaskOption = None,

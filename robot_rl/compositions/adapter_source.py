@@ -46,6 +46,11 @@ class Versions:
         """The frozen policy as it is."""
         return BaseAdapter(SteeringLayout(self.spec, self.method))
 
+    @cached_property
+    def began_offline(self) -> bool:
+        """Its first version came of all its first episodes at once: for those there is no older one to be missed."""
+        return "offline" in self.run.read_info().arguments
+
     def first(self) -> Adapter:
         """What acts before anything is learnt here: the adapter that the run was begun with, or the frozen policy."""
         began_with = self.run.read_info().began_with
@@ -74,42 +79,18 @@ class Versions:
 
 @dataclass
 class LockstepAdapters:
-    """For the episode after some labelled ones, the version that was trained on all of them but the newest `LAG`.
-
-    One that may not be used, or that will not come any more because newer ones are there, is replaced by the newest
-    older one that may, or if there is none (a run that began offline) by the oldest newer one.
-    """
+    """For the episode after some labelled ones, the version that was trained on all of them but the newest `LAG`."""
 
     versions: Versions
     _due: tuple[int, int] = field(default=(0, 0), repr=False)
     """(episode, the episode through which its version is to have been trained; 0: none)."""
-
-    @cached_property
-    def _began_offline(self) -> bool:
-        """Its first version came of all its first episodes at once: for those there is no older one to be missed."""
-        return "offline" in self.versions.run.read_info().arguments
 
     def next(self, episode: int) -> Adapter | None:
         run = self.versions.run
         if self._due[0] != episode:
             labelled = [number for number, _ in labelled_episodes(run)]
             self._due = episode, labelled[-1 - LAG] if len(labelled) > LAG else 0
-        due = self._due[1]
-        if due == 0:
-            return self.versions.first()
-        known = published(run.adapters)
-        if max(known, default=0) < due:
-            return None
-        older = sorted((through for through in known if through <= due), reverse=True)
-        newer = sorted(through for through in known if through > due)
-        for through in (*older, *newer):
-            adapter = self.versions.load(known[through])
-            if adapter is None:
-                continue
-            if through != due and not (self._began_offline and not older):
-                self.versions.alarm(f"no version through episode {due} can be used: version {adapter.version} acts")
-            return adapter
-        return self.versions.first()
+        return acting(self.versions, self._due[1])
 
 
 @dataclass(frozen=True)
@@ -120,6 +101,29 @@ class NewestAdapters:
 
     def next(self, episode: int) -> Adapter:
         return self.versions.newest() or self.versions.base
+
+
+def acting(versions: Versions, due: int) -> Adapter | None:
+    """The version that was trained through episode `due` (0: on none); None: it is not there yet.
+
+    One that may not be used, or that will not come any more because newer ones are there, is replaced by the newest
+    older one that may, or if there is none (a run that began offline) by the oldest newer one.
+    """
+    if due == 0:
+        return versions.first()
+    known = published(versions.run.adapters)
+    if max(known, default=0) < due:
+        return None
+    older = sorted((through for through in known if through <= due), reverse=True)
+    newer = sorted(through for through in known if through > due)
+    for through in (*older, *newer):
+        adapter = versions.load(known[through])
+        if adapter is None:
+            continue
+        if through != due and not (versions.began_offline and not older):
+            versions.alarm(f"no version through episode {due} can be used: version {adapter.version} acts")
+        return adapter
+    return versions.first()
 
 
 def await_version(versions: Versions, pump: Callable[[], object]) -> Adapter | None:

@@ -5,25 +5,38 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 from robot_rl.clock import SECOND, wall_time_ns
 from robot_rl.control.ports import EpisodeRecord
 from robot_rl.store.episode import EpisodeHeader, EpisodeOutcome, Manifest
 from robot_rl.store.labels import LabelEvent
+from robot_rl.store.records import JSON
 from robot_rl.store.ros import CAMERA, CAMERAS
 from robot_rl.store.run import RunInfo
-from robot_rl.store.store import EpisodeSummary, StorePort
+from robot_rl.store.store import EpisodeSummary
 from robot_rl.types import ActionChunk, Label, Transition
 
 log = logging.getLogger(__name__)
+
+
+class Keeper(Protocol):
+    """What of a store keeps an episode; each call as of `StorePort`."""
+
+    def begin(self, header: EpisodeHeader) -> None: ...
+
+    def write(self, topic: str, stamp_ns: int, message: Mapping[str, JSON]) -> None: ...
+
+    def write_transition(self, transition: Transition) -> None: ...
+
+    def end(self, outcome: EpisodeOutcome) -> Manifest: ...
 
 
 @dataclass(frozen=True)
 class StoreRecorder:
     """A control loop's `Recorder` on a store."""
 
-    store: StorePort
+    store: Keeper
     info: RunInfo
     policy_id: str
     cameras: Sequence[str] = ()

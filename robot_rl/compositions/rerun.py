@@ -9,7 +9,7 @@ robot was held (paused, waiting for the policy) carry no command: they are the g
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from robot_rl.store.episode import EpisodeHeader, read_manifest, read_messages
 from robot_rl.store.mcap_file import Message
 from robot_rl.store.run import locate
 from robot_rl.store.taken import taken_from
-from robot_rl.twins import Cell, load_twin
+from robot_rl.twins import RANDOMISED, Cell, load_randomised, load_twin
 from robot_rl.types import Array, Command, Verdict
 
 FAR_MM = (1.0, 5.0)
@@ -88,12 +88,13 @@ class Comparison:
 
 
 def rerun_and_show(folder: Path, world: str | None, console: Console) -> None:
-    """`robot-rl rerun`: table, picture, and one last line of JSON. `world` None: the run's own."""
+    """`robot-rl rerun`: table, picture, and one last line of JSON. `world` None: the run's own, or the episode's."""
     run, _, folder = locate(folder)
     _, info, task, _ = look_at_run(run.path)
-    world = world or info.world
+    ranges = info.ranges if world is None else None
+    world = world or (info.world if ranges is None else RANDOMISED)
     manifest, recorded = read_manifest(folder), read_steps(folder)
-    compared = rerun(task, manifest.header, recorded, world, refused_ns(folder, recorded))
+    compared = rerun(task, manifest.header, recorded, world, refused_ns(folder, recorded), ranges)
     distance, departs = compared.distance_mm, compared.departs
     largest = int(distance.argmax()) + 1 if distance.any() else None
     rows = {
@@ -150,15 +151,16 @@ def refused_ns(folder: Path, recorded: Sequence[Step]) -> int | None:
 
 
 def rerun(
-    task: TaskConfig, header: EpisodeHeader, recorded: Sequence[Step], world: str, begun_ns: int | None = None
-) -> Comparison:
+    task: TaskConfig, header: EpisodeHeader, recorded: Sequence[Step], world: str, begun_ns: int | None = None,
+    ranges: Mapping[str, Any] | None = None,
+) -> Comparison:  # fmt: skip
     """Send what was recorded to a twin of `task` at the episode's start.
 
-    `begun_ns`: when its first control period began, None for that of the first step. Raises `ConfigError` for no such
-    world.
+    `begun_ns`: when its first control period began, None for that of the first step. `ranges`: the world is the one
+    that the episode's number draws of these. Raises `ConfigError` for no such world.
     """
     clock = SteppedClock()
-    twin = load_twin(task, world, clock)
+    twin = load_twin(task, world, clock) if ranges is None else load_randomised(task, ranges, clock)
     guard = Guard(twin, Limits.of(task.limits, twin.spec.action_space), task.guard, clock)
     Cell(twin, header.seed).reset(header.episode)
     period_ns = round(SECOND / twin.spec.control_hz)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from robot_rl.store.files import atomic_write
+from robot_rl.errors import StoreError
+from robot_rl.store.files import atomic_write, read_json
 from robot_rl.types import Array
+
+log = logging.getLogger(__name__)
 
 WINDOW = 20
 """Episodes of the moving average."""
@@ -152,3 +156,19 @@ def write_tensorboard(
         for episode, figures in history:
             for name, figure in figures.items():
                 writer.add_scalar(f"learner/{name}", figure, episode)
+
+
+def known_rate(path: Path, measured: Mapping[str, Any]) -> Rate | None:
+    """The frozen policy's, as an earlier start of the run wrote it, if that says what it measured and how."""
+    if not path.exists():
+        return None
+    try:
+        found = read_json(path)
+    except StoreError as error:
+        log.warning("the frozen policy is measured anew: %s", error)
+        return None
+    successes = found.pop("successes", None)
+    if found == measured and isinstance(successes, int) and 0 <= successes <= measured["trials"]:
+        return Rate(successes, measured["trials"])
+    log.warning("the frozen policy is measured anew: %s is not about this policy and these starts", path)
+    return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,21 +26,18 @@ from robot_rl.compositions.plan import (
     open_run,
 )
 from robot_rl.compositions.report import draw_results, evaluate_and_show
-from robot_rl.compositions.results import Rate, write_json_results
+from robot_rl.compositions.results import Rate, known_rate, write_json_results
 from robot_rl.compositions.terminal import Watch, progress_bar
 from robot_rl.compositions.transfer import begin_from, read_learnt, require_begun, require_fit
 from robot_rl.config import TaskConfig
 from robot_rl.console.access import Access, require_access
-from robot_rl.errors import ConfigError, IntegrityError, StoreError
+from robot_rl.errors import ConfigError, IntegrityError
 from robot_rl.protocols import FrozenPolicy
 from robot_rl.safety.limits import Limits
 from robot_rl.store.compute import read_compute
-from robot_rl.store.files import read_json
 from robot_rl.store.run import FROM, RunDirectory, RunInfo
 from robot_rl.store.training import labelled_episodes
 from robot_rl.twins import TWIN, Split, hardware, load_twin
-
-log = logging.getLogger(__name__)
 
 DEFAULTS: dict[str, Any] = {
     "task": "lid_opening",
@@ -126,6 +122,11 @@ def plan_run(request: RunRequest, console: Console) -> RunPlan:
     run, info, task, local = open_run(path)
     begun = {"task": info.task, "method": info.method, "seed": info.seed, **info.arguments}
     if request.resume is not None:
+        if info.ranges is not None:
+            raise ConfigError(
+                f"{path} was begun by robot-rl adapt, in randomised worlds: go on with `robot-rl adapt --resume "
+                f"{path}`, or begin a run with its adapter, `robot-rl run --from {path}`"
+            )
         _agrees(request, begun)
         read_compute(run)  # a learner that cannot go on as it did is refused before anything moves
         require_begun(run, info)
@@ -256,7 +257,7 @@ def baseline(run: RunDirectory, info: RunInfo, task: TaskConfig, policy: FrozenP
     measured = {"policy": policy.spec.hash, "split": "select", "seed": 0, "trials": trials}
     if info.world != TWIN:
         measured["world"] = info.world
-    if (known := _known(path, measured)) is not None:
+    if (known := known_rate(path, measured)) is not None:
         return known
     with progress_bar(console) as bar:
         row = bar.add_task("the frozen policy alone", total=trials, note="")
@@ -266,19 +267,3 @@ def baseline(run: RunDirectory, info: RunInfo, task: TaskConfig, policy: FrozenP
         )  # fmt: skip
     write_json_results(path, {**measured, "successes": rate.successes})
     return rate
-
-
-def _known(path: Path, measured: dict[str, Any]) -> Rate | None:
-    """What an earlier start of the run wrote, if that says what it measured and how."""
-    if not path.exists():
-        return None
-    try:
-        found = read_json(path)
-    except StoreError as error:
-        log.warning("the frozen policy is measured anew: %s", error)
-        return None
-    successes = found.pop("successes", None)
-    if found == measured and isinstance(successes, int) and 0 <= successes <= measured["trials"]:
-        return Rate(successes, measured["trials"])
-    log.warning("the frozen policy is measured anew: %s is not about this policy and these starts", path)
-    return None

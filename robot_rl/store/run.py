@@ -10,6 +10,7 @@ RUN/run.json  task.yaml  policy.*   what was run; run.json is written last and n
     adapters/ checkpoints/          what the learner writes
     predecessor/                    of a run that was begun from another one (`run --from`): that one's episodes, their
                                     transitions alone, with task.yaml, labels.sqlite and run.json as above
+    staged/NAME/episodes/           of `robot-rl adapt`: what a worker has recorded, until it is taken in, in order
     golden.npz golden.json          an observation, and what the policy made of it (robot_rl.store.golden)
     .reserve                        disk space kept back while a store is open (robot_rl.store.reserve)
     guard.json learner.json         the guard's latch, the learner's newest status
@@ -39,6 +40,8 @@ FORMAT = 1
 """Of run.json."""
 FROM = "from"
 """In a run's arguments: the run that it was begun from, and the adapter version it took over."""
+ADAPT = "adapt"
+"""In a run's arguments: that workers play its episodes in randomised worlds, how many, and the ranges."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,20 @@ class RunInfo:
     def world(self) -> str:
         """In which of its task's worlds it is."""
         return str(self.arguments.get("world") or "twin")
+
+    @property
+    def ranges(self) -> Mapping[str, Any] | None:
+        """Of its randomised worlds (`robot-rl adapt`); None: it is in one world.
+
+        Raises `IntegrityError` where run.json does not say which.
+        """
+        if ADAPT not in self.arguments:
+            return None
+        said = self.arguments[ADAPT]
+        ranges = said.get("ranges") if isinstance(said, Mapping) else None
+        if not isinstance(ranges, Mapping):
+            raise IntegrityError(f"run.json, {ADAPT}: expected the ranges of its randomised worlds, got {said}")
+        return ranges
 
     @property
     def began_with(self) -> int:
@@ -187,6 +204,11 @@ class RunDirectory:
     def predecessor(self) -> RunDirectory:
         """What was taken over of the run that this one was begun from: its episodes, and nothing that moves a robot."""
         return RunDirectory(self.path / "predecessor")
+
+    @property
+    def staged(self) -> Path:
+        """Where the workers of `robot-rl adapt` record, each in a folder of its own with `episodes` in it."""
+        return self.path / "staged"
 
     @property
     def results(self) -> Path:

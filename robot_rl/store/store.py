@@ -27,11 +27,12 @@ from robot_rl.store.episode import (
     verify,
 )
 from robot_rl.store.facts import episode_facts
+from robot_rl.store.files import sync_directory
 from robot_rl.store.labels import AuditEvent, LabelEvent, LabelLog
 from robot_rl.store.records import JSON
 from robot_rl.store.reserve import Reserve
 from robot_rl.store.run import RunDirectory
-from robot_rl.store.training import manifest_of
+from robot_rl.store.training import foreign, manifest_of
 from robot_rl.types import Label, LabelValue, Transition
 
 Entry = TypeVar("Entry", LabelEvent, AuditEvent)
@@ -168,6 +169,27 @@ class Store:
                 writer.write_cameras(self._cameras)
             manifest = writer.close(outcome)
             self._writer = None
+            return manifest
+
+    def adopt(self, folder: Path) -> Manifest:
+        """Take over an episode that another process has closed at `folder`, on this run's file system.
+
+        When this returns nothing of it can be lost. Raises `StoreError` for one that is damaged, that this run has, or
+        that was recorded with another policy; it then stays where it is.
+        """
+        with self._writing():
+            manifest = verify(folder)
+            place = self.run.episode(manifest.header.episode)
+            if words := foreign(manifest.header, self.run.read_info()):
+                raise StoreError(f"{folder}: {words}; not taken over")
+            if place.exists():
+                raise StoreError(f"{folder}: episode {manifest.header.episode} is recorded already; not taken over")
+            self._reserve.take()
+            try:
+                os.rename(folder, place)
+                sync_directory(self.run.episodes)
+            except OSError as error:
+                raise DiskError(f"cannot take over {folder}: {error.strerror or error}; it stays there") from error
             return manifest
 
     def add_label(self, label: Label, expected_revision: int | None = None) -> LabelEvent:

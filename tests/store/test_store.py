@@ -1,15 +1,27 @@
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from robot_rl.errors import DiskError, LabelConflict, NoSuchEpisode, StoreError
 from robot_rl.store import episode as episode_module
-from robot_rl.store.episode import MANIFEST_NAME, MCAP_NAME, EpisodeWriter, read_messages, read_transitions, salvage
+from robot_rl.store import store as store_module
+from robot_rl.store.episode import (
+    MANIFEST_NAME,
+    MCAP_NAME,
+    EpisodeWriter,
+    read_messages,
+    read_transitions,
+    salvage,
+    verify,
+)
 from robot_rl.store.labels import LabelEvent
 from robot_rl.store.reserve import RESERVE_BYTES
 from robot_rl.store.run import RunDirectory
@@ -285,3 +297,55 @@ def test_an_outcome_that_is_not_complete_is_listed_as_such(store: Store) -> None
     store.begin(header(1))
     store.end(outcome("aborted", complete=False))
     assert [(row.complete, row.ended_by) for row in store.episodes()] == [(False, "aborted")]
+
+
+# --- episodes that another process has recorded ---------------------------------------------------------------------
+
+
+def staged(tmp_path: Path, episode: int = 1, spec_hash: str = "ab" * 32) -> Path:
+    """Where another process has closed an episode."""
+    elsewhere = RunDirectory(tmp_path / "staged" / "worker")
+    elsewhere.episodes.mkdir(parents=True, exist_ok=True)
+    writer = EpisodeWriter(elsewhere, replace(header(episode), spec_hash=spec_hash))
+    writer.write_transition(transition(episode, 0))
+    writer.close(SUCCESS)
+    return elsewhere.episode(episode)
+
+
+def test_an_episode_that_another_process_closed_becomes_the_runs(store: Store, tmp_path: Path) -> None:
+    folder = staged(tmp_path, 4)
+    manifest = store.adopt(folder)
+    assert manifest == verify(store.run.episode(4))
+    assert len(read_transitions(store.run.episode(4))) == 1
+    assert not folder.exists()
+    store.add_label(Label("a", 4, LabelValue.SUCCESS, "ada"))
+    assert [(row.episode, row.label) for row in store.episodes()] == [(4, LabelValue.SUCCESS)]
+
+
+@pytest.mark.parametrize("what", ["damaged", "taken", "foreign"])
+def test_one_that_cannot_be_the_runs_stays_where_it_is(store: Store, tmp_path: Path, what: str) -> None:
+    folder = staged(tmp_path, spec_hash="cd" * 32 if what == "foreign" else "ab" * 32)
+    if what == "damaged":
+        (folder / MCAP_NAME).write_bytes(b"cut")
+    elif what == "taken":
+        record_one(store, 1)
+    words = {"damaged": "expected .* bytes", "taken": "recorded already", "foreign": "recorded with policy spec"}
+    with pytest.raises(StoreError, match=words[what]):
+        store.adopt(folder)
+    assert folder.is_dir()
+    assert store.run.closed_episodes() == ([1] if what == "taken" else [])
+
+
+def test_a_disk_that_refuses_leaves_it_where_it_is(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = staged(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(store_module.os, "rename", refuse)
+        with pytest.raises(DiskError, match=r"cannot take over .* No space left on device; it stays there"):
+            store.adopt(folder)
+    assert store.adopt(folder).header.episode == 1
+
+
+def refuse(*paths: Path) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
