@@ -12,6 +12,7 @@ import pytest
 from benchmarks.gym import __main__ as command
 from benchmarks.gym import cells, page
 from benchmarks.gym.cells import Cell, acceleration, run_cell, velocity, world_of
+from benchmarks.gym.experts import pick_and_place
 from benchmarks.gym.policy import Demonstrations, StatePolicy
 from benchmarks.gym.settings import SETTINGS, SHORT_POLICY, settings_of
 from benchmarks.gym.tasks import GymTask, Imperfection, space_of
@@ -176,3 +177,20 @@ def test_what_cannot_be_done_is_said(
 ) -> None:
     assert command.main([*wanted, "--short", "--out", str(tmp_path)]) == 2
     assert words in capsys.readouterr().out
+
+
+def test_the_expert_for_the_fetch_takes_the_block_to_the_goal() -> None:
+    """Of a hand that follows its actions by half, and holds what it closes on."""
+    rng, act = np.random.default_rng(0), pick_and_place(POINT.make())
+    for _ in range(20):
+        hand, goal = rng.uniform(0.5, 0.6, 3), rng.uniform(0.3, 0.8, 3)
+        block, fingers = np.array([*rng.uniform(0.4, 0.7, 2), 0.42]), 0.1
+        for _ in range(50):
+            action = act(np.concatenate([block, goal, hand, block, block - hand, [fingers / 2, fingers / 2]]))
+            assert np.abs(action).max() <= 1.0
+            near, closing = np.linalg.norm(block - hand) < 0.02, action[3] < 0
+            moved = 0.025 * action[:3]
+            block = block + moved if near and closing and fingers < 0.055 else block
+            fingers = 0.05 if near and closing else 0.1
+            hand = hand + moved
+        assert np.linalg.norm(block - goal) < 0.02

@@ -6,10 +6,11 @@ way), then each method learns on each seed from one 0/1 an episode, with the set
 Episodes, trials and seeds are given before the run. What was done for this very code is read and not run again;
 `--record` puts it on record. `--policy-only` clones and judges the frozen policy alone.
 
-Meta-World pins an older MuJoCo than the twin's, so it is installed into an environment of its own:
+Meta-World pins an older MuJoCo than the twin's, so it is installed into an environment of its own, and gymnasium-robotics
+with it:
 
     python3 -m venv .venv-gym
-    .venv-gym/bin/pip install -c benchmarks/gym/constraints.txt -e '.[cli,store,learn]' metaworld
+    .venv-gym/bin/pip install -c benchmarks/gym/constraints.txt -e '.[cli,store,learn]' metaworld gymnasium-robotics
     .venv-gym/bin/python -m benchmarks.gym --env Meta-World/box-close-v3
 """
 

@@ -8,8 +8,36 @@ import gymnasium
 import numpy as np
 
 from benchmarks.gym.tasks import Expert
+from robot_rl.types import Array
 
 
 def rock(env: gymnasium.Env[Any, Any]) -> Expert:
     """Of MountainCarContinuous-v0: push with the motion, always."""
     return lambda observation: np.array([0.6 if observation[1] >= 0 else -0.6])
+
+
+GAIN = 10.0
+"""1 / m: an action of 1 asks the Fetch's hand to move by 50 mm."""
+NEAR, ABOVE, HELD = 0.02, 0.08, 0.055
+"""m: from the block to a hand that closes, or that goes down; how far above the block the hand comes; and between
+fingers that have the block of 50 mm."""
+
+
+def pick_and_place(env: gymnasium.Env[Any, Any]) -> Expert:
+    """Of gymnasium-robotics' FetchPickAndPlace: over the block, down, close, and to the goal."""
+
+    def act(observation: Array) -> Array:
+        goal, hand, block = observation[3:6], observation[6:9], observation[9:12]
+        offset, fingers = block - hand, observation[15:17].sum()
+        if np.linalg.norm(offset) < NEAR:
+            return _towards(goal - hand if fingers < HELD else 0.0 * hand, grip=-1.0)
+        if np.linalg.norm(offset[:2]) > NEAR:
+            offset = offset + np.array([0.0, 0.0, ABOVE])
+        return _towards(offset, grip=1.0)
+
+    return act
+
+
+def _towards(offset: Array, grip: float) -> Array:
+    """A step of the hand by `offset` m, as far as it may."""
+    return np.clip(np.append(GAIN * offset, grip), -1.0, 1.0)
