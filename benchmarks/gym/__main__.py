@@ -6,8 +6,7 @@ way), then each method learns on each seed from one 0/1 an episode, with the set
 Episodes, trials and seeds are given before the run. What was done for this very code is read and not run again;
 `--record` puts it on record. `--policy-only` clones and judges the frozen policy alone.
 
-Meta-World pins an older MuJoCo than the twin's, so it is installed into an environment of its own, and gymnasium-robotics
-with it:
+Meta-World pins an older MuJoCo than the twin's, so it and gymnasium-robotics have an environment of their own:
 
     python3 -m venv .venv-gym
     .venv-gym/bin/pip install -c benchmarks/gym/constraints.txt -e '.[cli,store,learn]' metaworld gymnasium-robotics
