@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from scipy.stats import binomtest
 
 from robot_rl.compositions.results import (
     Rate,
@@ -24,13 +25,12 @@ from robot_rl.compositions.results import (
 CURVE = [(episode, int(episode > 6)) for episode in range(1, 13)]
 
 
-def test_the_interval_is_wilsons() -> None:
-    """Reference values by the closed form, z = 1.959964."""
-    n, p, z = 100, 0.4, 1.959964
-    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-    assert Rate(40, 100).interval == pytest.approx((middle - half, middle + half), abs=1e-6)
-    assert Rate(40, 100).rate == 0.4
+@pytest.mark.parametrize(("successes", "trials"), [(40, 100), (0, 7), (7, 7), (1, 1), (199, 300)])
+def test_the_interval_is_wilsons(successes: int, trials: int) -> None:
+    """As scipy has it."""
+    ends = binomtest(successes, trials).proportion_ci(0.95, method="wilson")
+    assert Rate(successes, trials).interval == pytest.approx((ends.low, ends.high), abs=1e-12)
+    assert Rate(successes, trials).rate == successes / trials
 
 
 @given(trials=st.integers(1, 300), share=st.floats(0, 1))
@@ -94,7 +94,7 @@ def test_the_curve_shows_what_is_in_it(tmp_path: Path) -> None:
 
 
 def test_tensorboard_has_the_curve(tmp_path: Path) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     write_tensorboard(tmp_path, CURVE, {"evaluation/base": 0.4})
     events = EventAccumulator(str(tmp_path))
