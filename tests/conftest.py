@@ -1,10 +1,10 @@
 """One thread for torch, as in the learner's own process: with another number its sums differ in their last bits.
 
 And where the tests run. Most of those that measure time wait for most of it, on a machine that must have a core free
-whenever they want one; most of the others want a core all the time. So `make test` gives the first kind a process of its
-own (pytest-xdist), and the others, with the long commands of `tests/scenarios.py` beside them, get what that one leaves,
-in two more processes: those are in the scheduler's class for idle time, and are two because what is left is more than
-one core. With two processes each kind has one; without xdist they run one after the other, the others first.
+whenever they want one; most of the others want a core all the time. So `make test` gives the first kind a process of
+its own (pytest-xdist), and the others, with the long commands of `tests/scenarios.py` beside them, get what that one
+leaves, in two more processes: those are in the scheduler's class for idle time, and are two because what is left is
+more than one core. With two processes each kind has one; without xdist they run one after the other, the others first.
 
 Who else is on the machine nobody knows. There, one that measures time and fails is tried once more, by the same
 bounds; pytest's closing line counts those ("1 rerun") and the summary names them. What fails twice, fails.
