@@ -74,8 +74,8 @@ def test_a_run_is_a_graph_of_nodes_that_is_stopped_goes_on_later_learns_and_ends
             status, output = graph.finish(40)
             assert status == 0, output + logs(graph.run)
             assert not [name for name, pid in children.items() if alive(pid)]
-        while said := listener.hear(10_000, timeout_s=0.5):  # a busy machine puts into words late what came in time
-            heard.extend(said)
+        while late := listener.hear(10_000, timeout_s=0.5):  # a busy machine puts into words late what came in time
+            heard.extend(late)
     assert left_behind(before) == set()
     assert stopped.keys() == children.keys()
     labelled = labels(graph.run)
