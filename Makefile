@@ -8,8 +8,8 @@ BIN := .venv/bin
 # One thread a process: on two busy cores more of them are slower, by far.
 export OMP_NUM_THREADS := 1
 
-# Tests that measure time in one process, all others in one that gets what those leave: see tests/conftest.py.
-PARALLEL := -n 2
+# Tests that measure time in one process, all others in two that get what those leave: see tests/conftest.py.
+PARALLEL := -n 3
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint types format msgs clean gl browser

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,17 +146,28 @@ def write_tensorboard(
     folder: Path, curve: Sequence[tuple[int, int]], scalars: Mapping[str, float], history: History = ()
 ) -> None:
     """The same curves for TensorBoard; steps are episodes."""
-    from torch.utils.tensorboard import SummaryWriter
+    # TensorBoard's own writer: torch's wrapper of it costs the command the seconds in which torch is imported.
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-    with SummaryWriter(str(folder)) as writer:
+    writer = EventFileWriter(str(folder))
+
+    def add(name: str, value: float, episode: int) -> None:
+        summary = Summary(value=[Summary.Value(tag=name, simple_value=float(value))])
+        writer.add_event(Event(wall_time=time.time(), step=episode, summary=summary))
+
+    try:
         for (episode, value), mean in zip(curve, moving_average([v for _, v in curve]), strict=True):
-            writer.add_scalar("success/episode", value, episode)
-            writer.add_scalar(f"success/mean_{WINDOW}", mean, episode)
+            add("success/episode", value, episode)
+            add(f"success/mean_{WINDOW}", mean, episode)
         for name, scalar in scalars.items():
-            writer.add_scalar(name, scalar, curve[-1][0] if curve else 0)
+            add(name, scalar, curve[-1][0] if curve else 0)
         for episode, figures in history:
             for name, figure in figures.items():
-                writer.add_scalar(f"learner/{name}", figure, episode)
+                add(f"learner/{name}", figure, episode)
+    finally:
+        writer.close()
 
 
 def known_rate(path: Path, measured: Mapping[str, Any]) -> Rate | None:

@@ -62,10 +62,11 @@ def test_both_kinds_are_adapters() -> None:
 
 
 def test_a_fresh_actor_starts_near_the_base_policy() -> None:
-    steers = np.array([learnt().steer(CONTEXT, np.random.default_rng(i), explore=True).steer for i in range(300)])
+    fresh = learnt()
+    steers = np.array([fresh.steer(CONTEXT, np.random.default_rng(i), explore=True).steer for i in range(300)])
     assert np.abs(np.arctanh(steers).mean(0)).max() < 0.25
     assert np.abs(np.arctanh(steers).std(0) - 1).max() < 0.2
-    assert np.abs(learnt().steer(CONTEXT, np.random.default_rng(0), explore=False).steer).max() < 0.05
+    assert np.abs(fresh.steer(CONTEXT, np.random.default_rng(0), explore=False).steer).max() < 0.05
 
 
 def test_the_mode_is_the_same_whatever_the_generator() -> None:

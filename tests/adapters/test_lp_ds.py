@@ -45,7 +45,7 @@ def test_the_multiplier_rises_outside_the_region_falls_inside_and_is_never_negat
 def test_the_dual_settles_at_its_target(region: float) -> None:
     """Where more shift is always better, the constraint binds: ||Delta||^2 comes to delta and stays."""
     subject = learner(trust_region=region, dual_rate=1e-2)
-    run(subject, 80, 0.0)
+    run(subject, 40, 0.0)
     seen = []
     for _ in range(20):
         subject.learn(20)

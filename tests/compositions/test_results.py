@@ -94,7 +94,7 @@ def test_the_curve_shows_what_is_in_it(tmp_path: Path) -> None:
 
 
 def test_tensorboard_has_the_curve(tmp_path: Path) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     write_tensorboard(tmp_path, CURVE, {"evaluation/base": 0.4})
     events = EventAccumulator(str(tmp_path))

@@ -24,6 +24,8 @@ from tests.control.test_asking import GuardClock
 T = TypeVar("T")
 STEP_S = 0.05
 MAX_STEPS = 18
+PATIENCE_S = 60.0
+"""For a thread that has all it needs, on a machine that gives it nothing."""
 LAST_LOOK = 2
 """Periods of holding after the last step, until what is seen then is encoded."""
 
@@ -104,7 +106,7 @@ class Scene:
         self.cell.pump()
         self.policy.pass_period()
         if self.flights and self.policy.begun and self.policy.periods >= self.policy.begun[-1].due:
-            self.flights[-1].ready(5.0)
+            self.flights[-1].ready(PATIENCE_S)
 
     def play(self) -> EpisodeRecord:
         begin = Inference.begin

@@ -344,16 +344,19 @@ def test_a_checkpoint_from_before_a_setting_existed_is_gone_on_from() -> None:
 
 LEARNING: dict[str, tuple[float, int, float, dict[str, Any]]] = {
     "usr": (0.001, 60, 0.8, {}),
-    "usr-sac": (0.001, 80, 0.8, {}),
-    "dsrl-na": (0.0, 40, 0.9, {}),
-    "dsrl-sac": (0.0, 60, 0.9, {}),
-    "policy-decorator": (0.001, 80, 0.3, {"actor_learning_rate": 1e-3, "learning_rate": 1e-3}),
+    "usr-sac": (0.001, 80, 0.8, {"utd": 5}),
+    "dsrl-na": (0.0, 40, 0.9, {"utd": 5}),
+    "dsrl-sac": (0.0, 60, 0.9, {"utd": 5}),
+    "policy-decorator": (0.001, 80, 0.3, {"actor_learning_rate": 1e-3, "learning_rate": 1e-3, "utd": 5}),
     "residual-rl": (0.0, 200, 0.7, {"target_entropy": -4.0}),
-    "zprl": (0.0, 60, 0.75, {}),
-    "lp-ds": (0.0, 60, 0.6, {}),
+    "zprl": (0.0, 60, 0.75, {"utd": 5}),
+    "lp-ds": (0.0, 60, 0.6, {"utd": 5}),
     "rlpd": (0.001, 160, 0.5, {"target_entropy": -4.0}),
 }
-"""Method -> height error (m), episodes, success to reach, settings. The base has 0.5 at height 0, and 0 at 1 mm."""
+"""Method -> height error (m), episodes, success to reach, settings. The base has 0.5 at height 0, and 0 at 1 mm.
+
+Those that need no more have half the updates; by seeds 1 to 5 each of these reaches what is wanted.
+"""
 
 
 @pytest.mark.parametrize("method", ALL)
