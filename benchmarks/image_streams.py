@@ -12,15 +12,16 @@ import json
 import sys
 import threading
 import time
-from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from robot_rl.clock import MS, SECOND
+from robot_rl.clock import MS
+from robot_rl.memory import keep_freed_memory
 from robot_rl.processes import end_with_parent
+from robot_rl.types import Array
 
 CAMERAS = ("front", "side", "wrist")
 HEIGHT, WIDTH = 480, 640
@@ -40,14 +41,22 @@ class Seen:
     frames: list[tuple[str, int, int, float]] = field(default_factory=list)
     """Camera, number, stamp in ns, and how old it was by then in ms."""
 
-    def take(self, frame: Frame, pixels: Any) -> None:
-        assert len(pixels) == HEIGHT * WIDTH * 3
-        self.frames.append((*frame, (time.monotonic_ns() - frame[2]) / MS))
+    def take(self, camera: str, stamp_ns: int, pixels: Array) -> None:
+        """`pixels`: [H, W, 3], as `numbered` made them."""
+        assert pixels.shape == (HEIGHT, WIDTH, 3)
+        number = int.from_bytes(pixels[0, 0].tobytes(), "little")
+        self.frames.append((camera, number, stamp_ns, (time.monotonic_ns() - stamp_ns) / MS))
 
     @property
     def said(self) -> dict[str, Any]:
         """What who looks says in the end."""
         return {"frames": self.frames}
+
+
+def numbered(pixels: Array, number: int) -> Array:
+    """`pixels` [H, W, 3] uint8 with `number` in the first one."""
+    pixels[0, 0] = np.frombuffer(number.to_bytes(3, "little"), np.uint8)
+    return pixels
 
 
 def due_times(stopping: threading.Event) -> Any:
@@ -75,37 +84,21 @@ def over_ros(role: str, stopping: threading.Event) -> dict[str, Any]:
     """Published with the system's defaults, heard best-effort, as REP-2003 has it."""
     import rclpy
     from rclpy.experimental.events_executor import EventsExecutor
-    from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_system_default
-    from sensor_msgs.msg import Image
+    from robot_rl_ros.images import RawImages, hear_images
 
     rclpy.init(args=[])
     node = rclpy.create_node(f"images_{role}")
     try:
         if role == "publish":
-            data = array("B", bytes(HEIGHT * WIDTH * 3))
-            publishers = {
-                camera: node.create_publisher(Image, f"camera/{camera}/image", qos_profile_system_default)
-                for camera in CAMERAS
-            }
+            images, pixels = RawImages(node, CAMERAS), np.zeros((HEIGHT, WIDTH, 3), np.uint8)
 
             def show(frame: Frame) -> None:
                 camera, number, stamp_ns = frame
-                image = Image(height=HEIGHT, width=WIDTH, encoding="rgb8", step=3 * WIDTH)
-                image.data = data  # an array of bytes is taken as it is; anything else is copied byte by byte
-                image.header.frame_id = f"{camera}/{number}"
-                image.header.stamp.sec, image.header.stamp.nanosec = divmod(stamp_ns, SECOND)
-                publishers[camera].publish(image)
+                images.show(camera, stamp_ns, numbered(pixels, number))
 
             return ready() or publish(show, stopping)
-        seen, newest = Seen(), QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-
-        def hear(image: Any) -> None:
-            camera, number = image.header.frame_id.split("/")
-            stamp_ns = image.header.stamp.sec * SECOND + image.header.stamp.nanosec
-            seen.take((camera, int(number), stamp_ns), np.frombuffer(image.data, np.uint8))
-
-        for camera in CAMERAS:
-            node.create_subscription(Image, f"camera/{camera}/image", hear, newest)
+        seen = Seen()
+        hear_images(node, CAMERAS, lambda camera, image: seen.take(camera, image.stamp_ns, image.pixels))
         executor = EventsExecutor()
         executor.add_node(node)
         ready()
@@ -122,11 +115,11 @@ def over_zmq(role: str, endpoint: str, stopping: threading.Event) -> dict[str, A
     from robot_rl.wire.latest import Publisher, Subscriber
 
     if role == "publish":
-        publisher, data = Publisher(endpoint), bytes(HEIGHT * WIDTH * 3)
+        publisher, pixels = Publisher(endpoint), np.zeros((HEIGHT, WIDTH, 3), np.uint8)
 
         def show(frame: Frame) -> None:
             camera, number, stamp_ns = frame
-            publisher.publish(camera, {"number": number, "stamp_ns": stamp_ns}, data)
+            publisher.publish(camera, {"stamp_ns": stamp_ns}, numbered(pixels, number).tobytes())
 
         ready()
         done = publish(show, stopping)
@@ -136,7 +129,7 @@ def over_zmq(role: str, endpoint: str, stopping: threading.Event) -> dict[str, A
     ready()
     while not stopping.is_set():
         for camera, header, payload in subscriber.take(50):
-            seen.take((camera, header["number"], header["stamp_ns"]), np.frombuffer(payload, np.uint8))
+            seen.take(camera, header["stamp_ns"], np.frombuffer(payload, np.uint8).reshape(HEIGHT, WIDTH, 3))
     subscriber.close()
     return seen.said
 
@@ -149,6 +142,7 @@ def ready() -> None:
 def main() -> int:
     """Its exit status."""
     end_with_parent()
+    keep_freed_memory()  # both ways alike
     role, over, endpoint = sys.argv[1:4]
     stopping = threading.Event()
 
