@@ -272,7 +272,7 @@ def bench(folder: Path) -> Iterator[Bench]:
     environment = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "ROS_LOG_DIR": str(folder / "ros-log")}
     with ExitStack() as stack:
         graph = stack.enter_context(graph_run(folder, environment))
-        profile = environment | dds_environment(os.environ)
+        profile = environment | dds_environment(os.environ, images=True)
         over_ros = stack.enter_context(images("ros", "", profile))
         over_zmq = stack.enter_context(images("zmq", f"ipc://{folder}/images", environment))
         graph.wait_for(graph.learnt, "the end of the learner's warm-up")

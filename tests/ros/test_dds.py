@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from robot_rl_ros.dds import OWN_PROFILE, dds_environment
+from robot_rl_ros.dds import OWN_PROFILE, THIS_MACHINE, dds_environment
 
 from benchmarks.ros_graph import WITH, Block, looked
 from robot_rl.compositions.machine_checks import PROFILE, TRANSPORTS
@@ -38,9 +38,33 @@ def test_the_profile_has_room_for_raw_images_and_keeps_the_network() -> None:
 
 
 def test_a_person_s_own_settings_stand() -> None:
-    assert dds_environment({}) == {PROFILE: str(OWN_PROFILE)}
-    for name in (PROFILE, TRANSPORTS):
-        assert dds_environment({name: "mine"}) == {}
+    assert dds_environment({}, images=True) == {PROFILE: str(OWN_PROFILE)}
+    for images in (True, False):
+        for name in (PROFILE, TRANSPORTS, "RMW_IMPLEMENTATION"):
+            assert dds_environment({name: "mine"}, images=images) == {}
+
+
+LOCAL = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "images", "alone"),
+    [
+        (LOCAL, False, True),
+        (LOCAL | {TRANSPORTS: "UDPv4"}, False, True),
+        (LOCAL | {TRANSPORTS: "UDPv4"}, True, True),
+        ({}, False, False),
+        (LOCAL | {"ROS_STATIC_PEERS": "192.168.1.7"}, False, False),
+        (LOCAL | {"ROS_LOCALHOST_ONLY": "1"}, False, False),
+    ],
+)
+def test_who_publishes_no_images_has_no_shared_memory(environment: dict[str, str], images: bool, alone: bool) -> None:
+    made = dds_environment(environment, images=images)
+    if alone:
+        assert made == {PROFILE: str(THIS_MACHINE), "ROS_AUTOMATIC_DISCOVERY_RANGE": "SYSTEM_DEFAULT"}
+        assert "SHM" not in THIS_MACHINE.read_text()
+    else:
+        assert made == {TRANSPORTS: "UDPv4"}
 
 
 def page_faults(pid: int) -> int:
@@ -86,6 +110,6 @@ def heard(folder: Path, settings: dict[str, str]) -> tuple[float, float]:
 @pytest.mark.skipif(os.environ.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp") != "rmw_fastrtps_cpp", reason="Fast DDS's")
 def test_raw_images_get_through_with_the_profile(tmp_path: Path) -> None:
     pytest.importorskip("rclpy", reason="ROS 2's Python is not installed: pip install 'robot-rl[ros]'")
-    lost, faults = heard(tmp_path, dds_environment({}))
+    lost, faults = heard(tmp_path, dds_environment({}, images=True))
     assert lost < 0.25  # without it half of them are lost and more; a busy machine loses a few with it
     assert faults < 100  # a frame has 225 pages, and is copied three times: memory is taken once, and kept
