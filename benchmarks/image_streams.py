@@ -2,8 +2,9 @@
 
 `python -m benchmarks.image_streams publish|listen ros|zmq ENDPOINT` says "ready", works until its standard input ends,
 and then says in one line of JSON what it did. Frames are stamped with the host's monotonic clock just before they are
-published, and once more when who looks has their pixels. A publisher that was stopped by a signal goes on from where it
-is: what it would have shown meanwhile was never due.
+published, and once more when who looks has their pixels. A line "rest" on its standard input lets who publishes rest
+until a line "go": what it would have shown meanwhile was never due. (A signal would not do: Fast DDS forgets a process
+that is silent for 20 s, and what it shows first after that is lost.)
 """
 
 from __future__ import annotations
@@ -12,21 +13,21 @@ import json
 import sys
 import threading
 import time
-from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from robot_rl.clock import MS, SECOND
+from robot_rl.clock import MS
+from robot_rl.memory import keep_freed_memory
 from robot_rl.processes import end_with_parent
+from robot_rl.types import Array
 
 CAMERAS = ("front", "side", "wrist")
 HEIGHT, WIDTH = 480, 640
 RATE_HZ = 30
-BEHIND_S = 0.5
-"""Who is later than this was stopped."""
+GO, REST = "go\n", "rest\n"
 LOOK_S = 0.2
 """How often it is looked whether it is over."""
 Frame = tuple[str, int, int]
@@ -40,9 +41,11 @@ class Seen:
     frames: list[tuple[str, int, int, float]] = field(default_factory=list)
     """Camera, number, stamp in ns, and how old it was by then in ms."""
 
-    def take(self, frame: Frame, pixels: Any) -> None:
-        assert len(pixels) == HEIGHT * WIDTH * 3
-        self.frames.append((*frame, (time.monotonic_ns() - frame[2]) / MS))
+    def take(self, camera: str, stamp_ns: int, pixels: Array) -> None:
+        """`pixels`: [H, W, 3], as `numbered` made them."""
+        assert pixels.shape == (HEIGHT, WIDTH, 3)
+        number = int.from_bytes(pixels[0, 0].tobytes(), "little")
+        self.frames.append((camera, number, stamp_ns, (time.monotonic_ns() - stamp_ns) / MS))
 
     @property
     def said(self) -> dict[str, Any]:
@@ -50,66 +53,76 @@ class Seen:
         return {"frames": self.frames}
 
 
-def due_times(stopping: threading.Event) -> Any:
+def numbered(pixels: Array, number: int) -> Array:
+    """`pixels` [H, W, 3] uint8 with `number` in the first one."""
+    pixels[0, 0] = np.frombuffer(number.to_bytes(3, "little"), np.uint8)
+    return pixels
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the standard input says."""
+
+    stopping: threading.Event = field(default_factory=threading.Event)
+    going: threading.Event = field(default_factory=threading.Event)
+
+    def listen(self) -> None:
+        """Until its end."""
+        self.going.set()
+        for line in sys.stdin:
+            if line == REST:
+                self.going.clear()
+            elif line == GO:
+                self.going.set()
+        self.stopping.set()
+
+
+def due_times(told: Told) -> Iterator[None]:
     """Yields at `RATE_HZ` until told to stop."""
     due = time.monotonic()
-    while not stopping.is_set():
-        if time.monotonic() > due + BEHIND_S:
+    while not told.stopping.is_set():
+        if not told.going.is_set():
+            told.going.wait(LOOK_S)
             due = time.monotonic()
+            continue
         time.sleep(max(0.0, due - time.monotonic()))
         yield
         due += 1 / RATE_HZ
 
 
-def publish(show: Callable[[Frame], None], stopping: threading.Event) -> dict[str, Any]:
+def publish(show: Callable[[Frame], None], told: Told) -> dict[str, Any]:
     """Show all cameras, one after the other."""
     count = 0
-    for _ in due_times(stopping):
+    for _ in due_times(told):
         count += 1
         for camera in CAMERAS:
             show((camera, count, time.monotonic_ns()))
     return {"published": count * len(CAMERAS)}
 
 
-def over_ros(role: str, stopping: threading.Event) -> dict[str, Any]:
+def over_ros(role: str, told: Told) -> dict[str, Any]:
     """Published with the system's defaults, heard best-effort, as REP-2003 has it."""
     import rclpy
     from rclpy.experimental.events_executor import EventsExecutor
-    from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_system_default
-    from sensor_msgs.msg import Image
+    from robot_rl_ros.images import RawImages, hear_images
 
     rclpy.init(args=[])
     node = rclpy.create_node(f"images_{role}")
     try:
         if role == "publish":
-            data = array("B", bytes(HEIGHT * WIDTH * 3))
-            publishers = {
-                camera: node.create_publisher(Image, f"camera/{camera}/image", qos_profile_system_default)
-                for camera in CAMERAS
-            }
+            images, pixels = RawImages(node, CAMERAS), np.zeros((HEIGHT, WIDTH, 3), np.uint8)
 
             def show(frame: Frame) -> None:
                 camera, number, stamp_ns = frame
-                image = Image(height=HEIGHT, width=WIDTH, encoding="rgb8", step=3 * WIDTH)
-                image.data = data  # an array of bytes is taken as it is; anything else is copied byte by byte
-                image.header.frame_id = f"{camera}/{number}"
-                image.header.stamp.sec, image.header.stamp.nanosec = divmod(stamp_ns, SECOND)
-                publishers[camera].publish(image)
+                images.show(camera, stamp_ns, numbered(pixels, number))
 
-            return ready() or publish(show, stopping)
-        seen, newest = Seen(), QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-
-        def hear(image: Any) -> None:
-            camera, number = image.header.frame_id.split("/")
-            stamp_ns = image.header.stamp.sec * SECOND + image.header.stamp.nanosec
-            seen.take((camera, int(number), stamp_ns), np.frombuffer(image.data, np.uint8))
-
-        for camera in CAMERAS:
-            node.create_subscription(Image, f"camera/{camera}/image", hear, newest)
+            return ready() or publish(show, told)
+        seen = Seen()
+        hear_images(node, CAMERAS, lambda camera, image: seen.take(camera, image.stamp_ns, image.pixels))
         executor = EventsExecutor()
         executor.add_node(node)
         ready()
-        while not stopping.is_set():
+        while not told.stopping.is_set():
             executor.spin_once(LOOK_S)
         return seen.said
     finally:
@@ -117,26 +130,26 @@ def over_ros(role: str, stopping: threading.Event) -> dict[str, Any]:
         rclpy.shutdown()
 
 
-def over_zmq(role: str, endpoint: str, stopping: threading.Event) -> dict[str, Any]:
+def over_zmq(role: str, endpoint: str, told: Told) -> dict[str, Any]:
     """As the processes of a run pass on their frames."""
     from robot_rl.wire.latest import Publisher, Subscriber
 
     if role == "publish":
-        publisher, data = Publisher(endpoint), bytes(HEIGHT * WIDTH * 3)
+        publisher, pixels = Publisher(endpoint), np.zeros((HEIGHT, WIDTH, 3), np.uint8)
 
         def show(frame: Frame) -> None:
             camera, number, stamp_ns = frame
-            publisher.publish(camera, {"number": number, "stamp_ns": stamp_ns}, data)
+            publisher.publish(camera, {"stamp_ns": stamp_ns}, numbered(pixels, number).tobytes())
 
         ready()
-        done = publish(show, stopping)
+        done = publish(show, told)
         publisher.close()
         return done
     subscriber, seen = Subscriber(endpoint), Seen()
     ready()
-    while not stopping.is_set():
+    while not told.stopping.is_set():
         for camera, header, payload in subscriber.take(50):
-            seen.take((camera, header["number"], header["stamp_ns"]), np.frombuffer(payload, np.uint8))
+            seen.take(camera, header["stamp_ns"], np.frombuffer(payload, np.uint8).reshape(HEIGHT, WIDTH, 3))
     subscriber.close()
     return seen.said
 
@@ -149,15 +162,11 @@ def ready() -> None:
 def main() -> int:
     """Its exit status."""
     end_with_parent()
+    keep_freed_memory()  # both ways alike
     role, over, endpoint = sys.argv[1:4]
-    stopping = threading.Event()
-
-    def end() -> None:
-        sys.stdin.read()
-        stopping.set()
-
-    threading.Thread(target=end, daemon=True).start()
-    done = over_ros(role, stopping) if over == "ros" else over_zmq(role, endpoint, stopping)
+    told = Told()
+    threading.Thread(target=told.listen, daemon=True).start()
+    done = over_ros(role, told) if over == "ros" else over_zmq(role, endpoint, told)
     print(json.dumps(done), flush=True)
     return 0
 

@@ -5,7 +5,7 @@ round from one turn to the next:
 
 - with: the learner saturates its core, and three synthetic cameras publish raw images of 640 x 480 at 30 Hz (a software
   renderer would measure itself) to a best-effort subscriber, with the Fast DDS profile that the launchers set;
-- bare: learner and cameras are stopped by a signal, the control loop is alone;
+- bare: the learner is stopped by a signal, the cameras show nothing, the control loop is alone;
 - zmq: as `with`, a third as long, the same images over ZMQ ipc in place of ROS.
 
 A command tick is late when its control period, in the recorded episodes, was longer than 50 ms by more than 10 ms. CPU
@@ -45,6 +45,7 @@ from robot_rl_ros.dds import dds_environment
 
 from benchmarks.ending import show
 from benchmarks.graph_run import GraphRun, graph_run
+from benchmarks.image_streams import GO, REST
 from robot_rl.clock import MS, SECOND
 from robot_rl.services.guard import GuardClient
 from robot_rl.store.episode import read_messages
@@ -94,17 +95,21 @@ class Images:
 
     def __exit__(self, *exc: object) -> None:
         for process in (self.publisher, self.listener):
-            process.send_signal(signal.SIGCONT)
             process.kill()
             process.communicate()
 
     def finish(self) -> dict[str, Any]:
         """What both say of themselves; the publisher ends first."""
         said: dict[str, Any] = {}
-        self.publisher.send_signal(signal.SIGCONT)
         for process in (self.publisher, self.listener):
             said |= json.loads(process.communicate(timeout=30)[0])
         return said
+
+    def show(self, showing: bool) -> None:
+        """Whether the publisher shows anything from now on."""
+        assert self.publisher.stdin is not None
+        self.publisher.stdin.write(GO if showing else REST)
+        self.publisher.stdin.flush()
 
     @property
     def cpu_now_s(self) -> float:
@@ -112,10 +117,11 @@ class Images:
 
 
 def images(over: str, endpoint: str, environment: Mapping[str, str]) -> Images:
-    """Both are ready, and the publisher is stopped."""
+    """Both are ready, and the publisher rests."""
     listener, publisher = (_started(role, over, endpoint, environment) for role in ("listen", "publish"))
-    publisher.send_signal(signal.SIGSTOP)
-    return Images(publisher, listener)
+    made = Images(publisher, listener)
+    made.show(False)
+    return made
 
 
 def _started(role: str, over: str, endpoint: str, environment: Mapping[str, str]) -> subprocess.Popen[str]:
@@ -170,10 +176,9 @@ class Bench:
 
     def become(self, kind: str) -> None:
         """Stop and continue what `kind` of block says."""
-        rest, go = signal.SIGSTOP, signal.SIGCONT
-        os.kill(self.graph.pids["learner"], rest if kind == BARE else go)
-        self.over_ros.publisher.send_signal(go if kind == WITH else rest)
-        self.over_zmq.publisher.send_signal(go if kind == ZMQ else rest)
+        os.kill(self.graph.pids["learner"], signal.SIGSTOP if kind == BARE else signal.SIGCONT)
+        self.over_ros.show(kind == WITH)
+        self.over_zmq.show(kind == ZMQ)
 
     def seconds(self, *kinds: str) -> float:
         return sum(block.ended_ns - block.began_ns for block in self.blocks if block.kind in kinds) / SECOND
@@ -267,7 +272,7 @@ def bench(folder: Path) -> Iterator[Bench]:
     environment = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "ROS_LOG_DIR": str(folder / "ros-log")}
     with ExitStack() as stack:
         graph = stack.enter_context(graph_run(folder, environment))
-        profile = environment | dds_environment(os.environ)
+        profile = environment | dds_environment(os.environ, images=True)
         over_ros = stack.enter_context(images("ros", "", profile))
         over_zmq = stack.enter_context(images("zmq", f"ipc://{folder}/images", environment))
         graph.wait_for(graph.learnt, "the end of the learner's warm-up")
@@ -275,7 +280,7 @@ def bench(folder: Path) -> Iterator[Bench]:
         try:
             yield made
         finally:
-            made.become(ZMQ)  # whoever is stopped could not end in order
+            os.kill(graph.pids["learner"], signal.SIGCONT)  # who is stopped could not end in order
 
 
 def measure(minutes: float, presses: int, tell: Callable[[int, int], None]) -> dict[str, Any]:
@@ -292,7 +297,6 @@ def measure(minutes: float, presses: int, tell: Callable[[int, int], None]) -> d
         closed = len(made.graph.run.closed_episodes())
         made.graph.wait_for(lambda: len(made.graph.run.closed_episodes()) > closed, "the end of the last episode")
         stops = press(made.graph, presses)
-        made.become(WITH)
         ros, zmq = made.over_ros.finish(), made.over_zmq.finish()
         periods = periods_ms(made.graph.run, made.blocks)
     return figures(periods, stops, (ros, zmq), made)

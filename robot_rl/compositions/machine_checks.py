@@ -172,7 +172,7 @@ def _settings(machine: Machine) -> str:
         return f"{TRANSPORTS}={said[TRANSPORTS]}, so without the profile for images"
     if not machine.own_profile:
         return "profile: its defaults"
-    return f"profile: {machine.own_profile} (of the camera node; of others with images: export {PROFILE}=it)"
+    return f"profile: {machine.own_profile} (of the camera node; of others with images: export {PROFILE}=it), else UDP"
 
 
 def shared_memory(machine: Machine, wanted: Wanted) -> Row:
@@ -210,7 +210,12 @@ def clock(machine: Machine, wanted: Wanted) -> Row:
         return Row("clock", "look", "cannot be told whether it is synchronised", "look at `timedatectl`")
     if machine.clock_synchronised:
         return Row("clock", "ok", "synchronised")
-    return Row("clock", "look", "not synchronised: labels and episodes carry its wall time", "timedatectl set-ntp true")
+    words = "timedatectl set-ntp true"
+    if wanted.ros:
+        words += (
+            ", before nodes run: when the clock is set, Fast DDS's shared memory (images) may go deaf: docs/ros2.md"
+        )
+    return Row("clock", "look", "not synchronised: labels and episodes carry its wall time", words)
 
 
 def priority(machine: Machine, wanted: Wanted) -> Row:

@@ -7,6 +7,7 @@ Two threads matter. One moves the robot: `submit` and `tick_hold` take turns. An
 A command is admitted and marked as on its way in one step under the state's lock, and `stop` raises the epoch under
 the same lock, then waits until an older command that was on its way has ended its period: once `stop` has returned,
 no command of an older epoch reaches the robot. Not for signal handlers: set a flag there, and stop from a thread.
+The disk is written without the state's lock: neither a hold nor another STOP waits for it.
 """
 
 from __future__ import annotations
@@ -55,9 +56,10 @@ class Guard:
         self._clock = clock
         self._latch = latch
         self.brake: Callable[[], None] = lambda: None
-        """Called as a STOP begins, on its thread: who waits for the next control period may begin it now, holding."""
+        """Called as a STOP counts, on its thread: who waits for the next control period may begin it now, holding."""
         self._motion = threading.RLock()
         self._changed = threading.Condition()
+        self._writing = threading.Lock()  # the latch file; taken before the state's lock, and never by who holds that
         self._on_its_way: int | None = None  # epoch of the command whose control period runs
         self._observation: Observation
         self._commanded: Array  # [3] m: where the robot was last told to be
@@ -161,13 +163,16 @@ class Guard:
         It takes effect at once and returns after the latch is on disk and the control period under way has ended. A
         disk that cannot be written or a driver that does not return shows as a further FAULT in the state returned.
         """
-        self.brake()
         with self._changed:
-            self._latched("operator_stop", f"{reason} (by {author})", author)
+            self._raise("operator_stop", f"{reason} (by {author})")
             epoch = self._state.epoch
+        self.brake()
+        self._keep("operator_stop", author)
+        with self._changed:
             ended = self._changed.wait_for(lambda: (self._on_its_way or epoch) >= epoch, timeout=DRIVER_PATIENCE_S)
-            if not ended:
-                self._latched("driver_hung", f"no end of the control period within {DRIVER_PATIENCE_S:g} s", "guard")
+        if not ended:
+            self._latched("driver_hung", f"no end of the control period within {DRIVER_PATIENCE_S:g} s", "guard")
+        with self._changed:
             return supervisor.reported(self._state)
 
     def clear(self, cause_id: str, author: str) -> SafetyState:
@@ -176,18 +181,21 @@ class Guard:
         Raises `IllegalTransition` for an id that is not latched now (stale, or clearing by itself), and `StoreError`
         when the latch file cannot be written: the cause then stays.
         """
-        with self._changed:
-            state = supervisor.cleared(self._state, cause_id)
+        with self._writing:
+            with self._changed:
+                state = supervisor.cleared(self._state, cause_id)
+                cause = next(cause for cause in self._state.causes if cause.id == cause_id)
             if self._latch is not None:
                 try:
                     write_latch(self._latch, state, f"{cause_id} cleared by {author}")
                 except OSError as error:
                     raise StoreError(f"{cause_id} stays latched: {self._latch} cannot be written: {error}") from error
-            cause = next(cause for cause in self._state.causes if cause.id == cause_id)
-            if cause.kind == "robot_fault" and isinstance(self._robot, Recoverable):
-                self._robot.recover()
-            self._update(state)
-            return supervisor.reported(self._state)
+            with self._changed:
+                state = supervisor.cleared(self._state, cause_id)  # with whatever has been raised meanwhile
+                if cause.kind == "robot_fault" and isinstance(self._robot, Recoverable):
+                    self._robot.recover()
+                self._update(state)
+                return supervisor.reported(self._state)
 
     def _applied(self, command: Command, sent: Array, verdict: Verdict, reason: str) -> CommandResult:
         """One control period of motion, for an admitted command."""
@@ -253,19 +261,35 @@ class Guard:
     def _fault(self, error: Exception) -> None:
         """Latch what a driver raised; once, however often it repeats it before an operator clears it."""
         with self._changed:
-            if not any(cause.kind == "robot_fault" for cause in self._state.causes):
-                self._latched("robot_fault", f"{type(error).__name__}: {error}", "robot")
+            if any(cause.kind == "robot_fault" for cause in self._state.causes):
+                return
+            self._raise("robot_fault", f"{type(error).__name__}: {error}")
+        self._keep("robot_fault", "robot")
 
     def _latched(self, kind: str, detail: str, author: str) -> None:
-        """Raise a latched cause in memory first, then on disk; a failing disk is one more latched cause."""
+        """Raise a latched cause in memory first, then on disk."""
+        with self._changed:
+            self._raise(kind, detail)
+        self._keep(kind, author)
+
+    def _raise(self, kind: str, detail: str) -> None:
+        """In memory, where it counts from now on. The state's lock is held."""
         self._update(supervisor.raised(self._state, kind, detail, self._clock.now_ns()))
+
+    def _keep(self, kind: str, author: str) -> None:
+        """Write what is latched now, with `kind` in it; a failing disk is one more latched cause."""
         if self._latch is None:
             return
-        try:
-            write_latch(self._latch, self._state, f"{kind} by {author}")
-        except OSError as error:
-            detail = f"{kind} holds now, but would not survive a restart: {self._latch}: {error}"
-            self._update(supervisor.raised(self._state, "latch_failed", detail, self._clock.now_ns()))
+        with self._writing:
+            with self._changed:
+                state = self._state
+            try:
+                write_latch(self._latch, state, f"{kind} by {author}")
+            except OSError as error:
+                with self._changed:
+                    self._raise(
+                        "latch_failed", f"{kind} holds now, but would not survive a restart: {self._latch}: {error}"
+                    )
 
     def _update(self, state: supervisor.Supervision) -> None:
         """Take over `state`, remembering the causes that are new in it. The state's lock is held."""

@@ -19,7 +19,7 @@ class CdrWriter:
         self.data = bytearray(ENCAPSULATION)
 
     def number(self, form: str, value: float) -> CdrWriter:
-        """`form` as `struct` names it: i int32, I uint32, d float64."""
+        """`form` as `struct` names it: B uint8, i int32, I uint32, d float64."""
         self._align(struct.calcsize(form))
         self.data += struct.pack(f"<{form}", value)
         return self
@@ -64,9 +64,10 @@ class CdrReader:
         self._data, self._at = data, len(ENCAPSULATION)
 
     def integer(self, form: str) -> int:
-        """`form`: i or I."""
-        self._at += -(self._at - len(ENCAPSULATION)) % 4
-        (value,) = struct.unpack(f"<{form}", self._take(4))
+        """`form`: B, i or I."""
+        size = struct.calcsize(form)
+        self._at += -(self._at - len(ENCAPSULATION)) % size
+        (value,) = struct.unpack(f"<{form}", self._take(size))
         return int(value)
 
     def text(self) -> bytes:
@@ -79,9 +80,15 @@ class CdrReader:
     def octets(self) -> bytes:
         return self._take(self.integer("I"))
 
+    def view(self) -> memoryview:
+        """A uint8[] where it is: nothing is copied."""
+        return memoryview(self._data)[self._next(self.integer("I"))]
+
     def _take(self, size: int) -> bytes:
-        value = self._data[self._at : self._at + size]
-        if len(value) != size:
-            raise ValueError(f"expected {size} bytes at {self._at} of {len(self._data)}")
-        self._at += size
-        return value
+        return self._data[self._next(size)]
+
+    def _next(self, size: int) -> slice:
+        at, self._at = self._at, self._at + size
+        if self._at > len(self._data):
+            raise ValueError(f"expected {size} bytes at {at} of {len(self._data)}")
+        return slice(at, self._at)

@@ -10,15 +10,22 @@ safety, transitions, ...) is JSON in a `std_msgs/msg/String`: all of a bag must 
     /gripper_width      std_msgs/msg/Float64                m
     /command            std_msgs/msg/Float64MultiArray      what was sent, SI, as the task's action space has it
     any other           std_msgs/msg/String                 a JSON object
+
+Raw images (sensor_msgs/msg/Image, uint8 [H, W, 3]) are not recorded, but made and read here too: a frame of 640 x 480
+is 0.9 MB, and each time that rclpy puts it into another form costs as much as sending it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from robot_rl.clock import SECOND
 from robot_rl.store.cdr import CdrReader, CdrWriter
+from robot_rl.types import Array
 
 STEPS = "/steps"
 """The topic that the standard streams come of."""
@@ -27,6 +34,7 @@ CAMERA = "/camera/"
 CAMERAS = "/cameras"
 """Topic of one message, {camera: frames}: the cameras that were to be recorded, and of one that never came 0."""
 STRING, IMAGE = "std_msgs/msg/String", "sensor_msgs/msg/CompressedImage"
+RAW_IMAGE, RGB = "sensor_msgs/msg/Image", "rgb8"
 STREAMS: Mapping[str, str] = {
     "/joint_states": "sensor_msgs/msg/JointState",
     "/tcp_pose": "geometry_msgs/msg/PoseStamped",
@@ -120,6 +128,42 @@ def read_image(data: bytes) -> dict[str, Any]:
     reader.integer("i")
     reader.integer("I")
     return {"frame_id": reader.text().decode(), "format": reader.text().decode(), "data": reader.octets()}
+
+
+@dataclass(frozen=True)
+class RawImage:
+    """What a sensor_msgs/msg/Image says."""
+
+    stamp_ns: int
+    frame_id: str
+    pixels: Array
+    """uint8 [H, W, 3] RGB, read-only: a view of the message."""
+
+
+def raw_image_message(stamp_ns: int, camera: str, pixels: Array) -> bytes:
+    """A sensor_msgs/msg/Image of `pixels`, uint8 [H, W, 3] RGB. Raises `ValueError` for another shape or type."""
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise ValueError(f"expected pixels uint8 [H, W, 3], got {pixels.dtype} {list(pixels.shape)}")
+    height, width, _ = pixels.shape
+    head = _stamped(stamp_ns, camera).number("I", height).number("I", width).text(RGB.encode())
+    head.number("B", 0).number("I", 3 * width).number("I", pixels.size)  # little-endian; bytes of a row, and of all
+    return b"".join((head.data, np.ascontiguousarray(pixels).data))
+
+
+def read_raw_image(data: bytes) -> RawImage:
+    """Raises `ValueError` for what ends early, is of another encoding than rgb8, or whose rows have no room."""
+    reader = CdrReader(data)
+    stamp_ns = reader.integer("i") * SECOND + reader.integer("I")
+    frame_id = reader.text().decode()
+    height, width, encoding = reader.integer("I"), reader.integer("I"), reader.text().decode()
+    if encoding != RGB:
+        raise ValueError(f"expected an image of encoding {RGB}, got {encoding[:32]!r}: let its driver publish {RGB}")
+    reader.integer("B")
+    step, octets = reader.integer("I"), reader.view()
+    if step < 3 * width or len(octets) != height * step:
+        raise ValueError(f"expected {height} rows of at least {3 * width} bytes, got {len(octets)} bytes by {step}")
+    rows = np.frombuffer(octets, np.uint8).reshape(height, step)[:, : 3 * width]
+    return RawImage(stamp_ns, frame_id, rows.reshape(height, width, 3))
 
 
 def streams_of(stamp_ns: int, step: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:

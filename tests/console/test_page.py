@@ -520,6 +520,24 @@ TONES = """() => {
 }"""
 
 
+ORDER = """() => {
+  window.order = [];
+  const send = WebSocket.prototype.send;
+  WebSocket.prototype.send = function (text) {
+    if (text.includes('"stop"')) window.order.push('stop');
+    return send.call(this, text);
+  };
+  window.AudioContext = class { constructor() { window.order.push('audio'); } };
+}"""
+
+
+def test_a_first_key_that_is_a_stop_is_sent_before_anything_is_made_for_sounds(page: Page) -> None:
+    page.evaluate(ORDER)
+    page.keyboard.press("Escape")
+    eventually(lambda: len(page.evaluate("order")) == 2)
+    assert page.evaluate("order") == ["stop", "audio"]
+
+
 def test_what_is_awaited_is_heard_and_stands_in_the_title_until_it_is_switched_off(
     page: Page, port: ScriptedPort
 ) -> None:

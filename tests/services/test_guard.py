@@ -14,6 +14,7 @@ from robot_rl.clock import SECOND, Clock, RealClock, SteppedClock
 from robot_rl.config import GuardConfig
 from robot_rl.errors import DeadlineMissed, IllegalTransition, RobotFault
 from robot_rl.protocols import RobotPort
+from robot_rl.safety import guard as guard_module
 from robot_rl.safety.guard import Guard
 from robot_rl.safety.limits import Limits
 from robot_rl.services.guard import GuardClient, serve_guard
@@ -188,6 +189,28 @@ def test_a_robot_that_waits_for_its_next_period_brakes_at_once(who: str) -> None
         while robot.count("hold") == holds:
             assert time.monotonic() < began + 0.25, "it waited for its next control period"
             time.sleep(0.005)
+
+
+def test_a_robot_brakes_while_a_slow_disk_keeps_the_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    written, robot = threading.Event(), Point(spec=RobotSpec("slow", SPACE, 2.0, 0))
+    with guarded(robot) as client:
+        assert robot.guard is not None
+        stops = [threading.Thread(target=robot.guard.stop, args=("test", why)) for why in ("first", "second")]
+        with monkeypatch.context() as slow:
+            slow.setattr(guard_module, "write_latch", lambda *_: written.wait(10))
+            client.submit(command(client))
+            holds, began = robot.count("hold"), time.monotonic()
+            for stop in stops:
+                stop.start()
+                while "second" not in str(client.state().causes) and stop is stops[1]:
+                    assert time.monotonic() < began + 5, "a STOP waited for the disk of another one"
+            while robot.count("hold") == holds:
+                assert time.monotonic() < began + 0.4, "it waited for the disk"
+                time.sleep(0.005)
+            assert all(stop.is_alive() for stop in stops), "acknowledged before it was kept"
+            written.set()
+            for stop in stops:
+                stop.join(5)
 
 
 def test_a_newer_command_replaces_one_that_waits() -> None:

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from robot_rl.store.ros import image_message, read_image, read_text, streams_of, text_message
+from robot_rl.store.ros import (
+    image_message,
+    raw_image_message,
+    read_image,
+    read_raw_image,
+    read_text,
+    streams_of,
+    text_message,
+)
+from robot_rl.types import Array
 
 STAMP_NS = 12_000_000_345
 JOINTS, POSE = [0.5, -1.25], [0.1, 0.2, 0.3, 1, 0, 0, 0.25]
@@ -21,6 +31,10 @@ FROM_ROS = {
 }
 """By rclpy 7.1 (Jazzy), with its padding, which is not initialised, as 0, and without any at the end."""
 IMAGE = "0c000000 59010000 06000000 66726f6e7400 0000 05000000 6a70656700 000000 03000000 ffd801"
+
+RAW = """0c000000 59010000 06000000 66726f6e7400 0000 01000000 02000000 05000000 7267623800 00 0000 06000000 06000000
+    0102030405ff"""
+PIXELS = np.array([[[1, 2, 3], [4, 5, 255]]], np.uint8)
 
 
 def cdr(digits: str) -> bytes:
@@ -45,6 +59,48 @@ def test_an_image_and_a_text_are_what_ros_makes_of_them_and_are_read_back() -> N
     text = text_message(b'{"n":1}')
     assert text == cdr("08000000 7b226e223a317d00")
     assert read_text(text) == b'{"n":1}'
+
+
+def test_a_raw_image_is_what_ros_makes_of_it_and_is_read_back_without_a_copy() -> None:
+    message = raw_image_message(STAMP_NS, "front", PIXELS)
+    assert message == cdr(RAW)
+    read = read_raw_image(message + b"\0\0")  # ROS appends as much as fills up four bytes
+    assert (read.stamp_ns, read.frame_id) == (STAMP_NS, "front")
+    np.testing.assert_array_equal(read.pixels, PIXELS)
+    assert not read.pixels.flags.owndata
+    with pytest.raises(ValueError, match="read-only"):
+        read.pixels[:] = 0
+
+
+def test_pixels_that_are_a_part_of_others_and_rows_with_room_behind_them_are_right() -> None:
+    whole = np.arange(2 * 4 * 3, dtype=np.uint8).reshape(2, 4, 3)
+    np.testing.assert_array_equal(read_raw_image(raw_image_message(0, "f", whole[:, 1::2])).pixels, whole[:, 1::2])
+    roomy = bytearray(raw_image_message(0, "f", whole))
+    assert roomy[20:28] == bytes([2, 0, 0, 0, 4, 0, 0, 0]), "height and width"
+    roomy[24] = 3  # the fourth pixel of each row is room
+    np.testing.assert_array_equal(read_raw_image(bytes(roomy)).pixels, whole[:, :3])
+
+
+@pytest.mark.parametrize("pixels", [PIXELS[0], PIXELS.astype(np.float32), PIXELS[:, :, :2]])
+def test_pixels_of_another_kind_are_refused(pixels: Array) -> None:
+    with pytest.raises(ValueError, match=r"uint8 \[H, W, 3\]"):
+        raw_image_message(0, "front", pixels)
+
+
+def test_an_encoding_that_is_not_read_is_named() -> None:
+    with pytest.raises(ValueError, match="bgr8"):
+        read_raw_image(raw_image_message(0, "front", PIXELS).replace(b"rgb8", b"bgr8"))
+
+
+@pytest.mark.parametrize("cut", [0, 3, 20, 30, 50, -1])
+def test_a_raw_image_that_ends_early_is_refused(cut: int) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        read_raw_image(raw_image_message(STAMP_NS, "front", PIXELS)[:cut])
+
+
+def test_rows_that_have_no_room_are_refused() -> None:
+    with pytest.raises(ValueError, match="at least 6 bytes, got 6 bytes by 5"):
+        read_raw_image(cdr(RAW.replace("0000 06000000 06000000", "0000 05000000 06000000")))
 
 
 def test_seconds_that_ros_cannot_say_wrap() -> None:

@@ -132,9 +132,10 @@ const undone = (value) => (value === 'discard' ? 'label taken back' : `${value} 
 
 async function stop() {
   if (stopping === 'asked') return;
+  const answer = link.stop(); // sent before anything is drawn
   stopping = 'asked';
   render();
-  const safety = await link.stop();
+  const safety = await answer;
   stopping = safety ? 'no' : 'unconfirmed';
   guardWord = safety ?? guardWord;
   render();

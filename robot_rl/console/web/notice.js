@@ -26,9 +26,10 @@ export class Notice {
       keep('notice', this.on ? 'on' : 'off');
       this.draw();
     });
-    // A browser lets a page sound only after its person has done something on it.
+    // A browser lets a page sound only after its person has done something on it. Afterwards: making one takes some 75 ms,
+    // and what was done may be a STOP.
     for (const gesture of ['pointerdown', 'keydown']) {
-      addEventListener(gesture, () => { this.audio ??= new AudioContext(); }, { capture: true });
+      addEventListener(gesture, () => { setTimeout(() => { this.audio ??= new AudioContext(); }); }, { capture: true });
     }
     this.draw();
   }

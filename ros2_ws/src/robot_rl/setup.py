@@ -11,12 +11,15 @@ setup(
     name=PACKAGE,
     version="0.1.0",
     packages=["robot_rl_ros"],
-    package_data={"robot_rl_ros": ["fast_dds.xml"]},
+    package_data={"robot_rl_ros": ["fast_dds.xml", "this_machine.xml"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),
         (f"share/{PACKAGE}/launch", ["launch/lid_opening.launch.py"]),
-        (f"share/{PACKAGE}/config", ["config/robot_rl.yaml", "robot_rl_ros/fast_dds.xml"]),
+        (
+            f"share/{PACKAGE}/config",
+            ["config/robot_rl.yaml", "robot_rl_ros/fast_dds.xml", "robot_rl_ros/this_machine.xml"],
+        ),
         (f"lib/{PACKAGE}", sorted(f"executables/{path.name}" for path in (HERE / "executables").iterdir())),
     ],
     zip_safe=False,

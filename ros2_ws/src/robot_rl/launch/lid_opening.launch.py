@@ -60,7 +60,7 @@ def node_of(spec: NodeSpec, namespace: str, config: str) -> Node:
         namespace=namespace,
         parameters=[config, own] if config else [own],
         remappings=list(remappings(spec, namespace)),
-        additional_env=ENVIRONMENT | (dds_environment(os.environ) if spec.images else {}),
+        additional_env=ENVIRONMENT | dds_environment(os.environ, images=spec.images),
         output="screen",
         respawn=spec.restart,
         respawn_delay=RESTART_S,

@@ -1,6 +1,7 @@
 """The node `camera`: what the twin's cameras see, drawn by the twin's own renderer, as compressed images.
 
-The renderer hands its frames to the recorder and the page as well; what subscribers of ROS get are the same JPEGs.
+The renderer hands its frames to the recorder and the page as well; what subscribers of ROS get are the same JPEGs, and
+who subscribes to `camera/NAME/image` has them as raw images.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from robot_rl.twins import load_object
 from robot_rl.wire.latest import Subscriber
 from robot_rl_ros.diagnostics import diagnose
 from robot_rl_ros.health import Health, Rate, camera_health
+from robot_rl_ros.images import RawImages
 from robot_rl_ros.node import Live, serve_node
 from robot_rl_ros.topics import Streams
 
@@ -44,7 +46,7 @@ def work(live: Live) -> None:
     run, frames = RunDirectory.open(live.parameters["run"]), str(live.parameters["frames"])
     task, ended = load_task(run.task_yaml), threading.Event()
     names, begun_ns = list(task.scene.get("cameras", {})), time.monotonic_ns()
-    streams = Streams(live.node, [CAMERA + name for name in names])
+    streams, raw = Streams(live.node, [CAMERA + name for name in names]), RawImages(live.node, names)
     rates, newest_ns = {name: Rate(begun_ns) for name in names}, dict.fromkeys(names, begun_ns)
 
     def health() -> Health:
@@ -59,8 +61,9 @@ def work(live: Live) -> None:
                 if camera in rates and type(stamp_ns := header.get("stamp_ns")) is int:
                     rates[camera].tick()
                     newest_ns[camera] = stamp_ns
-                    message = image_message(streams.ros_time(stamp_ns), camera, jpeg)
-                    streams.publish(CAMERA + camera, message)
+                    at_ns = streams.ros_time(stamp_ns)
+                    streams.publish(CAMERA + camera, image_message(at_ns, camera, jpeg))
+                    raw.show_jpeg(camera, at_ns, jpeg)
         source.close()
 
     def interrupt(number: int, frame: FrameType | None) -> NoReturn:

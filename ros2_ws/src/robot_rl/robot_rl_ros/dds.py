@@ -1,6 +1,9 @@
-"""Fast DDS's settings for nodes that publish images: the profile of this package, which both launchers set for them.
+"""Fast DDS's settings for the nodes of a graph, which both launchers set for them.
 
-For them alone: its segment takes 16 MiB of shared memory of each process that has it, and a container has 64.
+Nodes that publish images have a profile with room for them in shared memory (`fast_dds.xml`): its segment takes 16 MiB
+of each process that has it, and a container has 64. The others have none. Fast DDS 2.14 tells by the wall clock whether
+whoever reads from shared memory is alive: when that clock is set while nodes run, it may take the living for dead, and
+who begins to listen after that may hear nothing of them, for good. Over UDP no clock but the monotonic one counts.
 """
 
 from __future__ import annotations
@@ -8,16 +11,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from robot_rl.compositions.machine_checks import PROFILE, TRANSPORTS
+from robot_rl.compositions.machine_checks import FAST_DDS, PROFILE, TRANSPORTS
 
 OWN_PROFILE = Path(__file__).parent / "fast_dds.xml"
+THIS_MACHINE = Path(__file__).parent / "this_machine.xml"
+RANGE, LOCALHOST, AS_THE_PROFILE_SAYS = "ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST", "SYSTEM_DEFAULT"
+PEERS, OLD_RANGE = "ROS_STATIC_PEERS", "ROS_LOCALHOST_ONLY"
+UDP = "UDPv4"
 
 
-def dds_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """What a process with images is to have beside `environment`, so that the profile is used.
+def dds_environment(environment: Mapping[str, str], *, images: bool) -> dict[str, str]:
+    """What a node's process is to have beside `environment`; `images`: it publishes some.
 
-    Nothing where a profile or transports are named already: a person's own choice stands.
+    Nothing where a profile or transports are named already: a person's own choice stands. `UDPv4` is what nodes without
+    images have anyway; where only this machine is looked at, rmw_fastrtps would not keep to it.
     """
-    if any(environment.get(name) for name in (PROFILE, TRANSPORTS)):
+    chosen = environment.get(TRANSPORTS)
+    if environment.get(PROFILE) or environment.get("RMW_IMPLEMENTATION", FAST_DDS) != FAST_DDS:
         return {}
-    return {PROFILE: str(OWN_PROFILE)}
+    if images and not chosen:
+        return {PROFILE: str(OWN_PROFILE)}
+    if chosen and chosen != UDP:
+        return {}
+    if environment.get(RANGE) == LOCALHOST and not environment.get(PEERS) and environment.get(OLD_RANGE) != "1":
+        return {PROFILE: str(THIS_MACHINE), RANGE: AS_THE_PROFILE_SAYS}
+    return {TRANSPORTS: UDP}

@@ -30,7 +30,7 @@ class NodeSpec:
     finishes: bool = False
     """It ends with status 0 when the run is done."""
     images: bool = False
-    """It publishes images on topics, with `dds_environment`."""
+    """It publishes images on topics, and has a `dds_environment` for that."""
 
     @property
     def executable(self) -> str:

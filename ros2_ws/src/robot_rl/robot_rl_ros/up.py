@@ -68,7 +68,7 @@ def run_graph(
             children.start(
                 spec.name, f"robot_rl_ros.{spec.executable}", ros_arguments(spec, namespace, files),
                 restart=spec.restart, finishes=spec.finishes,
-                environment=dds_environment(os.environ) if spec.images else {},
+                environment=dds_environment(os.environ, images=spec.images),
             )  # fmt: skip
         line = RpcClient(ends["actor"])
         stack.callback(line.close)
