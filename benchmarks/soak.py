@@ -2,9 +2,10 @@
 
 A run in the twin at lockstep pace, which does in minutes what a person takes hours for, with its page open in a real
 headless Chromium. Every few seconds it is written down how much memory each process of the run and the page hold (the
-page after a garbage collection, with its DOM nodes), how long the page waits for a snapshot and for its own main
-thread, and how old its pictures are. At the end each has a slope per hour and per 100 episodes, by Theil and Sen with
-its 95 % interval, over what came after the first fifth: replay, episode list and curve fill up at first.
+page after a garbage collection, with its DOM nodes), how long the page waits for a snapshot (with the lists of all
+episodes, which grow, and without them, as ten times a second) and for its own main thread, and how old its pictures
+are. At the end each has a slope per hour and per 100 episodes, by Theil and Sen with its 95 % interval, over what came
+after the first fifth: replay, episode list and curve fill up at first.
 
 `--viewers N` measures something else: what N viewers of all cameras cost the control loop. The run is then in real
 time, and blocks with and without viewers take turns, in an order that turns round from pair to pair. A viewer is the
@@ -60,13 +61,15 @@ GAP_S = 1.0
 """Two steps further apart are not one after the other: a pause, or an episode's end."""
 
 ASK = """async () => {
+  const begun = performance.now();
+  const { lists } = await (await fetch('/api/snapshot')).json();
   const began = performance.now();
-  await (await fetch('/api/snapshot')).text();
+  await (await fetch('/api/snapshot?lists=' + lists)).text();
   const answered = performance.now();
   await new Promise((resolve) => setTimeout(resolve, 0));
   const turned = performance.now();
   const news = [...document.querySelectorAll('.camera .age')].map((age) => age.textContent);
-  return { snapshot_ms: answered - began, turn_ms: turned - answered, ages: news,
+  return { whole_ms: began - begun, snapshot_ms: answered - began, turn_ms: turned - answered, ages: news,
     listed: document.querySelectorAll('.episode').length, state: document.body.dataset.state };
 }"""
 
@@ -125,7 +128,7 @@ def running(folder: Path, pace: str, task: str = "lid_opening") -> Iterator[Run]
         run.url = found[0].rstrip("/.") + "/"
         yield run
     finally:
-        process.send_signal(signal.SIGINT)
+        process.terminate()  # SIGINT is ignored by what a shell runs in its background
         try:
             process.wait(30)
         except subprocess.TimeoutExpired:
@@ -197,6 +200,7 @@ def look(page: Page, cdp: CDPSession, run: Run) -> dict[str, float | None]:
         "page heap MB": metrics["JSHeapUsedSize"] / MB,
         "page nodes": metrics["Nodes"],
         "page listeners": metrics["JSEventListeners"],
+        "whole snapshot ms": float(np.median([one["whole_ms"] for one in asked])),
         "snapshot ms": float(np.median([one["snapshot_ms"] for one in asked])),
         "page turn ms": float(np.median([one["turn_ms"] for one in asked])),
         "oldest picture ms": max(ages) if ages else None,
@@ -334,6 +338,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.view:
         view(arguments.view, arguments.viewers)
         return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what it started ends too
     console, short = Console(), arguments.short
     minutes = arguments.minutes or (5.0 if short else 120.0)
     with tempfile.TemporaryDirectory() as name:

@@ -22,7 +22,7 @@ from robot_rl.console.again import Recordings, offer
 from robot_rl.console.commands import ARGUMENTS, TAKE_OVER, Commands
 from robot_rl.console.lease import Lease, NotInCharge
 from robot_rl.console.messages import compose, parse, read
-from robot_rl.console.port import OperatorPort
+from robot_rl.console.port import LISTS, OperatorPort
 from robot_rl.console.refusals import http_status
 from robot_rl.console.security import Door, Gate
 from robot_rl.console.sockets import ControlSocket, serve_camera
@@ -89,9 +89,16 @@ def create_app(port: OperatorPort, door: Door, recordings: Recordings | None = N
         return FileResponse(WEB / "index.html")
 
     @app.get("/api/snapshot", responses=refusals(401, 403, 500, 503))
-    async def snapshot() -> Response:
-        """The whole state that the page shows."""
-        return Response(compose(await to_thread.run_sync(port.snapshot)), media_type="application/json")
+    async def snapshot(lists: str | None = None) -> Response:
+        """The state that the page shows.
+
+        Whoever asks often says in `lists` what the last answer had under that name: what grows with the run, `episodes`
+        and `curve`, is left out while it is the same.
+        """
+        state = await to_thread.run_sync(port.snapshot)
+        if lists is not None and lists == state["lists"]:
+            state = {name: value for name, value in state.items() if name not in LISTS}
+        return Response(compose(state), media_type="application/json")
 
     @app.post("/api/stop", responses=refusals(401, 403, 500, 503))
     @app.post("/api/command/stop", include_in_schema=False)

@@ -28,6 +28,13 @@ def test_the_snapshot_is_valid_json_whatever_the_learner_says(origin: str) -> No
     assert snapshot["learner"]["losses"]["temperature"] is None
 
 
+def test_a_script_that_has_the_lists_is_not_sent_them_again(origin: str, port: ScriptedPort) -> None:
+    whole = httpx.get(f"{origin}/api/snapshot").json()
+    assert httpx.get(f"{origin}/api/snapshot", params={"lists": "of another life"}).json().keys() == whole.keys()
+    rest = httpx.get(f"{origin}/api/snapshot", params={"lists": whole["lists"]}).json()
+    assert whole.keys() - rest.keys() == {"episodes", "curve"}
+
+
 def test_commands_reach_the_session(origin: str, port: ScriptedPort) -> None:
     assert post(origin, "/api/command/pause", {}).json() == {"state": "PAUSED"}
     assert post(origin, "/api/command/run", {}).status_code == 200
