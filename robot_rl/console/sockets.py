@@ -29,9 +29,9 @@ from robot_rl.console.messages import compose, parse
 from robot_rl.console.port import OperatorPort
 from robot_rl.console.refusals import BadMessage, UnknownName, http_status
 from robot_rl.console.watcher import PERIOD_S, Watcher
+from robot_rl.control.progress import PAGE
 from robot_rl.errors import RobotRLError, nearest
 
-AUTHOR = "page"
 FRAME_POLL_S = 0.008
 REFUSED, REASON_BYTES = 4000, 123
 """What a status is added to for the code with which a websocket is closed; what its reason may weigh (RFC 6455)."""
@@ -132,7 +132,7 @@ class ControlSocket:
         try:
             if message.name not in ("stop", TAKE_OVER):
                 self._lease.require(self)
-            result = await self._commands.perform(message.name, message.args, AUTHOR)
+            result = await self._commands.perform(message.name, message.args, PAGE)
             if message.name == TAKE_OVER:
                 self._lease.take(self)
             ack = {"type": "ack", "id": message.id, "ok": True, "result": result}

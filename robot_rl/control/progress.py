@@ -53,6 +53,13 @@ ENDED_BY_LABEL: Mapping[LabelValue, EndedBy] = {
     LabelValue.FAILURE: "failure",
     LabelValue.DISCARD: "operator",
 }
+PAGE = "page"
+"""Author of what was done on the operator's page."""
+
+
+def spoken(author: str) -> str:
+    """`author` in words for a person: on the page it was one, too."""
+    return "the operator" if author == PAGE else author
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +98,7 @@ class Progress:
             return None if self.gate is Gate.PAUSED else "only while paused"
         if name == "pause":
             moving = acting and self.phase in (Phase.READY, Phase.EPISODE, Phase.HOMING)
-            return None if moving else "paused already" if not acting else "nothing moves"
+            return None if moving else "paused already, Run goes on" if not acting else "nothing moves"
         if name == "end":
             return None if self.phase is Phase.EPISODE else "no episode runs"
         if name == "label":
@@ -99,4 +106,8 @@ class Progress:
                 return None if acting else "click Run first"
             wanted = self.phase is Phase.HOMING and self.asks and self.pressed is None
             return None if wanted or self.phase is Phase.EPISODE else "no label is awaited"
-        return None if acting and self.phase is Phase.RESET else "no reset is awaited"
+        if self.phase is Phase.LABEL:
+            return f"label episode {self.episode} first"
+        if self.phase is Phase.RESET:
+            return None if acting else "click Run first"
+        return "no reset is awaited"

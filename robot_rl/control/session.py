@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 
 from robot_rl.control.arguments import integer, parsed_label, pressed, stored, text
 from robot_rl.control.ports import EndedBy, EpisodeSummary, GuardControls, LabelBook, LabelEvent
-from robot_rl.control.progress import COMMANDS, ENDED_BY_LABEL, LATCHED, Gate, Phase, Progress, State
+from robot_rl.control.progress import COMMANDS, ENDED_BY_LABEL, LATCHED, Gate, Phase, Progress, State, spoken
 from robot_rl.errors import ConfigError, IllegalTransition, LabelConflict, StoreError, nearest
 from robot_rl.types import Label, LabelValue, SafetyLevel, SafetyState
 
@@ -138,9 +138,9 @@ class Session:
 
     def _handlers(self) -> dict[str, Callable[[Mapping[str, Any], str], dict[str, Any]]]:
         return {
-            "arm": lambda args, author: self._turn("arm", Gate.PAUSED, f"armed by {author}"),
-            "run": lambda args, author: self._turn("run", Gate.OPEN, f"run by {author}"),
-            "pause": lambda args, author: self._turn("pause", Gate.PAUSED, f"paused by {author}"),
+            "arm": lambda args, author: self._turn("arm", Gate.PAUSED, f"armed by {spoken(author)}"),
+            "run": lambda args, author: self._turn("run", Gate.OPEN, f"run by {spoken(author)}"),
+            "pause": lambda args, author: self._turn("pause", Gate.PAUSED, f"paused by {spoken(author)}"),
             "end": lambda args, author: self._end(author),
             "label": self._label,
             "undo": self._undo,
@@ -163,12 +163,12 @@ class Session:
 
     def _end(self, author: str) -> dict[str, Any]:
         self._require("end")
-        self._over("operator", f"ended by {author}")
+        self._over("operator", f"ended by {spoken(author)}")
         return {}
 
     def _next_episode(self, author: str) -> dict[str, Any]:
         self._require("reset_done")
-        self._now = Progress(Gate.OPEN, Phase.READY, self._now.episode + 1, f"reset done by {author}")
+        self._now = Progress(Gate.OPEN, Phase.READY, self._now.episode + 1, f"reset done by {spoken(author)}")
         self._revision += 1
         return {}
 
@@ -184,9 +184,9 @@ class Session:
             return stored(self._labels.add_label(label))
         if label.episode == now.episode and now.refusal("label") is None:
             if now.phase is Phase.EPISODE:
-                self._over(ENDED_BY_LABEL[label.value], f"{label.value.value}, seen by {author}", pressed=label)
+                self._over(ENDED_BY_LABEL[label.value], f"{label.value.value}, seen by {spoken(author)}", pressed=label)
                 return pressed(label)
-            why = f"labelled {label.value.value} by {author}"
+            why = f"labelled {label.value.value} by {spoken(author)}"
             if self._recording:  # it has just ended, and is not in the store yet
                 self._set(pressed=label, why=self._open_why(why))
                 return pressed(label)
@@ -200,7 +200,7 @@ class Session:
             self._refuse("label", f"{why}, and a correction names the revision that it corrects (expected_revision)")
         event = self._store(label, expected)
         if label.episode == now.episode:
-            self._answered(f"labelled {label.value.value} by {author}")
+            self._answered(f"labelled {label.value.value} by {spoken(author)}")
         return stored(event)
 
     def _undo(self, args: Mapping[str, Any], author: str) -> dict[str, Any]:
@@ -317,7 +317,7 @@ class Session:
             row = next((row for row in rows if row.episode == now.episode and row.revision != self._taken_back), None)
             asked = now.asks and now.phase in (Phase.HOMING, Phase.LABEL)
             if asked and row is not None and row.label is not None:
-                self._answered(f"labelled {row.label.value} by {row.author}")
+                self._answered(f"labelled {row.label.value} by {spoken(str(row.author))}")
             self._finish_if_full()
 
     def homed(self) -> None:

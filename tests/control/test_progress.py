@@ -44,6 +44,20 @@ def test_an_arm_that_goes_back_asks_for_one_label_at_most(labelled: dict[str, An
     assert Progress(Gate.OPEN, Phase.HOMING, 1, "", **labelled).refusal("label") == "no label is awaited"
 
 
+@pytest.mark.parametrize(
+    ("gate", "phase", "name", "says"),
+    [
+        (Gate.PAUSED, Phase.EPISODE, "pause", "paused already, Run goes on"),
+        (Gate.OPEN, Phase.LABEL, "reset_done", "label episode 7 first"),
+        (Gate.PAUSED, Phase.LABEL, "reset_done", "label episode 7 first"),
+        (Gate.PAUSED, Phase.RESET, "reset_done", "click Run first"),
+        (Gate.OPEN, Phase.EPISODE, "reset_done", "no reset is awaited"),
+    ],
+)
+def test_a_refusal_says_what_to_do_first(gate: Gate, phase: Phase, name: str, says: str) -> None:
+    assert Progress(gate, phase, 7, "").refusal(name) == says
+
+
 def test_the_state_is_the_gate_unless_that_is_open() -> None:
     assert Progress(Gate.PAUSED, Phase.LABEL, 1, "").state is State.PAUSED
     assert {Progress(Gate.OPEN, phase, 1, "").state for phase in Phase} == {

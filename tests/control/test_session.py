@@ -81,6 +81,20 @@ def test_whoever_takes_over_finds_nothing_moving_and_that_is_on_record(cell: Cel
     assert "label" in [name for name, why in cell.session.allowed().items() if why is None]
 
 
+def test_what_was_done_on_the_page_was_done_by_a_person_and_is_on_record_as_the_pages(cell: Cell) -> None:
+    cell.start_episode()
+    for author, words in (("page", "paused by the operator"), ("script", "paused by script")):
+        cell.session.command("pause", {}, author, 0)
+        assert cell.session.now.why == words
+        assert cell.book.audit[-1][1] == author
+        cell.press("run")
+    label = {"episode": 1, "value": "success", "event_id": "a"}
+    cell.session.command("label", label, "page", 0)
+    assert cell.session.now.why == "success, seen by the operator"
+    close(cell)
+    assert cell.book.episodes()[0].author == "page"
+
+
 def test_a_label_that_came_another_way_is_not_asked_for_again(cell: Cell) -> None:
     """`robot-rl label` writes into the log past the session."""
     to_label(cell)
