@@ -112,6 +112,8 @@ class LearnerService:
         if not self._take_in(new[:1] if self._ordered else new):
             return False
         self._look()
+        if self.learner.owed:
+            self._report()  # the first slice may take long: meanwhile this is what is known
         started, before = time.monotonic(), self.learner.updates
         while self.learner.owed and not (stopping is not None and stopping.is_set()):
             if not active():

@@ -8,7 +8,8 @@ from robot_rl.learn.learner import Learner
 def utd_reason(learner: Learner, updates_per_second: float | None, waiting: int) -> str:
     """`updates_per_second` as measured, None before the first; `waiting`: labelled episodes that are not taken yet."""
     if learner.warming_up:
-        return f"warm-up: {learner.version} of {learner.config.warmup_episodes} episodes, nothing is learnt before them"
+        taken = f"{learner.version} of {learner.config.warmup_episodes} episodes taken in"
+        return f"warm-up: {taken}, nothing is learnt before them"
     if not learner.replay.sampleable:
         return "waiting for episodes: none of those so far can be learnt from (refused or discarded)"
     if not learner.owed:
@@ -19,7 +20,7 @@ def utd_reason(learner: Learner, updates_per_second: float | None, waiting: int)
     if not waiting:
         return f"{pace}: the newest episodes are being worked off"
     episodes = "1 labelled episode waits" if waiting == 1 else f"{waiting} labelled episodes wait"
-    return f"{pace}, while {episodes}: the robot brings chunks faster than this CPU can learn from"
+    return f"{pace}, while {episodes}: the robot is faster than this CPU learns"
 
 
 def _short(seconds: float) -> str:

@@ -168,7 +168,7 @@ def test_the_status_says_why_the_utd_is_what_it_is(run: RunDirectory) -> None:
     with service(run) as learner:
         assert status(run)["updates_per_second"] is None
         learner.step()
-        assert status(run)["utd_reason"] == f"warm-up: 1 of {WARMUP} episodes, nothing is learnt before them"
+        assert status(run)["utd_reason"] == f"warm-up: 1 of {WARMUP} episodes taken in, nothing is learnt before them"
         said: list[str] = []
         report = learner._report
 
@@ -180,12 +180,13 @@ def test_the_status_says_why_the_utd_is_what_it_is(run: RunDirectory) -> None:
         stopping = threading.Event()
         stopping.set()
         learner.step()
+        assert said[0] == f"{CHUNKS * UTD * WARMUP} updates are owed and begin now", "it is past the warm-up at once"
         assert status(run)["utd_reason"] == said[-1] == "waiting for episodes: all owed updates are done"
         assert status(run)["updates_per_second"] > 0
         learner.step(stopping)  # episode 3 is taken and not worked off; 4 waits
         learner._report()
         owed = CHUNKS * UTD
-        assert f"ms each and {owed} are owed, while 1 labelled episode waits: the robot brings chunks" in said[-1]
+        assert f"ms each and {owed} are owed, while 1 labelled episode waits: the robot is faster" in said[-1]
         learner.learner.learn(owed)
         learner.step(stopping)
         learner._report()
