@@ -106,7 +106,7 @@ class Actor:
         self._task, self._method, self._seed = task, method, seed
         self._explore = explore
         self._kind = partial(OverlappedRun, trips=RoundTrips()) if overlap else EpisodeRun
-        config = task.method(method)
+        config, gated = task.method(method), entry_of(method).gated_warmup
         self._discount = config.gamma
         self._trips = RoundTrips()
         self._motion, self._policy, self._adapters = motion, timed(policy, self._trips), adapters
@@ -115,8 +115,9 @@ class Actor:
             recorder,
             policy.spec.step_s,
             residual=config.residual_layout != "none",
-            frozen_until=0 if entry_of(method).gated_warmup else config.warmup_episodes,
+            frozen_until=0 if gated else config.warmup_episodes,
         )
+        self._warmup = {"episodes": config.warmup_episodes, "frozen": not gated}
         waits = isinstance(motion.clock, SimulatedClock)
         self._scatter = Scatter(policy, seed, waits=waits) if view.looked_at else None
         self._labels, self._guard, self._view, self._twin = labels, guard, view, twin
@@ -266,6 +267,7 @@ class Actor:
             "effect": self._meter.shown,
             "scatter": None if self._scatter is None else self._scatter.shown,
             "place": view.place(now.episode + (now.state is State.AWAIT_RESET)),
+            "warmup": self._warmup,
             "base_success": view.base_success,
             "base_trials": view.base_trials,
             "lists": f"{self._life}.{listed}",

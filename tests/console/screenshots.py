@@ -1,4 +1,4 @@
-"""`python -m tests.console.screenshots OUT`: the page in its states, at 1280x720 and 1920x1080, to be looked at."""
+"""`python -m tests.console.screenshots OUT`: the page in its states, on screens and a tablet, to be looked at."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.console.scripted import ScriptedPort, place
 from tests.console.serving import chromium, serving
 
 STATES = ["DISARMED", "PAUSED", "RUNNING", "HOMING", "AWAIT_LABEL", "AWAIT_RESET", "STOPPED", "FAULT", "FINISHED"]
-SIZES = [(1280, 720), (1920, 1080)]
+SIZES = [(1280, 720), (1920, 1080), (1024, 768), (800, 1280)]
 
 
 def main(out: Path, states: list[str]) -> None:

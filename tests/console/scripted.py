@@ -39,14 +39,14 @@ PHASES = {
 """Of the states that are a phase's own; where nothing is acted upon, `ScriptedPort.phase` stays."""
 WHY = {
     "DISARMED": "not armed yet",
-    "PAUSED": "paused by page",
+    "PAUSED": "paused by the operator",
     "RUNNING": "adapter version 41",
     "HOMING": "time limit of 120 steps",
     "AWAIT_LABEL": "time limit of 120 steps",
-    "AWAIT_RESET": "labelled success by page",
+    "AWAIT_RESET": "labelled success by the operator",
     "STOPPED": "operator_stop: STOP on the operator's page (by page)",
     "FAULT": "robot_fault: joint 4 torque reflex",
-    "FINISHED": "labelled success by page",
+    "FINISHED": "labelled success by the operator",
 }
 
 
@@ -93,6 +93,7 @@ class ScriptedPort:
         self.holds_for = "operator_silent"
         self.updates = 1640
         self.frozen_camera: str | None = None
+        """Its name, or "all"."""
         self._revision = 1
         rng = random.Random(7)
         self.effect: dict[str, Any] = {
@@ -106,6 +107,7 @@ class ScriptedPort:
         """None of both before the first episode is over."""
         self.place: dict[str, Any] | None = None
         """Where the object of an evaluation goes."""
+        self.warmup = {"episodes": 10, "frozen": True}
         self.losses = {"td_loss": 0.0124, "q": 0.613, "temperature": float("nan"), "entropy": 0.0213}
         self.scatter: dict[str, Any] | None = _scatter(random.Random(8), episode)
         for past in range(1, episode):
@@ -161,6 +163,7 @@ class ScriptedPort:
                 "effect": self.effect,
                 "scatter": self.scatter,
                 "place": self.place,
+                "warmup": self.warmup,
                 "base_success": 0.41,
                 "base_trials": 100,
                 "curve": curve,
@@ -207,7 +210,7 @@ class ScriptedPort:
         if pictures is None:
             return None
         elapsed_ms = 1000 * (time.monotonic() - self._started)
-        if camera == self.frozen_camera and camera in self._frames:
+        if self.frozen_camera in (camera, "all") and camera in self._frames:
             seq = self._frames[camera].seq
         else:
             seq = int(elapsed_ms // 50)

@@ -80,9 +80,18 @@ def test_the_frames_shown_are_those_of_the_moment_asked_for(page: Page) -> None:
     page.locator("#again-time").fill("0.7")
     assert captions.all_inner_texts() == ["front", "side", "wrist, taken 0.7 s before"]
     eventually(lambda: pictures.last.evaluate("image => image.naturalWidth") == 64)
+    large, small = (page.locator("#again-pictures img").nth(n).bounding_box() for n in (0, 1))
+    assert large is not None
+    assert small is not None
+    assert large["width"] > 0.75 * large["height"] > 250 > small["height"], "one picture fills the room, as live"
+    page.click('#again-pictures figure:has(img[alt$="side"])')
+    assert page.locator("#again-pictures .main img").get_attribute("alt") == "recorded picture of camera side"
     page.click("#again-play")
     eventually(lambda: page.inner_text("#again-now") == "0.8 of 0.8 s")
     assert page.inner_text("#again-play") == "Play"
+    assert page.inner_text("#again-close") == "Back to live v"
+    page.keyboard.press("v")
+    assert page.locator("#again").is_hidden()
 
 
 def test_whoever_has_moved_the_slider_may_label_at_once(page: Page, port: ScriptedPort) -> None:

@@ -74,9 +74,11 @@ def test_a_pause_says_what_run_leads_to(page: Page, port: ScriptedPort, phase: s
     port.become("PAUSED")
     shows(page, "PAUSED")
     assert leads_to in page.inner_text("#prompt")
+    assert page.inner_text("#reason-run") == leads_to
 
 
-def test_no_sentence_is_cut_off_beside_all_the_counters(page: Page, port: ScriptedPort) -> None:
+def test_no_sentence_takes_a_second_line_beside_all_the_counters(page: Page, port: ScriptedPort) -> None:
+    """The pictures below would change their size with the state."""
     port.place = place(3)
     page.wait_for_selector("#place-box:not([hidden])")
     cut = []
@@ -86,9 +88,7 @@ def test_no_sentence_is_cut_off_beside_all_the_counters(page: Page, port: Script
         if paused:
             port.become("PAUSED")
         shows(page, "PAUSED" if paused else state)
-        if page.evaluate(
-            "(({ scrollWidth, clientWidth }) => scrollWidth > clientWidth)(document.getElementById('prompt'))"
-        ):
+        if page.locator("#prompt").evaluate("p => p.clientHeight > 1.5 * parseFloat(getComputedStyle(p).lineHeight)"):
             cut.append(page.inner_text("#prompt"))
     assert cut == []
 
@@ -129,6 +129,18 @@ def test_an_episode_that_was_cut_off_says_so_and_asks_for_nothing(page: Page, po
     rows.first.click()
     assert page.locator(".corrections button").all_inner_texts() == ["▶ view"]
     assert "needs no label" in page.inner_text(".corrections")
+
+
+def test_who_puts_the_object_back_after_a_fault_hears_first_that_it_does_not_count(
+    page: Page, port: ScriptedPort
+) -> None:
+    port.closed, port.cut_off = True, {42: "fault"}
+    port.become("AWAIT_RESET")
+    says(page, "#prompt", "Episode 42 does not count. Put the object back, then press r.")
+    port.twin = True
+    says(page, "#prompt", "Episode 42 does not count. Press r: the twin resets its scene.")
+    port.cut_off = {}
+    says(page, "#prompt", "Press r: the twin resets its scene.")
 
 
 def test_the_newest_episode_is_in_sight_unless_another_one_is_looked_at(page: Page, port: ScriptedPort) -> None:

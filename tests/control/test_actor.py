@@ -350,6 +350,7 @@ def test_the_snapshot_is_what_the_page_reads(tmp_path: Path) -> None:
         first = run.actor.snapshot()
         assert set(first) == snapshot_fields()
         assert (first["state"], first["episodes"], first["curve"], first["learner"]) == ("DISARMED", [], [], None)
+        assert first["warmup"] == {"episodes": 10, "frozen": True}
         run.point_twin.hopeless = {2}
         run.actor.run()
         last = json.loads(json.dumps(run.actor.snapshot(), allow_nan=False))

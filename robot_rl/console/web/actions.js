@@ -2,6 +2,7 @@
 // The buttons: their keys, the command each sends, and the reason when it may not be sent now.
 
 import { uniqueId } from './ids.js';
+import { goesOn } from './states.js';
 
 /** @typedef {import('./types').Snapshot} Snapshot */
 
@@ -52,7 +53,7 @@ const label = (value) => (/** @type {Snapshot} */ snapshot) => ({
 export const GROUPS = [
   [
     { id: 'arm', command: 'arm', label: 'Arm', key: null, hint: 'allow motion', args: () => ({}) },
-    { id: 'run', command: 'run', label: 'Run', key: null, hint: 'the robot moves', args: () => ({}) },
+    { id: 'run', command: 'run', label: 'Run', key: null, hint: goesOn, args: () => ({}) },
     { id: 'pause', command: 'pause', label: 'Pause', key: 'p', hint: 'hold the pose', args: () => ({}) },
     { id: 'end', command: 'end', label: 'End', key: 'e', hint: 'end the episode', args: () => ({}) },
   ],

@@ -37,8 +37,11 @@ export class Again {
     part('again-close').addEventListener('click', () => this.close());
   }
 
-  /** Show it from its beginning, or close it if it is what is shown. @param {number} episode */
-  async toggle(episode) {
+  /**
+   * Show it from its beginning, or close it if it is what is shown.
+   * @param {number} episode @param {string} large    the camera that is to be the large one
+   */
+  async toggle(episode, large) {
     if (this.episode === episode) return this.close();
     this.close();
     this.episode = episode;
@@ -48,7 +51,7 @@ export class Again {
       if (this.episode !== episode) return; // closed, or another one was asked for meanwhile
       if (!answer.ok) throw new Error(body.detail);
       if (Object.values(body.cameras).every((taken) => taken.length === 0)) throw new Error('no pictures were recorded of it');
-      this.open(body);
+      this.open(body, large);
     } catch (error) {
       if (this.episode !== episode) return;
       this.close();
@@ -56,31 +59,51 @@ export class Again {
     }
   }
 
-  /** @param {Recording} recording */
-  open(recording) {
+  /** @param {Recording} recording @param {string} large */
+  open(recording, large) {
     this.recording = recording;
     part('again-title').textContent = `Episode ${recording.episode}, recorded`;
     this.pictures = Object.entries(recording.cameras).filter(([, taken]) => taken.length > 0).map(([camera, taken]) => {
       const image = document.createElement('img');
       image.alt = `recorded picture of camera ${camera}`;
+      image.addEventListener('load', () => this.shape());
       return { image, caption: document.createElement('figcaption'), camera, taken };
     });
-    part('again-pictures').replaceChildren(...this.pictures.map(({ image, caption }) => {
+    const wall = part('again-wall');
+    wall.replaceChildren(...this.pictures.map(({ image, caption }) => {
       const figure = document.createElement('figure');
       figure.append(image, caption);
+      figure.addEventListener('click', () => this.enlarge(figure));
       return figure;
     }));
+    wall.dataset.count = String(this.pictures.length);
+    wall.style.setProperty('--others', String(Math.max(1, this.pictures.length - 1)));
+    this.enlarge(wall.children[Math.max(0, this.pictures.findIndex(({ camera }) => camera === large))]);
     this.slider.max = String(recording.seconds);
     this.slider.value = '0';
     this.panel.hidden = false;
     this.play();
   }
 
+  /** @param {Element | undefined} chosen */
+  enlarge(chosen) {
+    for (const figure of part('again-wall').children) figure.className = figure === chosen ? 'camera main' : 'camera';
+    this.shape();
+  }
+
+  /** The large one is as wide as its picture. */
+  shape() {
+    const large = part('again-wall').querySelector('.main img');
+    if (large instanceof HTMLImageElement && large.naturalWidth) {
+      part('again-wall').style.setProperty('--aspect', (large.naturalWidth / large.naturalHeight).toFixed(3));
+    }
+  }
+
   close() {
     this.hold();
     this.episode = this.recording = null;
     this.panel.hidden = true;
-    part('again-pictures').replaceChildren();
+    part('again-wall').replaceChildren();
   }
 
   /** What is live must be seen now. */

@@ -18,8 +18,9 @@ import { buildActions, part, showActions, showAlarms, showCauses, showLease, sho
 
 /** @typedef {import('./types').Snapshot} Snapshot */
 /** @typedef {import('./types').Safety} Safety */
+/** @typedef {import('./types').ShownState} ShownState */
 
-const MESSAGE_MS = 6000;
+const MESSAGE_MS = { good: 3000, bad: 5000 };
 
 const link = new Link();
 /** @type {Snapshot | null} */
@@ -28,13 +29,15 @@ let snapshot = null;
 let guardWord = null;
 /** @type {'no' | 'asked' | 'unconfirmed'} */
 let stopping = 'no';
+/** @type {ShownState} */
+let shown = 'CONNECTING';
 /** Commands not acknowledged yet. @type {Set<string>} */
 const pending = new Set();
 
 const help = new Help(part('help'), part('help-open'), part('help-close'));
 const again = new Again((words) => say(words, 'bad'));
 const notice = new Notice(part('notice'));
-const cameras = new CameraWall(part('cameras'));
+const cameras = new CameraWall(part('cameras'), () => setTimeout(render));
 const curve = new Curve(/** @type {HTMLCanvasElement} */ (part('curve')));
 const learning = new Learning();
 const episodes = new EpisodeList(part('episodes'), (row, value) => send('label', {
@@ -46,14 +49,16 @@ function render() {
   const word = guardWord && (!snapshot || guardWord.epoch > snapshot.safety.epoch) ? guardWord : null;
   const safety = word ?? snapshot?.safety;
   const { state, why } = moment(snapshot, word, link.trouble, stopping);
-  showState(state, why, snapshot, contact);
+  showState(state, why, snapshot, contact, cameras.blind);
+  shown = state === 'READY' ? 'RUNNING' : state; // the moment before an episode is of it
+  if (saidIn !== null && saidIn !== shown) hush();
   notice.show(state, [look(state).word, snapshot?.title].filter(Boolean).join(' · '), snapshot?.auto_label ?? true);
   const barred = barrier(link);
   showLease(link.lease, contact);
   showActions(snapshot, barred, pending);
   const refused = barred ?? snapshot?.allowed.clear ?? null;
   if (safety) showCauses(safety, state, refused, (cause) => send('clear', { cause_id: cause }, 'Cleared'));
-  if (live(state)) again.moves();
+  if (live()) again.moves();
   if (!snapshot || !safety) return;
   showRun(snapshot, state);
   showNumbers(snapshot, safety);
@@ -80,24 +85,34 @@ function showLink() {
 }
 
 let messageTimer = 0;
+/** Where something was done: it is old news as soon as that changes. @type {ShownState | null} */
+let saidIn = null;
+
+function hush() {
+  saidIn = null;
+  part('message').textContent = '';
+}
+
 /** @param {string} text @param {'good' | 'bad'} kind */
 function say(text, kind) {
   const message = part('message');
   message.textContent = text;
   message.dataset.kind = kind;
+  saidIn = kind === 'good' ? shown : null;
   clearTimeout(messageTimer);
-  messageTimer = setTimeout(() => { message.textContent = ''; }, MESSAGE_MS);
+  messageTimer = setTimeout(hush, MESSAGE_MS[kind]);
 }
 
-/** Whether the live pictures must be seen: a person is beside what moves. @param {import('./types').ShownState} state */
-const live = (state) => !snapshot?.auto_label && ['RUNNING', 'READY', 'HOMING'].includes(state);
+/** Whether the live pictures must be seen: a person is beside what moves. */
+const live = () => !snapshot?.auto_label && ['RUNNING', 'HOMING'].includes(shown);
 
 /** Show recorded pictures of `episode`; null: of the newest. @param {number | null} episode */
 function view(episode) {
   const wanted = episode ?? snapshot?.episodes.reduce((newest, row) => Math.max(newest, row.episode), 0);
-  if (!snapshot || !wanted) say('No episode is recorded yet', 'bad');
-  else if (live(moment(snapshot, guardWord, link.trouble, stopping).state)) say('View it again when nothing moves', 'bad');
-  else again.toggle(wanted);
+  if (episode === null && again.episode !== null) again.close();
+  else if (!snapshot || !wanted) say('No episode is recorded yet', 'bad');
+  else if (live()) say('View it again when nothing moves', 'bad');
+  else again.toggle(wanted, cameras.main);
 }
 
 /** @typedef {import('./types').Ack} Ack */

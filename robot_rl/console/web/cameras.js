@@ -67,8 +67,11 @@ class CameraView {
 }
 
 export class CameraWall {
-  /** @param {HTMLElement} root */
-  constructor(root) {
+  /** @param {HTMLElement} root @param {() => void} changed    `blind` is another one */
+  constructor(root, changed) {
+    this.changed = changed;
+    /** All pictures are old. */
+    this.blind = false;
     this.wall = document.createElement('div');
     this.wall.className = 'wall';
     root.append(this.wall);
@@ -113,5 +116,9 @@ export class CameraWall {
         this.wall.style.setProperty('--aspect', (view.news.width / view.news.height).toFixed(3));
       }
     }
+    const blind = this.views.length > 0 && this.views.every(({ element }) => element.dataset.age === 'stale');
+    if (blind === this.blind) return;
+    this.blind = blind;
+    this.changed();
   }
 }

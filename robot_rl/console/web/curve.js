@@ -40,6 +40,15 @@ export function minutes(rows) {
 }
 
 /**
+ * The first episode that ran with what was learnt; null: none yet, nothing learns, or there was no warm-up.
+ * @param {Snapshot} snapshot
+ */
+export function learntFrom({ learner, warmup, episodes }) {
+  if (learner === null || warmup.episodes === 0) return null;
+  return episodes.find((row) => row.adapter_version >= warmup.episodes)?.episode ?? null;
+}
+
+/**
  * For each point of the curve, mean and interval over it and up to WINDOW - 1 before it.
  * @param {[number, 0 | 1][]} curve
  */
@@ -93,9 +102,10 @@ export class Curve {
     const snapshot = this.snapshot;
     const { clientWidth, clientHeight } = this.canvas;
     if (!snapshot || clientWidth === 0) return;
-    const key = JSON.stringify([this.axis, snapshot.curve, snapshot.base_success, snapshot.episodes_planned]);
+    const key = JSON.stringify([this.axis, snapshot.curve, snapshot.base_success, snapshot.episodes_planned, learntFrom(snapshot)]);
     if (key === this.drawn) return;
     this.drawn = key;
+    this.canvas.title = legend(snapshot, this.axis);
     const ratio = devicePixelRatio || 1;
     this.canvas.width = Math.round(clientWidth * ratio);
     this.canvas.height = Math.round(clientHeight * ratio);
@@ -104,6 +114,16 @@ export class Curve {
     context.scale(ratio, ratio);
     paint(context, snapshot, this.axis, clientWidth, clientHeight);
   }
+}
+
+/** What is drawn, in words. @param {Snapshot} snapshot @param {Axis} axis */
+function legend(snapshot, axis) {
+  const learnt = learntFrom(snapshot);
+  return [
+    `up: success, mean of the last ${WINDOW} episodes and its 95 % interval; across: ${axis === 'episode' ? 'episodes' : 'minutes'}`,
+    ...(snapshot.base_success === null ? [] : ['dashed: the frozen policy alone']),
+    ...(learnt === null ? [] : [`upright line: the warm-up is over, episode ${learnt} is the first with what was learnt`]),
+  ].join('; ');
 }
 
 /**
@@ -166,6 +186,17 @@ function paint(context, snapshot, axis, width, height) {
     context.lineTo(box.right, y(snapshot.base_success));
     context.stroke();
     context.setLineDash([]);
+  }
+  const learnt = learntFrom(snapshot);
+  if (learnt !== null) {
+    const at = Math.round(axis === 'episode' ? across(learnt - 1) : x(learnt)) + 0.5;
+    context.strokeStyle = context.fillStyle = colour('--dim');
+    context.beginPath();
+    context.moveTo(at, box.top);
+    context.lineTo(at, box.bottom);
+    context.stroke();
+    context.textAlign = 'left';
+    if (box.bottom - box.top > 5 * size) context.fillText('learning', at + size * 0.4, box.bottom - size * 0.3);
   }
   for (const [episode, value] of snapshot.curve) {
     context.fillStyle = value === 1 ? colour('--go') : colour('--miss');

@@ -71,6 +71,13 @@ export class EpisodeList {
     }
   }
 
+  /** What its label does not say of it. @param {EpisodeRow} row */
+  remark(row) {
+    if (row.complete && row.label === 'discard' && row.episode !== this.awaited) return 'never learnt from';
+    if (this.pending(row)) return 'not learnt from yet';
+    return row.ended_by === row.label ? '' : ENDED[row.ended_by] ?? row.ended_by;
+  }
+
   /** Whether the learner has not heard of the label yet. @param {EpisodeRow} row */
   pending(row) {
     return row.complete && row.label !== null && row.episode !== this.awaited && (row.revision ?? 0) > this.known;
@@ -86,13 +93,13 @@ export class EpisodeList {
     summary.className = 'episode';
     summary.dataset.label = row.label ?? 'none';
     summary.setAttribute('aria-expanded', String(open));
-    summary.title = row.complete ? 'correct this label, or view the episode again' : 'cut off: it is never learnt from, and needs no label';
+    summary.title = open ? 'close' : row.complete ? 'correct this label, or view the episode again' : 'cut off: it is never learnt from, and needs no label';
     /** @type {[string, string][]} */
     const cells = [
       ['number', String(row.episode)], ['mark', label.mark], ['word', label.word],
-      ['ended', this.pending(row) ? 'not learnt from yet' : row.ended_by === row.label ? '' : ENDED[row.ended_by] ?? row.ended_by],
-      ['steps', `${row.steps} steps`], ['version', `v${row.adapter_version}`],
+      ['ended', this.remark(row)], ['steps', `${row.steps} steps`], ['version', `v${row.adapter_version}`],
     ];
+    if (open) cells.splice(2); // its labels stand there: the list stays where it is
     summary.append(...cells.map(([name, text]) => {
       const cell = document.createElement('span');
       cell.className = name;
@@ -108,6 +115,7 @@ export class EpisodeList {
       element?.scrollIntoView({ block: 'nearest' }); // the labels that it offers, too
     });
     item.append(summary);
+    item.className = open ? 'open' : '';
     if (open) item.append(this.corrections(row));
     return item;
   }

@@ -49,7 +49,7 @@ function smoothness({ effect: { newest, frozen } }) {
     if (value == null) return [];
     const before = frozen?.[key];
     const beside = before == null ? '' : ` · frozen ${number(before)}`;
-    const hint = before == null ? of : `${of}; frozen: over this process’s ${frozen?.episodes} episodes of the warm-up`;
+    const hint = before == null ? of : `${of}; frozen: over the ${frozen?.episodes} episodes that it has run since this process began`;
     return [{ name, value: `${number(value)} ${unit}${beside}`, hint }];
   });
 }

@@ -69,11 +69,20 @@ function whereTo(snapshot) {
   return `Object to place ${place.index + 1} (x ${at.x.toFixed(2)}, y ${at.y.toFixed(2).replace('-', '−')} m)`;
 }
 
-/** What `run` leads to, by where the run stands. @type {Record<import('./types').Phase, string>} */
+/** By where the run stands. @type {Record<import('./types').Phase, string>} */
 const GOES_ON = {
   ready: 'the episode begins', episode: 'the episode goes on', homing: 'the arm retreats',
   label: 'it asks for the label', reset: 'it asks for the reset', finished: 'all is done',
 };
+
+/** What `run` leads to. @param {Snapshot | null} snapshot */
+export const goesOn = (snapshot) => GOES_ON[snapshot?.phase ?? 'ready'];
+
+/** An episode that was cut off counts for nothing, where anything is learnt. @param {Snapshot | null} snapshot */
+function counts(snapshot) {
+  const row = snapshot?.episodes.find(({ episode }) => episode === snapshot.episode);
+  return !row || row.complete || snapshot?.learner === null;
+}
 
 /** What is said of the end. @param {Snapshot | null} snapshot @param {boolean} contact */
 function finished(snapshot, contact) {
@@ -86,18 +95,20 @@ function finished(snapshot, contact) {
  * @param {ShownState} state
  * @param {Snapshot | null} snapshot
  * @param {boolean} contact
+ * @param {boolean} blind    all pictures are old
  * @returns {string}
  */
-export function prompt(state, snapshot, contact) {
+export function prompt(state, snapshot, contact, blind) {
   const auto = snapshot?.auto_label ?? false;
   const hands = auto ? '' : ' Keep your hands out.';
   switch (state) {
     case 'CONNECTING': return 'Looking for the robot’s service.';
     case 'NO_CONTACT': return 'State and numbers are old. If in doubt, press Esc.';
     case 'DISARMED': return auto ? 'The twin arms itself.' : 'Nothing moves. Look at the workspace, then Arm.';
-    case 'PAUSED': return `The robot holds its pose. Run: ${GOES_ON[snapshot?.phase ?? 'ready']}.`;
+    case 'PAUSED': return `The robot holds its pose. Run: ${goesOn(snapshot)}.`;
     case 'RUNNING':
       if (snapshot?.safety.level === 'HOLD') return `Held by the guard; goes on by itself.${hands}`;
+      if (blind && !auto) return 'The pictures are old: watch the robot itself, or press Esc.';
       return `The policy moves the ${auto ? 'twin' : 'robot'}.${hands}`;
     case 'READY': return `The next episode begins by itself.${hands}`;
     case 'HOMING':
@@ -107,7 +118,8 @@ export function prompt(state, snapshot, contact) {
         : `Episode ${snapshot?.awaiting_label}: did it succeed? Press 1 or 0.`;
     case 'AWAIT_RESET':
       if (auto) return 'The twin resets its scene.';
-      return snapshot?.twin ? 'Press r: the twin resets its scene, and goes on.' : `${whereTo(snapshot)}, then press r.`;
+      return (counts(snapshot) ? '' : `Episode ${snapshot?.episode} does not count. `)
+        + (snapshot?.twin ? 'Press r: the twin resets its scene.' : `${whereTo(snapshot)}, then press r.`);
     case 'STOPPING': return 'Waiting for the guard’s word.';
     case 'STOPPED': return 'Latched: it stays stopped until you clear the cause below.';
     case 'STOP_UNCONFIRMED': return 'The guard did not confirm. Use the hardware e-stop now.';

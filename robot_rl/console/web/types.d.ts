@@ -131,7 +131,9 @@ export interface Snapshot {
   learner: Learner | null;
   /** Of the policy's newest chunks, encode and decode: how many, and how long they took. `served`: by a server. */
   policy: { served: boolean; times: { trips: number; p50_ms: number; p95_ms: number } | null };
-  /** The newest measured episode, and the frozen policy's (warm-up) since this process began. */
+  /** Adapter versions below `episodes` have learnt nothing; `frozen`: they are the frozen policy itself. */
+  warmup: { episodes: number; frozen: boolean };
+  /** The newest measured episode, and the frozen policy's (adapters of the warm-up) since this process began. */
   effect: { newest: Effect | null; frozen: Frozen | null };
   scatter: Scatter | null;
   /** null: the object is put anywhere. */

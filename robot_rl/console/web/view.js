@@ -74,16 +74,23 @@ export function showActions(snapshot, barred, pending) {
 
 /**
  * @param {ShownState} state @param {string} why @param {Snapshot | null} snapshot @param {boolean} contact
+ * @param {boolean} blind    all pictures are old
  */
-export function showState(state, why, snapshot, contact) {
+export function showState(state, why, snapshot, contact, blind) {
   const { word, icon, tone } = look(state);
   document.body.dataset.state = state;
   document.body.dataset.tone = tone;
   write('state', word);
   part('state-icon').setAttribute('href', `#icon-${icon}`);
-  write('prompt', prompt(state, snapshot, contact));
+  write('prompt', prompt(state, snapshot, contact, blind));
   write('why', why);
   part('why').title = why;
+}
+
+/** What an adapter's number says. @param {Snapshot['warmup']} warmup */
+function versions({ episodes, frozen }) {
+  const before = frozen ? 'it is the frozen policy itself' : 'it has learnt nothing yet';
+  return `its number counts labelled episodes${episodes ? `; below v${episodes}, in the warm-up, ${before}` : ''}`;
 }
 
 /** @param {Snapshot} snapshot @param {ShownState} state */
@@ -104,6 +111,7 @@ export function showRun(snapshot, state) {
   write('places', place ? `of ${place.places.length}` : '');
   part('place-box').title = place ? `episode ${place.repeat} of ${place.repeats} with the object there` : '';
   write('adapter', snapshot.adapter_version === 0 ? 'none' : `v${snapshot.adapter_version}`);
+  part('adapter-box').title = versions(snapshot.warmup);
 }
 
 /**
