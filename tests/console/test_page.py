@@ -754,7 +754,7 @@ def test_nothing_is_cut_off(browser: Browser, origin: str, port: ScriptedPort, w
     page = browser.new_page(viewport={"width": width, "height": height})
     page.goto(origin)
     page.wait_for_selector(".camera.main canvas")
-    for state in ("RUNNING", "AWAIT_LABEL", "STOPPED", "FAULT", "PAUSED"):
+    for state in ("RUNNING", "AWAIT_LABEL", "AWAIT_RESET", "STOPPED", "FAULT", "PAUSED"):
         port.become(state)
         shows(page, state)
         if state == "PAUSED":
