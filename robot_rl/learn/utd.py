@@ -15,7 +15,7 @@ def utd_reason(learner: Learner, updates_per_second: float | None, waiting: int)
     if not learner.owed:
         return "waiting for episodes: all owed updates are done"
     if updates_per_second is None:
-        return f"{learner.owed} updates are owed and begin now"
+        return f"{learner.owed} updates are owed and have begun"
     pace = f"updates take {_short(1 / updates_per_second)} each and {learner.owed} are owed"
     if not waiting:
         return f"{pace}: the newest episodes are being worked off"

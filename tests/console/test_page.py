@@ -768,6 +768,15 @@ def test_nothing_is_cut_off(browser: Browser, origin: str, port: ScriptedPort, w
         assert box is not None
         room = box["width"] * box["height"] / (width * height)
         assert room > 0.24, f"{state}: cameras take the room that is left"
+    page.click("#show-run")
+    port.alarms = ["a camera", "a disk"]
+    port.labels += [(episode, "success") for episode in range(1, 42)]
+    page.wait_for_selector('#success:text-is("100 %")')
+    assert page.evaluate(CUT) == []
+    lists = page.evaluate(
+        "['view-run', 'episodes'].map((id) => document.getElementById(id).getBoundingClientRect().bottom)"
+    )
+    assert max(lists) <= page.evaluate("document.querySelector('main').getBoundingClientRect().bottom") + 1
     page.close()
 
 

@@ -180,7 +180,7 @@ def test_the_status_says_why_the_utd_is_what_it_is(run: RunDirectory) -> None:
         stopping = threading.Event()
         stopping.set()
         learner.step()
-        assert said[0] == f"{CHUNKS * UTD * WARMUP} updates are owed and begin now", "it is past the warm-up at once"
+        assert said[0] == f"{CHUNKS * UTD * WARMUP} updates are owed and have begun", "it is past the warm-up at once"
         assert status(run)["utd_reason"] == said[-1] == "waiting for episodes: all owed updates are done"
         assert status(run)["updates_per_second"] > 0
         learner.step(stopping)  # episode 3 is taken and not worked off; 4 waits
