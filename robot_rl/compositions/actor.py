@@ -37,6 +37,7 @@ def make_actor(
     keeps = recorder_of(plan, store)
     view = RunView(
         run=plan.run.path.name,
+        briefing=plan.run.briefing,
         pace=pace,
         auto_label=plan.auto_label,
         base_success=plan.base_success,

@@ -81,6 +81,8 @@ class Material:
     task: TaskConfig
     yaml: bytes
     """The task's file."""
+    briefing: str
+    """What is told to the person who labels (`briefing_of`)."""
     policy: FrozenPolicy
     checkpoint: Path
     """The policy's weights."""
@@ -89,7 +91,22 @@ class Material:
 def material_of(task_name: str) -> Material:
     """A task by its name, or the path of its file, with its own frozen policy. Raises as `load_policy` does."""
     task, task_file = load_task(task_name), task_path(task_name)
-    return Material(task, task_file.read_bytes(), load_policy(task, task_file), checkpoint_path(task, task_file))
+    policy, checkpoint = load_policy(task, task_file), checkpoint_path(task, task_file)
+    return Material(task, task_file.read_bytes(), briefing_of(task_file), policy, checkpoint)
+
+
+def briefing_of(task_file: Path) -> str:
+    """What counts as success and how the object is put back: the .txt of the same name, empty if there is none.
+
+    A file of its own, as it is for a person and decides nothing that is computed. Raises `ConfigError`.
+    """
+    path = task_file.with_suffix(".txt")
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: expected text in UTF-8 for the person who labels; {error}") from error
 
 
 def new_run(
@@ -117,11 +134,16 @@ def begin_run(
         code_version=__version__,
         arguments=dict(arguments),
     )
-    return make_directory(path, info, material.yaml, material.checkpoint, fill)
+    return make_directory(path, info, material.yaml, material.checkpoint, material.briefing, fill)
 
 
 def make_directory(
-    path: Path, info: RunInfo, task_yaml: bytes, policy: Path, fill: Callable[[RunDirectory], None] = lambda run: None
+    path: Path,
+    info: RunInfo,
+    task_yaml: bytes,
+    policy: Path,
+    briefing: str,
+    fill: Callable[[RunDirectory], None] = lambda run: None,
 ) -> tuple[RunDirectory, RunInfo]:
     """A run's directory at `path` with its task file and a copy of its policy; `info` as it is written there.
 
@@ -135,6 +157,8 @@ def make_directory(
         if found := sorted(entry.name for entry in path.iterdir()):
             raise StoreError(f"{path}: expected a new or an empty directory for a run, found {found[0]!r} in it")
         (path / "task.yaml").write_bytes(task_yaml)
+        if briefing:
+            (path / "task.txt").write_text(briefing + "\n", encoding="utf-8")
         for suffix in (".safetensors", ".json"):
             shutil.copyfile(policy.with_suffix(suffix), RunDirectory(path).policy.with_suffix(suffix))
     except OSError as error:

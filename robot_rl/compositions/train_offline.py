@@ -158,6 +158,6 @@ def _write(
         code_version=__version__,
         arguments={**begun, "offline": [str(path) for path in request.runs], "updates": request.updates},
     )
-    run, _ = make_directory(request.out or Path("runs") / name, info, text.encode(), first.policy)
+    run, _ = make_directory(request.out or Path("runs") / name, info, text.encode(), first.policy, first.briefing)
     keep(run, taken)
     return run

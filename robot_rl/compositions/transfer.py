@@ -64,7 +64,7 @@ class Learnt:
     @property
     def material(self) -> Material:
         """Another run of the same task and policy."""
-        return Material(self.task, self.run.task_yaml.read_bytes(), self.policy, self.run.policy)
+        return Material(self.task, self.run.task_yaml.read_bytes(), self.run.briefing, self.policy, self.run.policy)
 
 
 def read_learnt(path: Path) -> Learnt:

@@ -53,10 +53,12 @@ class Lease:
         """`page` is in charge from now on."""
         self._settle(page)
 
-    def leave(self, page: object) -> None:
-        """`page` is gone."""
-        if self._holder is page:
+    def leave(self, page: object) -> bool:
+        """`page` is gone; whether it was in charge."""
+        held = self._holder is page
+        if held:
             self._settle(None)
+        return held
 
     @property
     def change(self) -> asyncio.Event:

@@ -94,8 +94,10 @@ class ControlSocket:
                     tasks.start_soon(self._push_lease)
                     tasks.start_soon(self._push)
                     await self._read(tasks)
-                    self._lease.leave(self)  # at once: a command that hangs outlives its page
+                    was_in_charge = self._lease.leave(self)  # at once: a command that hangs outlives its page
                     tasks.cancel_scope.cancel()
+            if was_in_charge:
+                await self._commands.pause_alone()
         finally:
             self._lease.leave(self)
 

@@ -69,6 +69,8 @@ class RunView:
     """Why no episode may begin yet, or None."""
     place: Callable[[int], Mapping[str, Any] | None] = field(default=lambda episode: None)
     """Where the object of an episode is put, and where that is in the pictures; None: wherever the person likes."""
+    briefing: str = ""
+    """What counts as success and how the object is put back, in words for the person who labels."""
     looked_at: bool = False
     """There is a page: chunks before and after steering are drawn for it, once an episode (`control.scatter`)."""
 
@@ -249,6 +251,7 @@ class Actor:
             "why": now.why,
             "task": self._task.name,
             "title": self._task.title,
+            "briefing": view.briefing,
             "method": self._method,
             "run": view.run,
             "pace": view.pace,
@@ -297,6 +300,7 @@ def _row(row: EpisodeSummary) -> dict[str, Any]:
         "ended_by": row.ended_by,
         "complete": row.complete,
         "revision": row.revision,
+        "corrected": row.corrected,
         "started_wall_s": row.started_wall_ns / SECOND,
     }
 

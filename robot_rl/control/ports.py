@@ -156,6 +156,11 @@ class EpisodeSummary(Protocol):
     @property
     def started_wall_ns(self) -> int: ...
 
+    @property
+    def corrected(self) -> bool:
+        """There is an earlier label, which an undo gives again."""
+        ...
+
 
 class LabelBook(Protocol):
     """The label log, the audit log and the list of closed episodes; callable from any thread."""

@@ -168,6 +168,7 @@ class Session:
 
     def _next_episode(self, author: str) -> dict[str, Any]:
         self._require("reset_done")
+        self._taken_back = None
         self._now = Progress(Gate.OPEN, Phase.READY, self._now.episode + 1, f"reset done by {spoken(author)}")
         self._revision += 1
         return {}
@@ -207,20 +208,26 @@ class Session:
         episode = integer(args, "episode")
         if episode not in self._values:
             self._refuse("undo", f"episode {episode} has no label")
+        now = self._now
+        present = episode == now.episode and episode not in self._cut_off and now.phase is not Phase.FINISHED
+        if not present and episode not in self._corrected:
+            once = f"episode {episode} has this one label, and nobody would be asked for another"
+            self._refuse("undo", f"{once}: correct it in the list")
+        redo = present and now.asks and self._taken_back is not None
         event = self._took(self._labels.undo_label(episode, author, uuid.uuid4().hex))
-        if episode == self._now.episode and episode not in self._cut_off and self._now.phase is not Phase.FINISHED:
-            self._ask_again(event, author)
+        if present:
+            self._ask_again(event, author, redo)
         return stored(event)
 
-    def _ask_again(self, event: LabelEvent, author: str) -> None:
+    def _ask_again(self, event: LabelEvent, author: str, redo: bool) -> None:
         """An undo that leaves the present episode without a verdict is asked for one; an undo of that one is it."""
         value = event.label.value
-        if value is not LabelValue.DISCARD:
-            self._answered(f"labelled {value.value} again by {author}")
+        if redo or value is not LabelValue.DISCARD:
+            self._answered(f"labelled {value.value} again by {spoken(author)}")
             return
         self._taken_back = event.seq
         phase = Phase.LABEL if self._now.phase is Phase.RESET else self._now.phase
-        self._set(phase=phase, asks=True, why=self._open_why(f"label taken back by {author}"))
+        self._set(phase=phase, asks=True, why=self._open_why(f"label taken back by {spoken(author)}"))
 
     def _clear(self, args: Mapping[str, Any], author: str) -> dict[str, Any]:
         self._require("clear")
@@ -364,6 +371,7 @@ class Session:
         rows = self._labels.episodes()
         self._values: dict[int, LabelValue] = {row.episode: row.label for row in rows if row.label is not None}
         self._cut_off: set[int] = {row.episode for row in rows if not row.complete}
+        self._corrected: set[int] = {row.episode for row in rows if row.corrected}
         return rows
 
     def _store(self, label: Label, expected_revision: int | None) -> LabelEvent:
@@ -373,6 +381,8 @@ class Session:
 
     def _took(self, event: LabelEvent) -> LabelEvent:
         """A label is in the log; with the last one that was wanted, no episode begins any more."""
+        if event.label.episode in self._values:
+            self._corrected.add(event.label.episode)
         self._values[event.label.episode] = event.label.value
         self._list_changed()
         self._finish_if_full()

@@ -1,6 +1,7 @@
 """The directory of one run: where everything is, and what the run was.
 
 RUN/run.json  task.yaml  policy.*   what was run; run.json is written last and never again
+    task.txt                        what is told to the person who labels, if the task has it
     episodes/000001/                one closed episode: episode.mcap, manifest.json (robot_rl.store.episode), and for
                                     ROS metadata.yaml (robot_rl.store.bag)
     episodes/.000002.partial/       the open one
@@ -165,6 +166,14 @@ class RunDirectory:
     @property
     def task_yaml(self) -> Path:
         return self.path / "task.yaml"
+
+    @property
+    def briefing(self) -> str:
+        """What counts as success, in words for the person who labels; empty if nobody has written it."""
+        try:
+            return (self.path / "task.txt").read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            return ""  # a run without it is as sound as one with it
 
     @property
     def episodes(self) -> Path:

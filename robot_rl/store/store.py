@@ -56,6 +56,8 @@ class EpisodeSummary:
     """To be sent back as `expected_revision` with a correction; 0 without a label."""
     started_wall_ns: int
     """The date, for people."""
+    corrected: bool = False
+    """There is an earlier label, which an undo gives again."""
 
 
 class StorePort(Protocol):
@@ -300,6 +302,7 @@ def summaries(run: RunDirectory, labels: Mapping[int, LabelEvent]) -> list[Episo
                 author=event.label.author if event else None,
                 revision=event.seq if event else 0,
                 started_wall_ns=manifest.header.started_wall_ns,
+                corrected=event is not None and event.label.supersedes is not None,
             )
         )
     return listed

@@ -29,6 +29,7 @@ def test_a_new_run_has_its_own_copies_and_opens_as_it_was_made(tmp_path: Path) -
     run, info = new_run(tmp_path / "run", "lid_opening", "usr", 7, {"episodes": 5})
     assert run.task_yaml.read_bytes() == (TASKS_DIR / "lid_opening.yaml").read_bytes()
     assert run.policy.read_bytes() == (TASKS_DIR / "lid_opening.safetensors").read_bytes()
+    assert run.briefing.startswith("1 when the lid stands nearly upright")
     opened, again, task, policy = open_run(tmp_path / "run")
     assert opened == run
     assert again == info
@@ -44,8 +45,18 @@ def test_a_run_does_not_change_with_the_task_file_it_was_made_from(tmp_path: Pat
     source = write_small_task(tmp_path)
     new_run(tmp_path / "run", str(source), "usr", 0, {})
     source.write_text("name: spoilt")
-    _, _, task, _ = open_run(tmp_path / "run")
+    source.with_suffix(".txt").write_text("1 when it flies")
+    run, _, task, _ = open_run(tmp_path / "run")
     assert task.name == "small"
+    assert run.briefing == ""
+
+
+def test_a_briefing_that_is_no_text_is_refused_before_a_run_is_made(tmp_path: Path) -> None:
+    source = write_small_task(tmp_path)
+    source.with_suffix(".txt").write_bytes(b"1 when \xff")
+    with pytest.raises(ConfigError, match="expected text in UTF-8"):
+        new_run(tmp_path / "run", str(source), "usr", 0, {})
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_directory_that_holds_a_run_is_not_overwritten(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from playwright.sync_api import Browser
 
 from robot_rl.console.installation import installation
 from tests.console.scripted import ScriptedPort
-from tests.console.serving import chromium, serving
+from tests.console.serving import chromium, serving, wait_until_left
 
 
 @pytest.fixture(scope="module")
@@ -19,9 +19,11 @@ def served() -> Iterator[tuple[ScriptedPort, str]]:
 
 
 @pytest.fixture
-def port(served: tuple[ScriptedPort, str]) -> ScriptedPort:
-    served[0].restart()
-    return served[0]
+def port(served: tuple[ScriptedPort, str]) -> Iterator[ScriptedPort]:
+    port, origin = served
+    port.restart()
+    yield port
+    wait_until_left(int(origin.rpartition(":")[2]))  # the pause of a page that leaves is not the next test's
 
 
 @pytest.fixture

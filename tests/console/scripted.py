@@ -16,6 +16,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFilter
 
+from robot_rl.config import TASKS_DIR
 from robot_rl.console.port import Frame
 from robot_rl.errors import IllegalTransition, LabelConflict
 
@@ -56,6 +57,7 @@ class ScriptedPort:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._started = time.monotonic()
+        self.briefing = (TASKS_DIR / "lid_opening.txt").read_text().strip()
         self._pictures = {name: _pictures(name) for name in ("front", "side", "wrist")}
         self._frames: dict[str, Frame] = {}
         self.epoch = 3
@@ -81,8 +83,6 @@ class ScriptedPort:
         self.phase = PHASES.get(state, "episode")
         self.closed = False
         """The present episode is in the store."""
-        self.asks_for: int | None = None
-        """The awaited episode, where it is not the present one of AWAIT_LABEL."""
         self.cut_off: dict[int, str] = {}
         """Episode -> how it ended, of those that are not complete."""
         self.alarms: list[str] = []
@@ -131,6 +131,7 @@ class ScriptedPort:
                 "why": "waiting for the learner" if self.waits else WHY[self.state],
                 "task": "lid_opening",
                 "title": "Open the lid of a bin",
+                "briefing": self.briefing,
                 "method": "usr",
                 "run": "lid_opening-usr-0",
                 "pace": "real time",
@@ -141,7 +142,7 @@ class ScriptedPort:
                 "adapter_version": self.episode - 1,
                 "auto_label": self.auto_label,
                 "twin": self.twin,
-                "awaiting_label": self.asks_for or (self.episode if self.state == "AWAIT_LABEL" else None),
+                "awaiting_label": self.episode if self.state == "AWAIT_LABEL" else None,
                 "safety": {
                     "level": {"STOPPED": "STOP", "FAULT": "FAULT"}.get(self.state, "HOLD" if self.held else "OK"),
                     "epoch": self.epoch,
@@ -178,19 +179,24 @@ class ScriptedPort:
     def command(self, name: str, args: dict[str, Any], author: str) -> dict[str, Any]:
         with self._lock:
             self.commands.append((name, args))
-            if name == "label" and args["episode"] != self.episode:
+            if name == "label" and (args["episode"] != self.episode or "expected_revision" in args):
                 return self._correct(args)
             refusal = self._refusal(name)
             if refusal is not None:
                 raise IllegalTransition(f"{name}: {refusal}")
             if name == "label":
                 self.labels.append((self.episode, args["value"]))
+                self.closed = True
+            asked = self.state
             if name == "undo":
                 self.labels.append((args["episode"], ["discard", *self.history(args["episode"])][-2]))
+                if args["episode"] == self.episode:
+                    asked = "AWAIT_LABEL" if self.state == "AWAIT_RESET" else "AWAIT_RESET"
             if name == "reset_done":
                 self.episode += 1
+                self.closed = False
             following = {"arm": "PAUSED", "run": "RUNNING", "pause": "PAUSED", "end": "AWAIT_LABEL", "clear": "PAUSED",
-                         "label": "AWAIT_RESET", "reset_done": "RUNNING",
+                         "label": "AWAIT_RESET", "reset_done": "RUNNING", "undo": asked,
                          "take_over": "PAUSED" if self.state in LEGAL["pause"] else self.state}  # fmt: skip
             self.become(following.get(name, self.state))
             return {"state": self.state, **({"value": self.labels[-1][1]} if name == "undo" else {})}
@@ -262,6 +268,7 @@ class ScriptedPort:
             "ended_by": self.cut_off.get(episode) or ("success" if label == "success" else "timeout"),
             "complete": episode not in self.cut_off,
             "revision": self._label_revision(episode),
+            "corrected": len(self.history(episode)) > 1,
             "started_wall_s": 1.8e9 + 48.0 * episode,
         }
 

@@ -29,6 +29,15 @@ FLAGS = [
 ]
 
 
+_servers: dict[int, uvicorn.Server] = {}
+
+
+def wait_until_left(port: int) -> None:
+    """Return when the console at `port` serves nobody: what the last page's leaving does is done."""
+    server = _servers[port]
+    eventually(lambda: not server.server_state.tasks, 5)
+
+
 def local(number: int) -> Entrance:
     """On loopback, open to this machine."""
     return open_entrance(Access(), number)
@@ -59,13 +68,16 @@ def running(
     """The server that `make` makes for an entrance; yields its origin, as `http://127.0.0.1:NUMBER`."""
     entrance = opened(number)
     server = make(entrance)
+    port = entrance.listener.getsockname()[1]
+    _servers[port] = server
     thread = threading.Thread(target=server.run, kwargs={"sockets": [entrance.listener]}, name="console", daemon=True)
     thread.start()
     try:
         eventually(lambda: server.started or not thread.is_alive(), 10)
         assert thread.is_alive(), "the console ended at its start"
-        yield f"{entrance.door.scheme}://127.0.0.1:{entrance.listener.getsockname()[1]}"
+        yield f"{entrance.door.scheme}://127.0.0.1:{port}"
     finally:
+        del _servers[port]
         server.should_exit = True
         thread.join(timeout=5)
         entrance.listener.close()

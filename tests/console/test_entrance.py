@@ -69,7 +69,7 @@ def test_a_page_comes_back_by_its_pass_and_says_so_when_that_has_ended(visitor: 
     shows(page, "NO_CONTACT")
     number = int(origin.rpartition(":")[2])
     with serving(port, number, opened):
-        shows(page, "RUNNING")
+        shows(page, "PAUSED")  # the console has ended, and nobody was there
     for path in (folder / "passes").iterdir():
         path.unlink()
     with serving(port, number, opened):

@@ -13,7 +13,7 @@ from robot_rl.console.access import Access
 from robot_rl.console.entrance import Entrance, open_entrance
 from robot_rl.console.machine import addresses
 from tests.console.scripted import ScriptedPort
-from tests.console.serving import eventually, serving
+from tests.console.serving import eventually, serving, wait_until_left
 from tests.console.wire import Relay, relay
 
 SLOW = 20_000
@@ -46,6 +46,7 @@ def page(browser: Browser, network: tuple[ScriptedPort, Relay]) -> Iterator[Page
     yield made
     between.bytes_per_s, between.cut = None, False
     made.close()
+    wait_until_left(between.to)
 
 
 def test_on_a_slow_link_pictures_are_late_and_not_ever_later_and_keys_work(

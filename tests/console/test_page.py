@@ -30,7 +30,7 @@ class Watched:
 
 
 @pytest.fixture
-def watched(browser: Browser) -> Iterator[Watched]:
+def watched(browser: Browser, origin: str) -> Iterator[Watched]:  # closed before the console is looked at
     context = browser.new_context(viewport={"width": 1280, "height": 720})
     context.set_default_timeout(10_000)
     yield Watched(context.new_page())
@@ -237,7 +237,7 @@ def test_a_disabled_button_says_why(page: Page, port: ScriptedPort) -> None:
     buttons = page.locator('.action[aria-disabled="true"]')
     assert buttons.count() >= 8
     for button in buttons.all():
-        assert button.locator(".reason").inner_text().startswith("only in")
+        assert button.locator(".reason").inner_text().startswith(("only in", "to correct 41, click it"))
         assert button.get_attribute("title")
         assert button.get_attribute("aria-describedby")
 
@@ -448,6 +448,13 @@ def test_the_guards_word_does_not_stand_over_another_run(
     shows(page, "RUNNING")
 
 
+def test_what_counts_as_success_is_read_where_the_keys_are(page: Page, port: ScriptedPort) -> None:
+    assert page.inner_text("#briefing").splitlines() == port.briefing.splitlines()
+    assert page.get_attribute("#title", "title") == port.briefing
+    port.briefing = ""  # of a task that has none
+    page.wait_for_selector("#briefing", state="hidden")
+
+
 def test_the_first_visit_explains_the_keys_and_takes_none_of_them(page: Page, port: ScriptedPort) -> None:
     text = page.inner_text("#help")
     for key in ("1", "0", "r", "Esc", "p", "e", "d", "u", "?"):
@@ -495,7 +502,7 @@ def test_everything_is_done_without_a_mouse(page: Page, port: ScriptedPort) -> N
     page.keyboard.press("Enter")
     focus_by_tab(page, ".corrections button:nth-child(2)")
     page.keyboard.press("Enter")
-    eventually(lambda: port.history(41)[-1] == "failure")
+    eventually(lambda: port.history(42) == ["success", "failure"])
     focus_by_tab(page, '.camera[data-camera="side"] .camera-name')
     page.keyboard.press("Enter")
     page.wait_for_selector('.camera.main[data-camera="side"]')
@@ -652,7 +659,7 @@ def test_how_far_the_adapter_moves_the_policy_is_shown_in_figures_and_points(pag
     assert "along y and z" in words
     assert "moved by 23 mm" in words
     page.reload()
-    shows(page, "RUNNING")
+    shows(page, "PAUSED")  # a page that went has left the robot alone
     assert page.locator("#moves").is_visible(), "this browser remembers what was chosen"
     page.click("#show-run")
     assert page.locator("#episodes").is_visible()

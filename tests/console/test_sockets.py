@@ -4,7 +4,7 @@ import itertools
 import json
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -102,6 +102,38 @@ def test_whoever_watches_is_not_put_in_charge_by_somebodys_leaving(origin: str) 
             assert lease(next_one) == "yours"
 
 
+def wait_until(came: Callable[[], bool]) -> bool:
+    """Whether it came, within 2 s."""
+    end = time.monotonic() + 2
+    while not (there := came()) and time.monotonic() < end:
+        time.sleep(0.01)
+    return there
+
+
+def test_what_moves_is_paused_when_the_page_in_charge_goes(origin: str, port: ScriptedPort) -> None:
+    with opened(origin, "/ws/control") as first, opened(origin, "/ws/control") as second:
+        assert (lease(first), lease(second)) == ("yours", "another's")
+        second.close()
+        first.send('{"type": "beat", "t": 1.0}')
+        assert wait_until(lambda: bool(port.renewals))
+        assert port.state == "RUNNING", "one left that only watched"
+    assert wait_until(lambda: port.state == "PAUSED")
+    with opened(origin, "/ws/control") as again:
+        assert lease(again) == "yours"
+        assert port.state == "PAUSED", "it waits for a person, who looks first"
+        assert answer(again, "run")["ok"]
+    assert wait_until(lambda: port.state == "PAUSED")
+
+
+def test_a_twin_that_labels_itself_needs_no_page(origin: str, port: ScriptedPort) -> None:
+    port.restart(auto_label=True)
+    with opened(origin, "/ws/control") as page:
+        assert lease(page) == "yours"
+    with opened(origin, "/ws/control") as page:
+        assert lease(page) == "yours"
+    assert port.commands == []
+
+
 def test_a_script_takes_nothing_over(origin: str, port: ScriptedPort) -> None:
     answered = httpx.post(f"{origin}/api/command/take_over", json={}, headers={"origin": origin})
     assert answered.status_code == 409
@@ -122,12 +154,12 @@ def test_while_a_page_is_in_charge_a_script_can_only_stop(origin: str, port: Scr
             assert "a page is in charge" in refused.json()["detail"]
         assert port.commands == []
         assert post("stop").status_code == 200
-        port.become("RUNNING")
+        port.become("AWAIT_LABEL")
         first.close()
         assert lease(watching) == "another's"
         assert lease(watching) == "nobody's"
         assert post("label", label).status_code == 200, "a page that watches is not in charge"
-    assert port.commands == [("label", label)]
+    assert [one for one in port.commands if one[0] != "pause"] == [("label", label)]
 
 
 def test_nothing_is_compressed(control: ClientConnection) -> None:

@@ -39,16 +39,27 @@ def test_a_label_a_moment_late_is_taken_while_the_arm_goes_back(page: Page, port
 
 
 def test_undo_says_beforehand_what_it_takes_back_and_then_what_it_did(page: Page, port: ScriptedPort) -> None:
-    value = port.history(41)[-1]
-    says(page, "#reason-undo", f"{value} of 41")
-    page.keyboard.press("u")
-    says(page, "#message", "episode 41: label taken back")
-    says(page, "#reason-undo", "discard of 41")
+    page.keyboard.press("d")
+    says(page, "#reason-undo", "discard of 42")
     row = page.locator(".episode").first.locator(".word")
     assert row.inner_text() == "discarded"
-    port.asks_for = 41  # as a session asks for the label of the present episode that was taken back
-    says(page, "#reason-undo", "label 41 as before")
+    page.keyboard.press("u")
+    says(page, "#message", "episode 42: label taken back")
+    says(page, "#reason-undo", "label 42 as before")
     eventually(lambda: row.inner_text() == "awaited")
+    page.keyboard.press("u")
+    says(page, "#message", "episode 42: discard again")
+    assert port.state == "AWAIT_RESET"
+
+
+def test_a_first_label_is_not_taken_back_while_nobody_would_be_asked_for_another(
+    page: Page, port: ScriptedPort
+) -> None:
+    """The next key would label the episode that is under way."""
+    says(page, "#reason-undo", "to correct 41, click it")
+    page.keyboard.press("u")
+    says(page, "#message", "Undo: to correct 41, click it")
+    assert len(port.history(41)) == 1
 
 
 def test_undo_waits_for_an_episode_that_has_just_ended(page: Page, port: ScriptedPort) -> None:

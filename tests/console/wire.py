@@ -16,6 +16,8 @@ class Relay:
         self.bytes_per_s: float | None = None
         self.cut = False
         """Nothing passes either way, and nobody is told: as when a cable is pulled."""
+        self.to = 0
+        """The service's port."""
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._sockets: list[socket.socket] = [self._listener]
@@ -23,6 +25,7 @@ class Relay:
 
     def serve(self, to: int) -> None:
         """Until closed, to the service at port `to`."""
+        self.to = to
         threading.Thread(target=self._accept, args=(to,), daemon=True).start()
 
     def close(self) -> None:

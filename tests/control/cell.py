@@ -136,6 +136,7 @@ class Row:
     adapter_version: int = 0
     steps: int = 0
     started_wall_ns: int = 0
+    corrected: bool = False
 
 
 class MemoryBook:
@@ -162,6 +163,7 @@ class MemoryBook:
             raise LabelConflict(f"revision is {row.revision}, expected {expected_revision}")
         event = Event(len(self.log) + 1, label)
         self.log.append(event)
+        row.corrected = row.label is not None
         row.label, row.author, row.revision = label.value, label.author, event.seq
         return event
 

@@ -223,6 +223,32 @@ def test_undone_twice_a_label_stands_again(cell: Cell) -> None:
     assert cell.session.now.why == "labelled failure again by ana"
 
 
+def test_a_discard_that_was_taken_back_stands_again_when_that_is_undone(cell: Cell) -> None:
+    to_label(cell)
+    cell.label(1, "discard", "e1")
+    cell.press("undo", episode=1)
+    assert state(cell) is State.AWAIT_LABEL
+    cell.press("undo", episode=1)
+    assert (state(cell), labels(cell)) == (State.AWAIT_RESET, 3 * [(1, "discard")])
+    assert cell.session.now.why == "labelled discard again by ana"
+    cell.press("undo", episode=1)
+    assert state(cell) is State.AWAIT_LABEL
+
+
+def test_a_first_label_is_taken_back_only_while_its_episode_would_be_asked_for_again(cell: Cell) -> None:
+    to_label(cell)
+    revision = cell.label(1, "failure", "e1")["label_revision"]
+    cell.press("reset_done")
+    for _ in range(2):  # before the next episode, and in it: the next 1 or 0 would be that one's
+        with pytest.raises(IllegalTransition, match="nobody would be asked for another: correct it in the list"):
+            cell.press("undo", episode=1)
+        cell.session.begin_episode()
+    cell.label(1, "success", "c1", expected_revision=revision)
+    cell.press("undo", episode=1)
+    cell.press("undo", episode=1)
+    assert [value for _, value in labels(cell)] == ["failure", "success", "failure", "success"]
+
+
 def test_a_correction_of_the_present_episode_is_said(cell: Cell) -> None:
     to_label(cell)
     revision = cell.label(1, "failure", "e1")["label_revision"]
@@ -241,8 +267,9 @@ def test_a_label_of_an_episode_that_was_cut_off_does_not_count() -> None:
     cell.session.homed()
     cell.label(1, "success", "e1", expected_revision=0)
     assert state(cell) is State.AWAIT_RESET
-    cell.press("undo", episode=1)
-    assert state(cell) is State.AWAIT_RESET, "nobody is asked about it"
+    with pytest.raises(IllegalTransition, match="nobody would be asked"):
+        cell.press("undo", episode=1)
+    assert state(cell) is State.AWAIT_RESET
     cell.press("reset_done")
     cell.book.rows[1].complete = False
     cell.session.follow_labels()

@@ -96,7 +96,9 @@ class Operators(RuleBasedStateMachine):
     def undo(self, off: int) -> None:
         episode = self.session.episode + off
         row = self.cell.book.rows.get(episode)
-        assert self.refused("undo", {"episode": episode}) == (row is None or row.label is None)
+        past = off < 0 or (row is not None and not row.complete) or self.session.now.phase is Phase.FINISHED
+        nothing = row is None or row.label is None or (past and not row.corrected)
+        assert self.refused("undo", {"episode": episode}) == nothing
 
     @rule(stale=st.booleans())
     def clear(self, stale: bool) -> None:

@@ -22,13 +22,23 @@ const labelled = (snapshot) => snapshot.awaiting_label ?? snapshot.episode;
 /**
  * The episode whose label was given or corrected last, which is what `undo` is about: revisions rise over the whole run.
  * @param {Snapshot} snapshot
- * @returns {number | null}
+ * @returns {import('./types').EpisodeRow | null}
  */
 export function lastLabelled(snapshot) {
   const labelled = snapshot.episodes.filter((row) => row.label !== null);
   const [first] = labelled;
   if (!first) return null;
-  return labelled.reduce((last, row) => ((row.revision ?? 0) > (last.revision ?? 0) ? row : last), first).episode;
+  return labelled.reduce((last, row) => ((row.revision ?? 0) > (last.revision ?? 0) ? row : last), first);
+}
+
+/** Why there is nothing to undo, or null. @param {Snapshot} snapshot */
+function undoBarred(snapshot) {
+  if (storing(snapshot)) return 'a moment: it is stored';
+  const row = lastLabelled(snapshot);
+  if (row === null) return 'no label yet';
+  // A first label is taken back where its episode is asked for again: with another one under way, it would be lost.
+  const present = row.episode === snapshot.episode && row.complete && snapshot.phase !== 'finished';
+  return present || row.corrected ? null : `to correct ${row.episode}, click it`;
 }
 
 /** The present episode has just ended and is not listed yet: `undo` would be of the one before. @param {Snapshot} snapshot */
@@ -38,10 +48,10 @@ function storing({ phase, episode, episodes }) {
 
 /** Which label `undo` would take back, or give again. @param {Snapshot} snapshot */
 function undoing(snapshot) {
-  const last = lastLabelled(snapshot);
-  if (last !== null && last === snapshot.awaiting_label) return `label ${last} as before`; // it was taken back
-  const row = snapshot.episodes.find(({ episode }) => episode === last);
-  return row ? `${row.label} of ${row.episode}` : 'no label yet';
+  const row = lastLabelled(snapshot);
+  if (row === null) return 'no label yet';
+  if (row.episode === snapshot.awaiting_label) return `label ${row.episode} as before`; // it was taken back
+  return `${row.label} of ${row.episode}`;
 }
 
 /** @param {'success' | 'failure' | 'discard'} value */
@@ -66,7 +76,7 @@ export const GROUPS = [
     { id: 'reset_done', command: 'reset_done', label: 'Reset done', key: 'r', hint: 'next episode', args: () => ({}) },
     {
       id: 'undo', command: 'undo', label: 'Undo', key: 'u', hint: undoing,
-      args: (snapshot) => ({ episode: lastLabelled(snapshot) }),
+      args: (snapshot) => ({ episode: lastLabelled(snapshot)?.episode }),
     },
   ],
 ];
@@ -94,8 +104,8 @@ export function barrier(link) {
 export function refusal(action, snapshot, barred, pending) {
   if (!snapshot || barred !== null) return barred ?? 'no contact';
   if (pending.has(action.command)) return 'sending …';
-  if (action.id === 'undo' && storing(snapshot)) return 'a moment: it is stored';
-  if (action.id === 'undo' && lastLabelled(snapshot) === null) return 'no label yet';
+  const undo = action.id === 'undo' ? undoBarred(snapshot) : null;
+  if (undo !== null) return undo;
   const why = snapshot.allowed[action.command];
   return why === undefined ? 'not offered by this run' : why;
 }

@@ -139,11 +139,14 @@ function press(id) {
   }
   const args = action.args(snapshot);
   const subject = 'episode' in args ? `episode ${args.episode}: ` : '';
-  send(action.command, args, ({ result }) => `${subject}${id === 'undo' ? undone(result?.value) : action.label.toLowerCase()}`);
+  send(action.command, args, ({ result }) => `${subject}${id === 'undo' ? undone(args.episode, result?.value) : action.label.toLowerCase()}`);
 }
 
-/** What an undo has left of the label. @param {unknown} value */
-const undone = (value) => (value === 'discard' ? 'label taken back' : `${value} again`);
+/** What an undo has left of the label; the snapshot shows it already. @param {unknown} episode @param {unknown} value */
+function undone(episode, value) {
+  const asked = snapshot?.episode === episode && snapshot?.allowed.label === null;
+  return value === 'discard' && asked ? 'label taken back' : `${value} again`;
+}
 
 async function stop() {
   if (stopping === 'asked') return;

@@ -105,6 +105,8 @@ export interface EpisodeRow {
   /** Seconds since 1970. */
   started_wall_s: number;
   revision: number | null;
+  /** There is an earlier label, which an undo gives again. */
+  corrected: boolean;
 }
 
 export interface Snapshot {
@@ -114,6 +116,8 @@ export interface Snapshot {
   why: string;
   task: string;
   title: string;
+  /** What counts as success and how the object is put back; empty if nobody has written it. */
+  briefing: string;
   method: string;
   run: string;
   pace: string;

@@ -96,6 +96,9 @@ function versions({ episodes, frozen }) {
 /** @param {Snapshot} snapshot @param {ShownState} state */
 export function showRun(snapshot, state) {
   write('title', snapshot.title);
+  part('title').title = snapshot.briefing;
+  part('briefing').hidden = snapshot.briefing === '';
+  write('briefing', snapshot.briefing);
   write('method', snapshot.method.toUpperCase());
   write('run', snapshot.run);
   write('pace', snapshot.pace);
