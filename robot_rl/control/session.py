@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import logging
 import threading
-import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NoReturn
 
 from robot_rl.control.arguments import integer, parsed_label, pressed, stored, text
-from robot_rl.control.ports import EndedBy, EpisodeSummary, GuardControls, LabelBook, LabelEvent
+from robot_rl.control.labelled import Labelled
+from robot_rl.control.ports import EndedBy, GuardControls, LabelBook, LabelEvent
 from robot_rl.control.progress import COMMANDS, ENDED_BY_LABEL, LATCHED, Gate, Phase, Progress, State, spoken
 from robot_rl.errors import ConfigError, IllegalTransition, LabelConflict, StoreError, nearest
 from robot_rl.types import Label, LabelValue, SafetyLevel, SafetyState
@@ -42,13 +42,12 @@ class Session:
         self, guard: GuardControls, labels: LabelBook, safety: SafetyState, *, first: int, planned: int,
         cut_off_counts: bool = False,
     ) -> None:  # fmt: skip
-        self.planned, self._every = planned, cut_off_counts
+        self.planned = planned
         self._guard, self._labels = guard, labels
         self._lock = threading.RLock()
         self._epoch = safety.epoch
-        self._accepted: set[str] = set()  # event ids of the labels stored
         self._cleared: set[str] = set()  # ids of the causes cleared here
-        self._read()
+        self._labelled = Labelled(labels, cut_off_counts=cut_off_counts)
         self._taken_back: int | None = None  # revision of the newest undo after which a label is asked for again
         self._disk: str | None = None
         self._recording = False  # the present episode has begun and is not in the store yet
@@ -109,7 +108,7 @@ class Session:
     def allowed(self) -> dict[str, str | None]:
         """Command -> None if it is legal now, else why not; `label` is about the present episode."""
         now = self._now
-        undo = None if self._values else "no label yet"
+        undo = None if self._labelled.values else "no label yet"
         return {name: undo if name == "undo" else now.refusal(name) for name in COMMANDS}
 
     # --- the operator -----------------------------------------------------------------------------------------------
@@ -181,8 +180,8 @@ class Session:
             if now.pressed != label:
                 raise LabelConflict(f"label event {label.event_id!r} was {now.pressed}, got {label}; use a new id")
             return pressed(label)
-        if label.event_id in self._accepted:
-            return stored(self._labels.add_label(label))
+        if (posted := self._labelled.posted(label)) is not None:
+            return stored(posted)
         if label.episode == now.episode and now.refusal("label") is None:
             if now.phase is Phase.EPISODE:
                 self._over(ENDED_BY_LABEL[label.value], f"{label.value.value}, seen by {spoken(author)}", pressed=label)
@@ -206,15 +205,15 @@ class Session:
 
     def _undo(self, args: Mapping[str, Any], author: str) -> dict[str, Any]:
         episode = integer(args, "episode")
-        if episode not in self._values:
+        if episode not in self._labelled.values:
             self._refuse("undo", f"episode {episode} has no label")
         now = self._now
-        present = episode == now.episode and episode not in self._cut_off and now.phase is not Phase.FINISHED
-        if not present and episode not in self._corrected:
+        present = episode == now.episode and episode not in self._labelled.cut_off and now.phase is not Phase.FINISHED
+        if not present and episode not in self._labelled.corrected:
             once = f"episode {episode} has this one label, and nobody would be asked for another"
             self._refuse("undo", f"{once}: correct it in the list")
         redo = present and now.asks and self._taken_back is not None
-        event = self._took(self._labels.undo_label(episode, author, uuid.uuid4().hex))
+        event = self._took(self._labelled.undo(episode, author))
         if present:
             self._ask_again(event, author, redo)
         return stored(event)
@@ -289,7 +288,7 @@ class Session:
         with self._lock:
             self._recording = False
             if not complete:
-                self._cut_off.add(self._now.episode)
+                self._labelled.cut_off.add(self._now.episode)
             label, asks, why = self._now.pressed, complete and self._now.asks, self._now.why
             if label is not None:
                 try:
@@ -319,7 +318,7 @@ class Session:
         Raises what the store raises; then nothing has changed.
         """
         with self._lock:
-            rows, now = self._read(), self._now
+            rows, now = self._labelled.read(), self._now
             self._list_changed()
             row = next((row for row in rows if row.episode == now.episode and row.revision != self._taken_back), None)
             asked = now.asks and now.phase in (Phase.HOMING, Phase.LABEL)
@@ -363,27 +362,13 @@ class Session:
 
     def _full(self) -> bool:
         """As many episodes as planned are labelled."""
-        counting = (value for number, value in self._values.items() if self._every or number not in self._cut_off)
-        return sum(value is not LabelValue.DISCARD for value in counting) >= self.planned
-
-    def _read(self) -> Sequence[EpisodeSummary]:
-        """The list as the log has it. Raises what the store raises; then nothing has changed."""
-        rows = self._labels.episodes()
-        self._values: dict[int, LabelValue] = {row.episode: row.label for row in rows if row.label is not None}
-        self._cut_off: set[int] = {row.episode for row in rows if not row.complete}
-        self._corrected: set[int] = {row.episode for row in rows if row.corrected}
-        return rows
+        return self._labelled.counting >= self.planned
 
     def _store(self, label: Label, expected_revision: int | None) -> LabelEvent:
-        event = self._took(self._labels.add_label(label, expected_revision))
-        self._accepted.add(label.event_id)
-        return event
+        return self._took(self._labelled.add(label, expected_revision))
 
     def _took(self, event: LabelEvent) -> LabelEvent:
         """A label is in the log; with the last one that was wanted, no episode begins any more."""
-        if event.label.episode in self._values:
-            self._corrected.add(event.label.episode)
-        self._values[event.label.episode] = event.label.value
         self._list_changed()
         self._finish_if_full()
         return event
