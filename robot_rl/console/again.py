@@ -9,7 +9,8 @@ from anyio import to_thread
 from fastapi import FastAPI, Path, Response
 
 from robot_rl.console.recording import Recording, load_recording, picture
-from robot_rl.errors import NoSuchEpisode
+from robot_rl.console.refusals import NotShown
+from robot_rl.errors import NoSuchEpisode, StoreError
 from robot_rl.store.run import RunDirectory
 
 Number = Annotated[int, Path(ge=1, lt=10**9)]
@@ -24,12 +25,16 @@ class Recordings:
         self._kept: tuple[int, Recording] | None = None
 
     def load(self, episode: int) -> Recording:
-        """Raises `NoSuchEpisode` for one that is not closed, and as `load_recording` does."""
+        """Raises `NoSuchEpisode` for one that is not closed, `NotShown` for one that `load_recording` refuses."""
         with self._lock:
             if self._kept is None or self._kept[0] != episode:
-                if not self._run.episode(episode).is_dir():
+                folder = self._run.episode(episode)
+                if not folder.is_dir():
                     raise NoSuchEpisode(f"episode {episode} is not recorded, or not closed yet")
-                self._kept = episode, load_recording(self._run.episode(episode), None)
+                try:
+                    self._kept = episode, load_recording(folder, None)
+                except StoreError as error:  # a page need not know where on the machine the run lies
+                    raise NotShown(str(error).removeprefix(f"{folder}: ").replace(str(folder), folder.name)) from error
             return self._kept[1]
 
 

@@ -9,6 +9,7 @@ from robot_rl.errors import (
     LabelConflict,
     NoSuchEpisode,
     RobotRLError,
+    StoreError,
 )
 
 
@@ -24,6 +25,10 @@ class TooLarge(BadMessage):
     """More came than any message of this service needs; it was not read to its end."""
 
 
+class NotShown(StoreError):
+    """A closed episode's recording has nothing to show, or cannot be read: says why, and no path outside its folder."""
+
+
 STATUS: dict[type[RobotRLError], int] = {
     UnknownName: 404,
     TooLarge: 413,
@@ -31,6 +36,7 @@ STATUS: dict[type[RobotRLError], int] = {
     NoSuchEpisode: 404,
     IllegalTransition: 409,
     LabelConflict: 409,
+    NotShown: 409,
     DeadlineMissed: 503,
     RobotRLError: 500,
 }

@@ -27,7 +27,10 @@ STEPS = 16
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
-    """Episode 41 with cameras at half and at a quarter of its rate and with one frame alone, and 40 without any."""
+    """Episode 41 with cameras at half and at a quarter of its rate and with one frame alone, and 40 without any.
+
+    38 has no step, and of 37 somebody has removed the manifest.
+    """
     run = RunDirectory.create(tmp_path_factory.mktemp("run") / "run", RunInfo("lid_opening", "usr", 3, "ab", "0.1.0"))
     for episode in (40, 41):
         writer = EpisodeWriter(run, header(episode))
@@ -38,6 +41,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
                     writer.write_image(camera, stamp, jpeg(10 * i + every, (64, 48)))
             writer.write("/steps", stamp, step(i))
         writer.close(SUCCESS)
+    for episode in (37, 38):
+        writer = EpisodeWriter(run, header(episode))
+        writer.write("/rejected", 7 * SECOND, {"chunk": 1, "reason": "outside", "final": [[0.0]]})
+        writer.close(SUCCESS)
+    (run.episode(37) / "manifest.json").unlink()
     return run
 
 
@@ -95,16 +103,35 @@ def test_the_frames_shown_are_those_of_the_moment_asked_for(page: Page) -> None:
 
 
 def test_whoever_has_moved_the_slider_may_label_at_once(page: Page, port: ScriptedPort) -> None:
+    port.restart("AWAIT_LABEL", episode=41)
+    port.closed = True  # recorded, and asked for
+    page.wait_for_selector('.episode:has-text("41"):has-text("awaited")')
     page.keyboard.press("v")
     page.wait_for_selector("#again:not([hidden])")
     page.focus("#again-time")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("1")
     shows(page, "AWAIT_RESET")
-    assert labels(port) == [(42, "success")]
+    assert labels(port) == [(41, "success")]
     page.focus("#again-time")
     page.keyboard.press("Escape")
     shows(page, "STOPPED")
+
+
+def test_who_looks_at_another_episode_does_not_label_the_one_that_is_asked_for(page: Page, port: ScriptedPort) -> None:
+    page.keyboard.press("v")
+    page.wait_for_selector("#again:not([hidden])")
+    assert page.inner_text("#again-title") == "Episode 41, recorded"
+    why = "41 is shown: close it (v), then label 42"
+    for key, name in (("1", "Success"), ("0", "Failure"), ("d", "Discard")):
+        page.keyboard.press(key)
+        page.wait_for_selector(f'#message:text-is("{name}: {why}")')
+    assert page.inner_text("#reason-success") == why
+    page.keyboard.press("v")
+    page.wait_for_selector('#action-failure[aria-disabled="false"]')
+    page.keyboard.press("0")
+    shows(page, "AWAIT_RESET")
+    assert labels(port) == [(42, "failure")]
 
 
 def test_what_moves_is_seen_live(page: Page, port: ScriptedPort) -> None:
@@ -129,6 +156,8 @@ def test_what_moves_is_seen_live(page: Page, port: ScriptedPort) -> None:
     [
         (1, "Episode 40: no pictures were recorded of it"),
         (2, "Episode 39: episode 39 is not recorded, or not closed yet"),
+        (3, "Episode 38: no recorded commands: there is nothing to show"),
+        (4, "Episode 37: cannot read 000037/manifest.json: No such file or directory"),
     ],
 )
 def test_where_there_are_no_pictures_it_is_said(page: Page, row: int, why: str) -> None:
@@ -143,6 +172,8 @@ def test_frames_are_those_that_were_recorded_and_there_are_no_others(origin: str
     assert (frame.status_code, frame.content) == (200, jpeg(124, (64, 48)))
     for path in ("41/frame/side/4", "41/frame/top/0", "41/frame/..%2f..%2frun.json/0", "7", "7/frame/side/0"):
         assert httpx.get(f"{origin}/api/episode/{path}").status_code == 404
+    for episode in (37, 38):
+        assert httpx.get(f"{origin}/api/episode/{episode}").status_code == 409
     assert httpx.get(f"{origin}/api/episode/0").status_code == 422
     assert httpx.get(f"{origin}/api/episode/41", headers={"host": "evil.example"}).status_code == 403
 

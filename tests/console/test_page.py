@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, Route
+from playwright.sync_api import Browser, Page, Route, WebSocketRoute
 
 from robot_rl.errors import DeadlineMissed
 from tests.console.scripted import ScriptedPort, place
@@ -154,6 +154,7 @@ def test_a_late_key_does_not_label_the_next_episode(page: Page, port: ScriptedPo
     shows(page, "AWAIT_LABEL")
     page.keyboard.press("0")
     shows(page, "AWAIT_RESET")
+    page.wait_for_selector('#action-reset_done[aria-disabled="false"]')  # once the label is acknowledged
     page.keyboard.press("r")
     shows(page, "RUNNING")
     assert labels(port) == [(42, "failure")]
@@ -392,6 +393,34 @@ def test_the_page_returns_when_the_service_does(watched: Watched) -> None:
     number = int(origin.rsplit(":", 1)[1])
     with serving(port, number):
         shows(page, "PAUSED")
+
+
+def test_a_command_that_the_connection_took_with_it_may_be_given_again_at_once(
+    watched: Watched, origin: str, port: ScriptedPort
+) -> None:
+    page, lost = watched.page, []
+
+    def lose_the_first(ours: WebSocketRoute) -> None:
+        console = ours.connect_to_server()
+
+        def forward(message: str | bytes) -> None:
+            if '"arm"' not in str(message) or lost:
+                return console.send(message)
+            lost.append(message)
+            console.close()
+            return ours.close()
+
+        ours.on_message(forward)
+
+    page.route_web_socket("**/ws/control*", lose_the_first)
+    port.become("DISARMED")
+    page.goto(origin)
+    shows(page, "DISARMED")
+    page.click("#action-arm")
+    page.wait_for_selector('#message:text("Not acknowledged: the connection broke; look at the state")')
+    assert port.state == "DISARMED"
+    page.click('#action-arm[aria-disabled="false"]', timeout=4000)  # sooner than an answer is waited for
+    shows(page, "PAUSED")
 
 
 def test_between_two_episodes_it_does_not_say_that_one_runs(page: Page, port: ScriptedPort) -> None:
@@ -809,6 +838,20 @@ def test_a_second_page_watches_until_it_takes_over(page: Page, port: ScriptedPor
     page.click("#take-over")
     page.click('#causes .clear[aria-disabled="false"]')
     shows(page, "PAUSED")
+
+
+def test_a_page_that_watches_says_whether_the_robot_holds_when_nobody_is_in_charge(
+    page: Page, port: ScriptedPort, browser: Browser
+) -> None:
+    port.restart("PAUSED", auto_label=True)
+    another = browser.new_page()
+    another.goto(page.url)
+    another.click("#take-over")
+    another.wait_for_selector("#lease", state="hidden")
+    another.close()
+    page.wait_for_selector('#lease:has-text("Nobody is in charge: the robot holds.")')
+    port.become("RUNNING")  # by a script, which nobody watches
+    page.wait_for_selector('#lease:has-text("Nobody is in charge: the twin goes on by itself.")')
 
 
 def test_many_viewers_share_one_poll(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import threading
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page
@@ -74,6 +76,37 @@ def test_undo_waits_for_an_episode_that_has_just_ended(page: Page, port: Scripte
     page.keyboard.press("u")
     eventually(lambda: port.history(42) == ["failure", "discard"])
     assert len(port.history(41)) == 1
+
+
+def test_nothing_is_said_of_labels_while_a_label_is_under_way(
+    page: Page, port: ScriptedPort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the page's word would be of another episode: an undo of the one that was labelled before."""
+    acknowledge, honest = threading.Event(), port.command
+
+    def slow(name: str, args: dict[str, Any], author: str) -> dict[str, Any]:
+        assert acknowledge.wait(20)
+        return honest(name, args, author)
+
+    port.labels.append((41, "discard"))
+    says(page, "#reason-undo", "discard of 41")
+    monkeypatch.setattr(port, "command", slow)
+    page.keyboard.press("1")
+    for key, name in (("u", "Undo"), ("r", "Reset done"), ("0", "Failure")):
+        page.keyboard.press(key)
+        says(page, "#message", f"{name}: sending …")
+    page.locator(".episode").nth(2).click()
+    page.click('.corrections button:has-text("discard")')
+    says(page, "#message", "Not sent: label is not acknowledged yet; try again")
+    acknowledge.set()
+    says(page, "#reason-undo", "success of 42")
+    acknowledge.clear()
+    page.keyboard.press("u")
+    page.keyboard.press("0")
+    says(page, "#message", "Failure: sending …")
+    acknowledge.set()
+    says(page, "#message", "episode 42: label taken back")
+    assert [name for name, _ in port.commands] == ["label", "undo"]
 
 
 @pytest.mark.parametrize(

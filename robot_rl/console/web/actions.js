@@ -93,19 +93,34 @@ export function barrier(link) {
   return link.lease === 'yours' ? null : 'this page only watches';
 }
 
+/** What each of them is about changes with the others: until one is acknowledged, the page would name the wrong episode. */
+const ONE_BY_ONE = ['label', 'undo', 'reset_done'];
+
+/**
+ * The command that must be acknowledged before `command` is sent, or undefined.
+ * @param {string} command
+ * @param {Set<string>} pending    commands not acknowledged yet
+ */
+export function before(command, pending) {
+  return (ONE_BY_ONE.includes(command) ? ONE_BY_ONE : [command]).find((name) => pending.has(name));
+}
+
 /**
  * Why `action` may not be used now; null if it may.
  * @param {Action} action
  * @param {Snapshot | null} snapshot
  * @param {string | null} barred    why nothing may be
  * @param {Set<string>} pending    commands not acknowledged yet
+ * @param {number | null} viewed    the episode whose recorded pictures are looked at
  * @returns {string | null}
  */
-export function refusal(action, snapshot, barred, pending) {
+export function refusal(action, snapshot, barred, pending, viewed) {
   if (!snapshot || barred !== null) return barred ?? 'no contact';
-  if (pending.has(action.command)) return 'sending …';
+  if (before(action.command, pending)) return 'sending …';
   const undo = action.id === 'undo' ? undoBarred(snapshot) : null;
   if (undo !== null) return undo;
   const why = snapshot.allowed[action.command];
-  return why === undefined ? 'not offered by this run' : why;
+  if (why === undefined) return 'not offered by this run';
+  const another = action.command === 'label' && viewed !== null && viewed !== labelled(snapshot);
+  return why === null && another ? `${viewed} is shown: close it (v), then label ${labelled(snapshot)}` : why;
 }

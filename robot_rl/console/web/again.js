@@ -15,9 +15,13 @@ function part(id) {
 }
 
 export class Again {
-  /** @param {(words: string) => void} refuse    says why nothing is shown */
-  constructor(refuse) {
+  /**
+   * @param {(words: string) => void} refuse    says why nothing is shown
+   * @param {() => void} changed    another episode is shown or asked for, or none any more
+   */
+  constructor(refuse, changed) {
     this.refuse = refuse;
+    this.changed = changed;
     this.panel = part('again');
     this.slider = /** @type {HTMLInputElement} */ (part('again-time'));
     this.button = part('again-play');
@@ -45,6 +49,7 @@ export class Again {
     if (this.episode === episode) return this.close();
     this.close();
     this.episode = episode;
+    this.changed();
     try {
       const answer = await fetch(`/api/episode/${episode}`, { signal: AbortSignal.timeout(5000) });
       const body = await answer.json();
@@ -104,6 +109,7 @@ export class Again {
     this.episode = this.recording = null;
     this.panel.hidden = true;
     part('again-wall').replaceChildren();
+    this.changed();
   }
 
   /** What is live must be seen now. */

@@ -1,7 +1,7 @@
 // @ts-check
 // Wires the page together: what the link says becomes what is shown, what is pressed becomes what the link sends.
 
-import { ACTIONS, barrier, refusal } from './actions.js';
+import { ACTIONS, barrier, before, refusal } from './actions.js';
 import { CameraWall } from './cameras.js';
 import { Again } from './again.js';
 import { choice } from './choice.js';
@@ -13,7 +13,7 @@ import { intent } from './keys.js';
 import { Learning } from './learning.js';
 import { Link } from './link.js';
 import { Notice } from './notice.js';
-import { look, moment } from './states.js';
+import { alone, look, moment } from './states.js';
 import { buildActions, part, showActions, showAlarms, showCauses, showLease, showNumbers, showRun, showState } from './view.js';
 
 /** @typedef {import('./types').Snapshot} Snapshot */
@@ -35,7 +35,7 @@ let shown = 'CONNECTING';
 const pending = new Set();
 
 const help = new Help(part('help'), part('help-open'), part('help-close'));
-const again = new Again((words) => say(words, 'bad'));
+const again = new Again((words) => say(words, 'bad'), () => setTimeout(render));
 const notice = new Notice(part('notice'));
 const cameras = new CameraWall(part('cameras'), () => setTimeout(render));
 const curve = new Curve(/** @type {HTMLCanvasElement} */ (part('curve')));
@@ -54,8 +54,8 @@ function render() {
   if (saidIn !== null && saidIn !== shown) hush();
   notice.show(state, [look(state).word, snapshot?.title].filter(Boolean).join(' · '), snapshot?.auto_label ?? true);
   const barred = barrier(link);
-  showLease(link.lease, contact);
-  showActions(snapshot, barred, pending);
+  showLease(link.lease, contact, alone(snapshot, state));
+  showActions(snapshot, barred, pending, again.episode);
   const refused = barred ?? snapshot?.allowed.clear ?? null;
   if (safety) showCauses(safety, state, refused, (cause) => send('clear', { cause_id: cause }, 'Cleared'));
   if (live()) again.moves();
@@ -118,13 +118,17 @@ function view(episode) {
 /** @typedef {import('./types').Ack} Ack */
 /** @param {string} name @param {Record<string, unknown>} args @param {string | ((ack: Ack) => string)} done */
 async function send(name, args, done) {
-  if (pending.has(name)) return;
+  const awaited = before(name, pending);
+  if (awaited) {
+    say(`Not sent: ${awaited.replaceAll('_', ' ')} is not acknowledged yet; try again`, 'bad');
+    return;
+  }
   pending.add(name);
   render();
   const ack = await link.command(name, args);
   pending.delete(name);
   const outcome = typeof done === 'string' ? done : done(ack);
-  say(ack.ok ? outcome : `Refused: ${ack.detail}`, ack.ok ? 'good' : 'bad');
+  say(ack.ok ? outcome : `${ack.status ? 'Refused' : 'Not acknowledged'}: ${ack.detail}`, ack.ok ? 'good' : 'bad');
   render();
 }
 
@@ -132,7 +136,7 @@ async function send(name, args, done) {
 function press(id) {
   const action = ACTIONS.get(id);
   if (!action) return;
-  const why = refusal(action, snapshot, barrier(link), pending);
+  const why = refusal(action, snapshot, barrier(link), pending, again.episode);
   if (why !== null || !snapshot) {
     say(`${action.label}: ${why}`, 'bad');
     return;

@@ -122,15 +122,18 @@ export class Link {
       const settle = (/** @type {Ack} */ ack) => {
         clearTimeout(timer);
         this.waiting.delete(id);
+        socket?.removeEventListener('close', broken);
         resolve(ack);
       };
       const refuse = (/** @type {string} */ detail) => settle({ type: 'ack', id, ok: false, detail });
+      const broken = () => refuse('the connection broke; look at the state before you try again');
       const timer = setTimeout(() => refuse('no answer; look at the state before you try again'), patience);
       if (socket?.readyState !== WebSocket.OPEN) {
         refuse('no contact with the console’s service');
         return;
       }
       this.waiting.set(id, settle);
+      if (name !== 'stop') socket.addEventListener('close', broken); // STOP goes by POST when its patience ends
       socket.send(JSON.stringify({ type: 'command', id, name, args }));
     });
   }

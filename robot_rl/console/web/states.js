@@ -61,6 +61,11 @@ export function moment(snapshot, word, trouble, stopping) {
   return latched(snapshot.safety) ?? { state: waits ? 'READY' : snapshot.state, why: snapshot.why };
 }
 
+/** Whether it goes on when nobody is in charge. @param {Snapshot | null} snapshot @param {ShownState} state */
+export function alone(snapshot, state) {
+  return (snapshot?.auto_label ?? false) && !['PAUSED', 'STOPPED', 'FAULT', 'FINISHED'].includes(state);
+}
+
 /** Where the object goes. @param {Snapshot | null} snapshot */
 function whereTo(snapshot) {
   const place = snapshot?.place;

@@ -60,10 +60,11 @@ export function buildActions(press) {
 
 /**
  * @param {Snapshot | null} snapshot @param {string | null} barred @param {Set<string>} pending
+ * @param {number | null} viewed    as in `refusal`
  */
-export function showActions(snapshot, barred, pending) {
+export function showActions(snapshot, barred, pending, viewed) {
   for (const action of ACTIONS.values()) {
-    const why = refusal(action, snapshot, barred, pending);
+    const why = refusal(action, snapshot, barred, pending, viewed);
     const button = part(`action-${action.id}`);
     button.setAttribute('aria-disabled', String(why !== null));
     const hint = typeof action.hint === 'string' ? action.hint : snapshot ? action.hint(snapshot) : '';
@@ -145,10 +146,14 @@ export function showCauses(safety, state, refused, clear) {
   }));
 }
 
-/** @param {import('./types').Standing | null} lease @param {boolean} contact */
-export function showLease(lease, contact) {
+/**
+ * @param {import('./types').Standing | null} lease @param {boolean} contact
+ * @param {boolean} alone    it goes on when nobody is in charge
+ */
+export function showLease(lease, contact, alone) {
   part('lease').hidden = !contact || lease === null || lease === 'yours';
-  write('lease-words', lease === "nobody's" ? 'Nobody is in charge: the robot holds.' : 'Another page is in charge. STOP works here too.');
+  const robot = alone ? 'the twin goes on by itself' : 'the robot holds';
+  write('lease-words', lease === "nobody's" ? `Nobody is in charge: ${robot}.` : 'Another page is in charge. STOP works here too.');
   write('take-over', lease === "nobody's" ? 'Take charge' : 'Take over');
 }
 
