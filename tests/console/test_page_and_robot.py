@@ -92,6 +92,7 @@ def test_one_person_one_page_one_robot(browser: Browser, tmp_path: Path) -> None
             act()
             page.wait_for_selector(f'#success:text-is("{shown}")')
             wait_for(lambda value=value: labels(run)[1][1] is value, "the label log")
+            page.wait_for_selector('#action-undo[aria-disabled="false"]')  # this page has been told, too
         wait_for(run.learner_json.exists, "the learner's first word")
         page.wait_for_selector('.ended:text("not learnt from yet")', state="detached")
         assert read_json(run.learner_json)["label_watermark"] == 3
