@@ -114,6 +114,9 @@ class Commands:
         except RobotRLError as error:
             log.warning("a page is in charge, and nothing may move before it has been paused: %s", error)
             return False
+        except Exception:  # whatever an actor of another version says: its page's connection goes on
+            log.exception("a page is in charge, and nothing may move before it has been paused")
+            return False
         return True
 
     async def renew(self) -> str | None:
