@@ -59,6 +59,10 @@ class RunPlan:
         return self.task.method(self.info.method)
 
 
+BRIEFING = 2000
+"""Characters."""
+
+
 def checkpoint_path(task: TaskConfig, task_file: Path) -> Path:
     """Where the frozen policy of `task` is: beside its file, or wherever it says."""
     path = Path(task.policy.checkpoint)
@@ -102,11 +106,14 @@ def briefing_of(task_file: Path) -> str:
     """
     path = task_file.with_suffix(".txt")
     try:
-        return path.read_text(encoding="utf-8").strip()
+        briefing = path.read_text(encoding="utf-8").strip()
     except FileNotFoundError:
         return ""
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: expected text in UTF-8 for the person who labels; {error}") from error
+    if len(briefing) > BRIEFING:
+        raise ConfigError(f"{path}: expected at most {BRIEFING} characters, which a person reads; got {len(briefing)}")
+    return briefing
 
 
 def new_run(

@@ -12,14 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSche
 from robot_rl.console.messages import finite
 from robot_rl.console.port import OperatorPort
 from robot_rl.console.refusals import BadMessage, UnknownName
-from robot_rl.errors import IllegalTransition, RobotRLError, nearest
+from robot_rl.control.progress import PAGE
+from robot_rl.errors import RobotRLError, nearest
 from robot_rl.types import LabelValue
 
 log = logging.getLogger(__name__)
 
 TAKE_OVER = "take_over"
-CLOSED = "a closed page"
-"""Author of the pause when the page in charge goes."""
 """A page's alone: the one that gives it is in charge from then on (`lease`), and the session pauses."""
 
 Episode = Annotated[int, Field(strict=True, ge=1, lt=2**63)]
@@ -103,19 +102,22 @@ class Commands:
         answer: dict[str, Any] = finite(result)
         return answer
 
-    async def pause_alone(self) -> None:
-        """The page in charge is gone: what a person supervises waits for one who looks first, and then says run.
+    async def hand_over(self) -> bool:
+        """What a person supervises is paused, for the page that has just come to be in charge; False: not yet.
 
-        The guard's deadline holds the robot in any case; without this it would move again with the next heartbeat, of
-        whoever opens a page.
+        Else it would move again with that page's first heartbeat, and nobody has looked. What a twin labels by itself
+        needs nobody.
         """
         try:
             if not (await anyio.to_thread.run_sync(self._port.snapshot))["auto_label"]:
-                await self.perform("pause", {}, CLOSED)
-        except IllegalTransition:
-            pass  # nothing moves
+                await self.perform(TAKE_OVER, {}, PAGE)
         except RobotRLError as error:
-            log.warning("the page in charge is gone, and the run could not be paused: %s", error)
+            log.warning("a page is in charge, and nothing may move before it has been paused: %s", error)
+            return False
+        except Exception:  # whatever an actor of another version says: its page's connection goes on
+            log.exception("a page is in charge, and nothing may move before it has been paused")
+            return False
+        return True
 
     async def renew(self) -> str | None:
         """Renew the operator's deadline; None, or why the guard could not be told."""

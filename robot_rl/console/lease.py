@@ -1,7 +1,8 @@
 """Which page is in charge: one operator supervises one robot, every other page watches.
 
 The first page to connect is in charge until it leaves; then nobody is, until a person says so on a page, or one
-connects that has not been watching. A page that watches renews no deadline and gives no command, but its STOP is a
+connects that has not been watching. Whichever comes to be in charge lets nothing move before that has been paused
+(`sockets`). A page that watches renews no deadline and gives no command, but its STOP is a
 STOP. A script that posts holds no lease, for nothing tells when it is gone: it commands while nobody is in charge. One
 that wants to be in charge connects as a page does, and renews the deadline.
 """
@@ -44,21 +45,20 @@ class Lease:
                 "/ws/control, as a page is"
             )
 
-    def offer(self, page: object) -> None:
-        """`page` is in charge if nobody is."""
+    def offer(self, page: object) -> bool:
+        """`page` is in charge if nobody is; whether it is now."""
         if self._holder is None:
             self.take(page)
+        return self._holder is page
 
     def take(self, page: object) -> None:
         """`page` is in charge from now on."""
         self._settle(page)
 
-    def leave(self, page: object) -> bool:
-        """`page` is gone; whether it was in charge."""
-        held = self._holder is page
-        if held:
+    def leave(self, page: object) -> None:
+        """`page` is gone."""
+        if self._holder is page:
             self._settle(None)
-        return held
 
     @property
     def change(self) -> asyncio.Event:

@@ -33,6 +33,8 @@ from robot_rl.control.progress import PAGE
 from robot_rl.errors import RobotRLError, nearest
 
 FRAME_POLL_S = 0.008
+AGAIN_S = 0.2
+"""Until it is tried again to pause what moves."""
 REFUSED, REASON_BYTES = 4000, 123
 """What a status is added to for the code with which a websocket is closed; what its reason may weigh (RFC 6455)."""
 FRAME_HEADER = struct.Struct("<dd")
@@ -81,23 +83,24 @@ class ControlSocket:
         self._stops = 0
         """Acknowledged, and not followed by a snapshot that is sure to know of it."""
         self._renewing = False
+        self._handed_over = anyio.Event()
+        """Nothing moves for this page before."""
 
     async def run(self) -> None:
         """Serve until the page leaves."""
         await self._socket.accept()
-        if "watch" not in self._socket.query_params:
-            self._lease.offer(self)
+        offered = "watch" not in self._socket.query_params and self._lease.offer(self)
         try:
             with self._watcher.viewer():
                 await self._watcher.refresh()
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(self._push_lease)
                     tasks.start_soon(self._push)
+                    if offered:
+                        tasks.start_soon(self._hand_over)
                     await self._read(tasks)
-                    was_in_charge = self._lease.leave(self)  # at once: a command that hangs outlives its page
+                    self._lease.leave(self)  # at once: a command that hangs outlives its page
                     tasks.cancel_scope.cancel()
-            if was_in_charge:
-                await self._commands.pause_alone()
         finally:
             self._lease.leave(self)
 
@@ -117,8 +120,13 @@ class ControlSocket:
             else:
                 tasks.start_soon(self._command, message)
 
+    async def _hand_over(self) -> None:
+        while not await self._commands.hand_over():
+            await anyio.sleep(AGAIN_S)
+        self._handed_over.set()
+
     async def _beat(self, beat: Beat) -> None:
-        if self._lease.standing(self) != "yours":  # whoever watches keeps no robot moving
+        if self._lease.standing(self) != "yours" or not self._handed_over.is_set():  # it keeps no robot moving
             return await self._send({"type": "beat", "t": beat.t, "guard": None})
         if self._renewing:  # a slow guard: later beats do not queue behind it, and the page sees none come back
             return None
@@ -132,11 +140,14 @@ class ControlSocket:
     async def _command(self, message: CommandMessage) -> None:
         ack: dict[str, Any]
         try:
-            if message.name not in ("stop", TAKE_OVER):
-                self._lease.require(self)
-            result = await self._commands.perform(message.name, message.args, PAGE)
             if message.name == TAKE_OVER:
-                self._lease.take(self)
+                result = await self._take_over(message)
+            else:
+                if message.name != "stop":
+                    self._lease.require(self)
+                    await self._handed_over.wait()
+                    self._lease.require(self)
+                result = await self._commands.perform(message.name, message.args, PAGE)
             ack = {"type": "ack", "id": message.id, "ok": True, "result": result}
         except RobotRLError as error:
             ack = {"type": "ack", "id": message.id, "ok": False, "status": http_status(error), "detail": str(error)}
@@ -150,6 +161,18 @@ class ControlSocket:
             await self._watcher.refresh()
             await self._show()
             await self._send(ack)
+
+    async def _take_over(self, message: CommandMessage) -> dict[str, Any]:
+        """The other page commands nothing from here on; if what moves cannot be paused, nobody is in charge."""
+        self._handed_over = anyio.Event()
+        self._lease.take(self)
+        try:
+            result = await self._commands.perform(message.name, message.args, PAGE)
+        except RobotRLError:
+            self._lease.leave(self)
+            raise
+        self._handed_over.set()
+        return result
 
     async def _push(self) -> None:
         while True:

@@ -28,15 +28,15 @@ class GuardFirst:
         self._lock = threading.Lock()
         self._word: dict[str, Any] | None = None
         """The newest answer to a STOP, until the actor knows it."""
-        self._seen: tuple[Any, int] = (None, 0)
-        """Run and revision of the newest snapshot."""
+        self._seen: tuple[Any, str] | None = None
+        """Run and life of the actor of the newest snapshot."""
 
     def snapshot(self) -> dict[str, Any]:
         shown = self._port.snapshot()
         with self._lock:
-            run, revision = self._seen
-            another = run is not None and (shown["run"] != run or shown["revision"] < revision)
-            self._seen = shown["run"], shown["revision"]
+            actor = shown["run"], shown["lists"].partition(".")[0]
+            another = self._seen not in (None, actor)
+            self._seen = actor
             if self._word is not None and (another or shown["safety"]["epoch"] >= self._word["epoch"]):
                 self._word = None
             safety = self._word or shown["safety"]

@@ -133,7 +133,7 @@ class Actor:
         self._shown: dict[str, Any] = {}
         self._listed = 0
         self._labelled = 0
-        self._lists = _lists(())
+        self._lists = _lists((), self.session.counts)
         self._life = uuid.uuid4().hex
         """Another actor's lists are others, also where they have been changed as often."""
 
@@ -242,7 +242,7 @@ class Actor:
             self._labelled = labelled
         listed = self.session.listed
         if listed != self._listed:
-            self._listed, self._lists = listed, _lists(self._labels.episodes())
+            self._listed, self._lists = listed, _lists(self._labels.episodes(), self.session.counts)
         now, view = self.session.now, self._view
         learner = view.learner()
         return {
@@ -280,14 +280,10 @@ class Actor:
         }
 
 
-def _lists(rows: Sequence[EpisodeSummary]) -> dict[str, Any]:
+def _lists(rows: Sequence[EpisodeSummary], counts: Callable[[int], bool]) -> dict[str, Any]:
     """What grows with the run."""
-    curve = [[row.episode, int(row.label is LabelValue.SUCCESS)] for row in rows if _counts(row)]
+    curve = [[row.episode, int(row.label is LabelValue.SUCCESS)] for row in rows if counts(row.episode)]
     return {"curve": curve, "episodes": [_row(row) for row in rows]}
-
-
-def _counts(row: EpisodeSummary) -> bool:
-    return row.complete and row.label in (LabelValue.SUCCESS, LabelValue.FAILURE)
 
 
 def _row(row: EpisodeSummary) -> dict[str, Any]:

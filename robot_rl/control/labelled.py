@@ -32,8 +32,12 @@ class Labelled:
     @property
     def counting(self) -> int:
         """Episodes that are labelled success or failure."""
-        values = (value for number, value in self.values.items() if self._every or number not in self.cut_off)
-        return sum(value is not LabelValue.DISCARD for value in values)
+        return sum(map(self.counts, self.values))
+
+    def counts(self, episode: int) -> bool:
+        """It is one of them."""
+        verdict = self.values.get(episode, LabelValue.DISCARD) is not LabelValue.DISCARD
+        return verdict and (self._every or episode not in self.cut_off)
 
     def posted(self, label: Label) -> LabelEvent | None:
         """The event of a label that was stored here before, sent once more; None for a new one."""

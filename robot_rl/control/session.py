@@ -76,9 +76,10 @@ class Session:
 
     @property
     def awaiting_label(self) -> int | None:
-        """The episode that waits for its label."""
+        """The episode that is closed and waits for its label, whatever else holds the run up."""
         now = self._now
-        return now.episode if now.state is State.AWAIT_LABEL else None
+        waits = now.asks and now.phase in (Phase.HOMING, Phase.LABEL) and not self._recording
+        return now.episode if waits else None
 
     @property
     def in_episode(self) -> bool:
@@ -104,6 +105,10 @@ class Session:
     def listed(self) -> int:
         """Rises when the list of episodes and labels has changed."""
         return self._listed
+
+    def counts(self, episode: int) -> bool:
+        """It is labelled success or failure, and one of those that are planned."""
+        return self._labelled.counts(episode)
 
     def allowed(self) -> dict[str, str | None]:
         """Command -> None if it is legal now, else why not; `label` is about the present episode."""
@@ -157,7 +162,7 @@ class Session:
     def _take_over(self, author: str) -> dict[str, Any]:
         """Another person is in charge: what moves waits for that one's `run`."""
         if self._now.refusal("pause") is None:
-            self._turn("pause", Gate.PAUSED, f"taken over by another {author}")
+            self._turn("pause", Gate.PAUSED, f"another {author} is in charge")
         return {}
 
     def _end(self, author: str) -> dict[str, Any]:
@@ -212,16 +217,20 @@ class Session:
         if not present and episode not in self._labelled.corrected:
             once = f"episode {episode} has this one label, and nobody would be asked for another"
             self._refuse("undo", f"{once}: correct it in the list")
-        redo = present and now.asks and self._taken_back is not None
+        redo = now.asks and self._taken_back is not None
+        verdict = redo or (self._taken_back is None and episode in self._labelled.corrected)
         event = self._took(self._labelled.undo(episode, author))
         if present:
-            self._ask_again(event, author, redo)
+            self._ask_again(event, author, verdict)
         return stored(event)
 
-    def _ask_again(self, event: LabelEvent, author: str, redo: bool) -> None:
-        """An undo that leaves the present episode without a verdict is asked for one; an undo of that one is it."""
+    def _ask_again(self, event: LabelEvent, author: str, verdict: bool) -> None:
+        """An undo that leaves the present episode without a verdict is asked for one; an undo of that one is it.
+
+        `verdict`: a discard is one that was given, and does not say that there is none.
+        """
         value = event.label.value
-        if redo or value is not LabelValue.DISCARD:
+        if verdict or value is not LabelValue.DISCARD:
             self._answered(f"labelled {value.value} again by {spoken(author)}")
             return
         self._taken_back = event.seq
@@ -384,7 +393,9 @@ class Session:
     def _is_past(self, episode: int) -> bool:
         """Closed, and not waiting for its first label."""
         now = self._now
-        return episode < now.episode or (episode == now.episode and now.phase in (Phase.RESET, Phase.FINISHED))
+        labelled = now.phase is Phase.HOMING and not now.asks and not self._recording
+        present = now.phase in (Phase.RESET, Phase.FINISHED) or (labelled and episode in self._labelled.values)
+        return episode < now.episode or (episode == now.episode and present)
 
     def _require(self, name: str) -> None:
         if (why := self._now.refusal(name)) is not None:

@@ -32,7 +32,7 @@ from robot_rl.types import Array
 from robot_rl.wire.codec import Form, Forms, Frame, Message, Packed, Packer, pack, packed, unpack
 from robot_rl.wire.keys import Doorkeeper, ServerKeys, secure_server
 from robot_rl.wire.sockets import open_socket, receive_one, waits
-from robot_rl.wire.values import LIMITS, Header, Limits
+from robot_rl.wire.values import LIMITS, OWN, Header, Limits
 
 log = logging.getLogger(__name__)
 
@@ -235,7 +235,7 @@ class RpcClient:
     What must not wait behind a slow call (a STOP) deserves a client of its own.
     """
 
-    def __init__(self, endpoint: str, *, limits: Limits = LIMITS) -> None:
+    def __init__(self, endpoint: str, *, limits: Limits = OWN) -> None:
         self.endpoint = endpoint
         self._lock = threading.Lock()
         self._next = 0

@@ -27,7 +27,9 @@ class Limits:
 
 
 LIMITS = Limits()
-"""The limits of every socket of this project."""
+"""What a stranger may send; of every socket but those that hear a run's own processes."""
+OWN = Limits(header_bytes=2**25, items=2**22)
+"""What a run's own processes may answer: lists that grow with the run, of some 100,000 episodes."""
 
 
 def pack_value(value: Any) -> bytes:

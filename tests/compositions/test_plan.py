@@ -56,6 +56,9 @@ def test_a_briefing_that_is_no_text_is_refused_before_a_run_is_made(tmp_path: Pa
     source.with_suffix(".txt").write_bytes(b"1 when \xff")
     with pytest.raises(ConfigError, match="expected text in UTF-8"):
         new_run(tmp_path / "run", str(source), "usr", 0, {})
+    source.with_suffix(".txt").write_text("when " * 1000)
+    with pytest.raises(ConfigError, match="at most 2000 characters"):
+        new_run(tmp_path / "run", str(source), "usr", 0, {})
     assert not (tmp_path / "run").exists()
 
 

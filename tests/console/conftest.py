@@ -23,7 +23,7 @@ def port(served: tuple[ScriptedPort, str]) -> Iterator[ScriptedPort]:
     port, origin = served
     port.restart()
     yield port
-    wait_until_left(int(origin.rpartition(":")[2]))  # the pause of a page that leaves is not the next test's
+    wait_until_left(int(origin.rpartition(":")[2]))
 
 
 @pytest.fixture

@@ -197,8 +197,9 @@ class ScriptedPort:
                 self.closed = False
             following = {"arm": "PAUSED", "run": "RUNNING", "pause": "PAUSED", "end": "AWAIT_LABEL", "clear": "PAUSED",
                          "label": "AWAIT_RESET", "reset_done": "RUNNING", "undo": asked,
-                         "take_over": "PAUSED" if self.state in LEGAL["pause"] else self.state}  # fmt: skip
-            self.become(following.get(name, self.state))
+                         "take_over": "PAUSED"}  # fmt: skip
+            if name != "take_over" or self.state in LEGAL["pause"]:
+                self.become(following.get(name, self.state))
             return {"state": self.state, **({"value": self.labels[-1][1]} if name == "undo" else {})}
 
     def stop(self, author: str) -> dict[str, Any]:

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import uvicorn
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from robot_rl.console.__main__ import make_server
 from robot_rl.console.access import Access
 from robot_rl.console.entrance import Entrance, open_entrance
 from robot_rl.console.installation import installation
 from robot_rl.console.port import OperatorPort
+from tests.console.scripted import ScriptedPort
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = [
@@ -93,6 +94,15 @@ def chromium() -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+
+
+def goto(page: Page, url: str, port: ScriptedPort) -> None:
+    """Open `url` in `page`, which is put in charge, and let the session run."""
+    port.restart("DISARMED", auto_label=False)
+    page.goto(url)
+    eventually(lambda: port.commands == [("take_over", {})])
+    port.restart()
+    page.wait_for_selector('body[data-state="RUNNING"]')
 
 
 def eventually(true: Callable[[], bool], within_s: float = 10.0) -> None:

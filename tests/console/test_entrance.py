@@ -45,6 +45,7 @@ def test_a_browser_comes_in_by_a_link(visitor: Watched, folder: Path) -> None:
     with serving(port, opened=locked) as origin:
         page.goto(link(origin, Passes(folder).new_link()))
         assert page.url == f"{origin}/"
+        page.click('#action-run[aria-disabled="false"]')
         shows(page, "RUNNING")
         page.wait_for_selector('.camera.main[data-age="live"]')
         page.keyboard.press("p")
@@ -65,11 +66,12 @@ def test_a_page_comes_back_by_its_pass_and_says_so_when_that_has_ended(visitor: 
 
     with serving(port, opened=opened) as origin:
         page.goto(link(origin, Passes(folder).new_link()))
+        page.click('#action-run[aria-disabled="false"]')
         shows(page, "RUNNING")
     shows(page, "NO_CONTACT")
     number = int(origin.rpartition(":")[2])
     with serving(port, number, opened):
-        shows(page, "PAUSED")  # the console has ended, and nobody was there
+        shows(page, "PAUSED")
     for path in (folder / "passes").iterdir():
         path.unlink()
     with serving(port, number, opened):

@@ -13,7 +13,7 @@ from robot_rl.console.access import Access
 from robot_rl.console.entrance import Entrance, open_entrance
 from robot_rl.console.machine import addresses
 from tests.console.scripted import ScriptedPort
-from tests.console.serving import eventually, serving, wait_until_left
+from tests.console.serving import eventually, goto, serving, wait_until_left
 from tests.console.wire import Relay, relay
 
 SLOW = 20_000
@@ -41,7 +41,7 @@ def page(browser: Browser, network: tuple[ScriptedPort, Relay]) -> Iterator[Page
     port.restart()
     between.bytes_per_s, between.cut = None, False
     made = browser.new_page(viewport={"width": 1280, "height": 720})
-    made.goto(f"http://127.0.0.1:{between.port}/")
+    goto(made, f"http://127.0.0.1:{between.port}/", port)
     made.wait_for_selector('body[data-state="RUNNING"] .camera.main[data-age="live"]')
     yield made
     between.bytes_per_s, between.cut = None, False
@@ -96,8 +96,7 @@ def test_plain_http_on_another_address_stops_labels_and_says_why_there_is_no_vr(
     port = ScriptedPort()
     with serving(port, opened=lambda number: open_entrance(Access(away, insecure=True), number)) as origin:
         made = browser.new_page()
-        made.goto(origin.replace("127.0.0.1", away))
-        made.wait_for_selector('body[data-state="RUNNING"]')
+        goto(made, origin.replace("127.0.0.1", away), port)
         words = made.inner_text("#no-vr")
         made.keyboard.press("e")
         made.wait_for_selector('body[data-state="AWAIT_LABEL"]')

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, Route, WebSocketRoute
 
 from robot_rl.errors import DeadlineMissed
 from tests.console.scripted import ScriptedPort, place
-from tests.console.serving import eventually, serving
+from tests.console.serving import eventually, goto, serving
 
 
 class Watched:
@@ -38,9 +38,8 @@ def watched(browser: Browser, origin: str) -> Iterator[Watched]:  # closed befor
 
 
 @pytest.fixture
-def page(watched: Watched, origin: str) -> Iterator[Page]:
-    watched.page.goto(origin)
-    shows(watched.page, "RUNNING")
+def page(watched: Watched, origin: str, port: ScriptedPort) -> Iterator[Page]:
+    goto(watched.page, origin, port)
     yield watched.page
     assert watched.complaints == []
 
@@ -688,7 +687,7 @@ def test_how_far_the_adapter_moves_the_policy_is_shown_in_figures_and_points(pag
     assert "along y and z" in words
     assert "moved by 23 mm" in words
     page.reload()
-    shows(page, "PAUSED")  # a page that went has left the robot alone
+    shows(page, "PAUSED")  # nobody has looked yet
     assert page.locator("#moves").is_visible(), "this browser remembers what was chosen"
     page.click("#show-run")
     assert page.locator("#episodes").is_visible()
@@ -871,7 +870,7 @@ def test_many_viewers_share_one_poll(
     pages = [browser.new_page() for _ in range(3)]
     for viewer in pages:
         viewer.goto(origin)
-        shows(viewer, "RUNNING")
+        shows(viewer, "PAUSED")
     asked, began = 0, time.monotonic()
     pages[0].wait_for_timeout(1000)
     polls, seconds = asked, time.monotonic() - began  # a busy machine waits longer than it was asked to

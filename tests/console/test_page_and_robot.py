@@ -105,6 +105,8 @@ def test_one_person_one_page_one_robot(browser: Browser, tmp_path: Path) -> None
         page.evaluate(SHOW)
         took["web process killed"] = held_after(guard, lambda: os.kill(realtime.pids()["console"], signal.SIGKILL))
         shows(page, "NO_CONTACT")
+        shows(page, "PAUSED")  # the new console knows no page that has looked
+        page.click('#action-run[aria-disabled="false"]')
         shows(page, "RUNNING")
         took["closed"] = held_after(guard, page.close)
         print("held after, ms: " + ", ".join(f"{how} {1000 * seconds:.0f}" for how, seconds in took.items()))
@@ -112,6 +114,7 @@ def test_one_person_one_page_one_robot(browser: Browser, tmp_path: Path) -> None
 
         # A cleared cause leaves everything paused; one that was cleared before clears nothing.
         page = opened(browser, url)
+        shows(page, "PAUSED")
         page.keyboard.press("Escape")
         shows(page, "STOPPED")
         page.reload()

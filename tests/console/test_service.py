@@ -111,6 +111,12 @@ def test_the_lists_are_sent_once_for_each_change_and_are_in_every_snapshot(port:
     assert ends.lists == [None, "a.1", "a.1", "a.1", "a.2"]
 
 
+def test_a_run_of_many_thousand_episodes_is_shown(port: ServicePort, ends: Ends) -> None:
+    rows = [{"episode": number, "label": "success", "author": "page"} for number in range(20_000)]
+    ends.state = {**ends.state, "lists": "a.2", "episodes": rows, "curve": [[row["episode"], 1] for row in rows]}
+    assert port.snapshot() == ends.state
+
+
 def test_a_stop_brings_the_guards_word_in_the_pages_words(port: ServicePort, ends: Ends) -> None:
     cause = {"id": "c1", "kind": "operator_stop", "level": "STOP", "detail": "Esc", "clears": "operator"}
     assert port.stop("page") == {"level": "STOP", "epoch": 5, "causes": [cause]}

@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import json
 import struct
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -32,10 +33,15 @@ def opened(origin: str, path: str) -> ClientConnection:
 
 
 @pytest.fixture
-def control(origin: str) -> Iterator[ClientConnection]:
+def control(origin: str, port: ScriptedPort) -> Iterator[ClientConnection]:
+    """Of a page in charge, while the robot moves."""
+    port.become("DISARMED")
     with opened(origin, "/ws/control") as socket:
         assert lease(socket) == "yours"
         assert receive(socket)["type"] == "snapshot"
+        assert wait_until(lambda: port.commands == [("take_over", {})])
+        port.restart()
+        assert receive(socket)["snapshot"]["state"] == "RUNNING"
         yield socket
 
 
@@ -75,7 +81,7 @@ def test_one_page_is_in_charge_and_the_others_watch(origin: str, port: ScriptedP
         assert "this page watches" in refused["detail"]
         second.send('{"type": "beat", "t": 1.0}')
         assert receive(second) == {"type": "beat", "t": 1.0, "guard": None}
-        assert (port.commands, port.renewals) == ([], []), "who watches keeps no robot moving"
+        assert (port.commands, port.renewals) == ([("take_over", {})], []), "who watches keeps no robot moving"
         assert answer(second, "stop")["ok"]
         assert len(port.stops) == 1
         assert answer(first, "clear")["status"] == 422  # it may: its arguments are looked at
@@ -88,7 +94,7 @@ def test_taking_over_pauses_and_tells_both(origin: str, port: ScriptedPort) -> N
         assert lease(first) == "another's"
         assert answer(first, "run")["status"] == 409
         assert answer(second, "run")["ok"]
-        assert [name for name, _ in port.commands] == ["take_over", "run"]
+        assert [name for name, _ in port.commands] == ["take_over", "take_over", "run"]
 
 
 def test_whoever_watches_is_not_put_in_charge_by_somebodys_leaving(origin: str) -> None:
@@ -110,19 +116,66 @@ def wait_until(came: Callable[[], bool]) -> bool:
     return there
 
 
-def test_what_moves_is_paused_when_the_page_in_charge_goes(origin: str, port: ScriptedPort) -> None:
-    with opened(origin, "/ws/control") as first, opened(origin, "/ws/control") as second:
-        assert (lease(first), lease(second)) == ("yours", "another's")
-        second.close()
-        first.send('{"type": "beat", "t": 1.0}')
-        assert wait_until(lambda: bool(port.renewals))
-        assert port.state == "RUNNING", "one left that only watched"
-    assert wait_until(lambda: port.state == "PAUSED")
-    with opened(origin, "/ws/control") as again:
-        assert lease(again) == "yours"
-        assert port.state == "PAUSED", "it waits for a person, who looks first"
-        assert answer(again, "run")["ok"]
-    assert wait_until(lambda: port.state == "PAUSED")
+def test_nothing_moves_for_a_page_that_comes_before_its_person_says_so(
+    origin: str, port: ScriptedPort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever let it move is gone, or the console that knew them is: nobody has looked since."""
+    honest = port.command
+    silent = threading.Event()
+
+    def command(name: str, args: dict[str, Any], author: str) -> dict[str, Any]:
+        if not silent.is_set():
+            raise DeadlineMissed("command: no answer")
+        return honest(name, args, author)
+
+    monkeypatch.setattr(port, "command", command)
+    with opened(origin, "/ws/control") as page:
+        assert lease(page) == "yours"
+        for t in (1.0, 2.0):
+            page.send(json.dumps({"type": "beat", "t": t}))
+            while (message := receive(page))["type"] != "beat":
+                pass
+            assert message == {"type": "beat", "t": t, "guard": None}
+            time.sleep(0.3)
+        assert port.renewals == [], "the actor could not be told to pause: the guard's deadline holds the robot"
+        send(page, "run")  # waits as well
+        silent.set()
+        assert wait_until(lambda: [name for name, _ in port.commands] == ["take_over", "run"])
+        page.send('{"type": "beat", "t": 3.0}')
+        assert wait_until(lambda: len(port.renewals) == 1)
+
+
+def test_whom_is_taken_over_from_commands_nothing_meanwhile(
+    control: ClientConnection, origin: str, port: ScriptedPort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = port.command
+
+    def command(name: str, args: dict[str, Any], author: str) -> dict[str, Any]:
+        if name == "take_over":
+            time.sleep(0.4)
+        return honest(name, args, author)
+
+    monkeypatch.setattr(port, "command", command)
+    with opened(origin, "/ws/control") as second:
+        assert lease(second) == "another's"
+        send(second, "take_over")
+        assert lease(control) == "another's"
+        assert answer(control, "run")["status"] == 409
+        assert wait_until(lambda: port.state == "PAUSED")
+
+
+def test_if_what_moves_cannot_be_paused_nobody_is_in_charge(
+    control: ClientConnection, origin: str, port: ScriptedPort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> dict[str, Any]:
+        raise DeadlineMissed("command: no answer")
+
+    with opened(origin, "/ws/control") as second:
+        assert lease(second) == "another's"
+        monkeypatch.setattr(port, "command", refuse)
+        assert answer(second, "take_over")["status"] == 503
+        assert lease(control) == "another's"
+        assert lease(control) == "nobody's"
 
 
 def test_a_twin_that_labels_itself_needs_no_page(origin: str, port: ScriptedPort) -> None:
@@ -147,7 +200,9 @@ def test_while_a_page_is_in_charge_a_script_can_only_stop(origin: str, port: Scr
         return httpx.post(f"{origin}/api/command/{name}", json=args or {}, headers={"origin": origin})
 
     with opened(origin, "/ws/control?watch") as watching, opened(origin, "/ws/control") as first:
-        assert (lease(watching), lease(first)) == ("nobody's", "yours")
+        assert lease(first) == "yours"
+        assert wait_until(lambda: port.commands == [("take_over", {})])
+        port.restart()
         for name, args in (("label", label), ("pause", {}), ("undo", {"episode": 3}), ("clear", {"cause_id": "x"})):
             refused = post(name, args)
             assert refused.status_code == 409
@@ -156,10 +211,10 @@ def test_while_a_page_is_in_charge_a_script_can_only_stop(origin: str, port: Scr
         assert post("stop").status_code == 200
         port.become("AWAIT_LABEL")
         first.close()
-        assert lease(watching) == "another's"
-        assert lease(watching) == "nobody's"
+        while lease(watching) != "nobody's":
+            pass
         assert post("label", label).status_code == 200, "a page that watches is not in charge"
-    assert [one for one in port.commands if one[0] != "pause"] == [("label", label)]
+    assert port.commands == [("label", label)]
 
 
 def test_nothing_is_compressed(control: ClientConnection) -> None:
@@ -308,6 +363,7 @@ def test_a_refusal_has_one_status_on_the_socket_and_by_post(
     def refuse(*_: object) -> dict[str, Any]:
         raise raised
 
+    port.restart(auto_label=True)
     monkeypatch.setattr(port, "command", refuse)
     by_post = httpx.post(f"{origin}/api/command/pause", headers={"origin": origin})
     with opened(origin, "/ws/control") as control:
@@ -377,6 +433,7 @@ def test_the_lists_of_a_long_run_come_once_for_each_change(origin: str, port: Sc
     with opened(origin, "/ws/control") as socket:
         whole = receive(socket)["snapshot"]
         assert (len(whole["episodes"]), len(whole["curve"])) == (460, 460)
+        assert wait_until(lambda: port.commands == [("take_over", {})])
         for state in ("RUNNING", "PAUSED"):
             port.become(state)
             rest = receive(socket)["snapshot"]

@@ -235,6 +235,39 @@ def test_a_discard_that_was_taken_back_stands_again_when_that_is_undone(cell: Ce
     assert state(cell) is State.AWAIT_LABEL
 
 
+def test_a_discard_that_was_given_is_a_verdict_when_its_correction_is_undone(cell: Cell) -> None:
+    to_label(cell)
+    revision = cell.label(1, "discard", "e1")["label_revision"]
+    cell.label(1, "success", "c1", expected_revision=revision)
+    cell.press("undo", episode=1)
+    assert (state(cell), cell.session.now.why) == (State.AWAIT_RESET, "labelled discard again by ana")
+
+
+def test_a_label_is_corrected_while_the_arm_goes_back(cell: Cell) -> None:
+    cell.start_episode()
+    cell.label(1, "success", "e1")
+    assert cell.session.awaiting_label is None
+    close(cell)
+    revision = cell.book.rows[1].revision
+    assert cell.label(1, "failure", "c1", expected_revision=revision)["stored"]
+    assert (state(cell), cell.session.awaiting_label) == (State.HOMING, None)
+    cell.press("undo", episode=1)
+    cell.press("undo", episode=1)
+    assert [value for _, value in labels(cell)] == ["success", "failure", "success", "failure"]
+    cell.session.homed()
+    assert state(cell) is State.AWAIT_RESET
+
+
+def test_who_is_asked_for_a_label_that_was_taken_back_is_told_so_whatever_the_state(cell: Cell) -> None:
+    cell.start_episode()
+    cell.label(1, "success", "e1")
+    close(cell)
+    cell.press("undo", episode=1)
+    assert (state(cell), cell.session.awaiting_label) == (State.HOMING, 1)
+    cell.session.observe(cell.guard.stop("ana", "wait"))
+    assert (state(cell), cell.session.awaiting_label) == (State.STOPPED, 1)
+
+
 def test_a_first_label_is_taken_back_only_while_its_episode_would_be_asked_for_again(cell: Cell) -> None:
     to_label(cell)
     revision = cell.label(1, "failure", "e1")["label_revision"]

@@ -54,7 +54,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
         session = cell.session
         return {
             "revision": session.revision, "run": "run", "state": session.state.value, "allowed": session.allowed(),
-            "safety": for_page(cell.guard.safety),
+            "safety": for_page(cell.guard.safety), "lists": "life.1", "episodes": [], "curve": [], "auto_label": False,
         }  # fmt: skip
 
     def command(name: str, args: Mapping[str, Any], author: str) -> Mapping[str, Any]:

@@ -65,7 +65,7 @@ def test_a_correction_and_its_undo_show_in_the_list(store: Store) -> None:
     with pytest.raises(LabelConflict):
         store.add_label(Label("c", 1, LabelValue.DISCARD, "cy"), expected_revision=first.seq)
     store.undo_label(1, "bob", "u")
-    assert store.episodes()[0].label is LabelValue.FAILURE
+    assert (store.episodes()[0].label, store.episodes()[0].corrected) == (LabelValue.FAILURE, True)
 
 
 @pytest.mark.parametrize("episode", [2, 0, -1, 10**4000])
