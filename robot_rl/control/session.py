@@ -51,8 +51,7 @@ class Session:
         self._taken_back: int | None = None  # revision of the newest undo after which a label is asked for again
         self._disk: str | None = None
         self._recording = False  # the present episode has begun and is not in the store yet
-        self._revision = 1
-        self._listed = 1
+        self._revision = self._listed = 1
         if self._full():
             self._now = Progress(Gate.OPEN, Phase.FINISHED, first - 1, "all planned episodes are done")
         else:
@@ -78,8 +77,7 @@ class Session:
     def awaiting_label(self) -> int | None:
         """The episode that is closed and waits for its label, whatever else holds the run up."""
         now = self._now
-        waits = now.asks and now.phase in (Phase.HOMING, Phase.LABEL) and not self._recording
-        return now.episode if waits else None
+        return now.episode if now.asks and now.phase in (Phase.HOMING, Phase.LABEL) and not self._recording else None
 
     @property
     def in_episode(self) -> bool:
@@ -195,7 +193,7 @@ class Session:
             if self._recording:  # it has just ended, and is not in the store yet
                 self._set(pressed=label, why=self._open_why(why))
                 return pressed(label)
-            event = self._store(label, expected)
+            event = self._took(self._labelled.add(label, expected))
             self._answered(why)
             return stored(event)
         if not self._is_past(label.episode):
@@ -203,7 +201,7 @@ class Session:
         if expected is None:
             why = now.refusal("label") or f"the present episode is {now.episode}"
             self._refuse("label", f"{why}, and a correction names the revision that it corrects (expected_revision)")
-        event = self._store(label, expected)
+        event = self._took(self._labelled.add(label, expected))
         if label.episode == now.episode:
             self._answered(f"labelled {label.value.value} by {spoken(author)}")
         return stored(event)
@@ -215,8 +213,7 @@ class Session:
         now = self._now
         present = episode == now.episode and episode not in self._labelled.cut_off and now.phase is not Phase.FINISHED
         if not present and episode not in self._labelled.corrected:
-            once = f"episode {episode} has this one label, and nobody would be asked for another"
-            self._refuse("undo", f"{once}: correct it in the list")
+            self._refuse("undo", f"nobody would be asked for another label of {episode}: correct it in the list")
         redo = now.asks and self._taken_back is not None
         verdict = redo or (self._taken_back is None and episode in self._labelled.corrected)
         event = self._took(self._labelled.undo(episode, author))
@@ -301,7 +298,7 @@ class Session:
             label, asks, why = self._now.pressed, complete and self._now.asks, self._now.why
             if label is not None:
                 try:
-                    self._store(label, None)
+                    self._took(self._labelled.add(label, None))
                     asks = False
                 except StoreError as error:
                     asks, why = True, f"the label was not stored, label again: {error}"
@@ -372,9 +369,6 @@ class Session:
     def _full(self) -> bool:
         """As many episodes as planned are labelled."""
         return self._labelled.counting >= self.planned
-
-    def _store(self, label: Label, expected_revision: int | None) -> LabelEvent:
-        return self._took(self._labelled.add(label, expected_revision))
 
     def _took(self, event: LabelEvent) -> LabelEvent:
         """A label is in the log; with the last one that was wanted, no episode begins any more."""

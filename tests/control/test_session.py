@@ -273,7 +273,9 @@ def test_a_first_label_is_taken_back_only_while_its_episode_would_be_asked_for_a
     revision = cell.label(1, "failure", "e1")["label_revision"]
     cell.press("reset_done")
     for _ in range(2):  # before the next episode, and in it: the next 1 or 0 would be that one's
-        with pytest.raises(IllegalTransition, match="nobody would be asked for another: correct it in the list"):
+        with pytest.raises(
+            IllegalTransition, match="nobody would be asked for another label of 1: correct it in the list"
+        ):
             cell.press("undo", episode=1)
         cell.session.begin_episode()
     cell.label(1, "success", "c1", expected_revision=revision)
