@@ -160,7 +160,7 @@ class Session:
     def _take_over(self, author: str) -> dict[str, Any]:
         """Another person is in charge: what moves waits for that one's `run`."""
         if self._now.refusal("pause") is None:
-            self._turn("pause", Gate.PAUSED, f"another {author} is in charge")
+            self._turn("pause", Gate.PAUSED, f"a new {author} is in charge: look first")
         return {}
 
     def _end(self, author: str) -> dict[str, Any]:
