@@ -2,9 +2,9 @@
 
 The first page to connect is in charge until it leaves; then nobody is, until a person says so on a page, or one
 connects that has not been watching. Whichever comes to be in charge lets nothing move before that has been paused
-(`sockets`). A page that watches renews no deadline and gives no command, but its STOP is a
-STOP. A script that posts holds no lease, for nothing tells when it is gone: it commands while nobody is in charge. One
-that wants to be in charge connects as a page does, and renews the deadline.
+(`sockets`). A page that watches renews no deadline and gives no command, but its STOP is a STOP. A script that posts
+holds no lease, for nothing tells when it is gone: it commands while nobody is in charge. One that wants to be in charge
+connects as a page does, and renews the deadline.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class Limits:
 LIMITS = Limits()
 """What a stranger may send; of every socket but those that hear a run's own processes."""
 OWN = Limits(header_bytes=2**25, items=2**22)
-"""What a run's own processes may answer: lists that grow with the run, of some 100,000 episodes."""
+"""What a run's own processes may answer: lists that grow with the run. Of 100,000 episodes they fit."""
 
 
 def pack_value(value: Any) -> bytes:

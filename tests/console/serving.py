@@ -34,7 +34,7 @@ _servers: dict[int, uvicorn.Server] = {}
 
 
 def wait_until_left(port: int) -> None:
-    """Return when the console at `port` serves nobody: what the last page's leaving does is done."""
+    """Return when the console at `port` serves nobody: the lease of the last page is free."""
     server = _servers[port]
     eventually(lambda: not server.server_state.tasks, 5)
 
