@@ -22,6 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from benchmarks.cells import Cell, run_ceilings, run_cell
 from benchmarks.summary import draw, summarise, table
+from benchmarks.verdicts import sentences
 from robot_rl.compositions.results import write_json_results
 from robot_rl.config import load_task
 
@@ -87,6 +88,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         ceilings = dict(zip(measured, highest, strict=True))
     summary = summarise(results, ceilings)
     console.print(table(results, summary))
+    for task in tasks:
+        for words in sentences(task, list(dict.fromkeys(cell.method for cell in cells)), summary):
+            console.print(f"{task}: {words}", markup=False, soft_wrap=True)
     draw(results, arguments.out / "curves.png")
     write_json_results(arguments.out / "summary.json", summary)
     console.file.write(json.dumps(summary) + "\n")

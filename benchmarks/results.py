@@ -28,6 +28,7 @@ from benchmarks.studies import study as studies
 from benchmarks.studies.catalogue import NAMES, study
 from benchmarks.studies.study import Study, Verdict
 from benchmarks.summary import draw, summarise, table
+from benchmarks.verdicts import sentences
 from robot_rl.config import load_task, task_names
 from robot_rl.errors import ConfigError
 
@@ -161,7 +162,8 @@ def _lid_opening(out: Path) -> list[str]:
         draw(results, picture)
         lines = markdown(table(results, summary))
         parts += [f"### `{task}`: {episodes} episodes, {trials} trials a seed\n", f"![{task}](images/{picture.name})\n"]
-        parts += [*lines, "", of_other_code(results)]
+        said = sentences(task, list(dict.fromkeys(cell.method for cell in results)), summary)
+        parts += [*lines, "", *(f"- {words}" for words in said), "", of_other_code(results)]
     return parts
 
 

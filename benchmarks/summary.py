@@ -15,8 +15,8 @@ from robot_rl.compositions.results import Rate, moving_average
 
 Ceilings = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """Task -> method -> its ceiling (`cells.run_ceilings`)."""
-FIGURES = ("shift_squared", "multiplier", "latent_rms_ratio", "latent_mahalanobis", "feature_shift")
-"""Of a learner's log: by them one sees whether a trust region or a latent's scale is as it should be."""
+FIGURES = ("actor_value", "shift_squared", "multiplier", "latent_rms_ratio", "latent_mahalanobis", "feature_shift")
+"""Of a learner's log: by them one sees whether a critic, a trust region or a latent's scale is as it should be."""
 REFERENCE = "usr"
 """The method that the others are compared with, seed by seed."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from benchmarks.cells import Cell, run_ceilings, run_cell
 from benchmarks.digest import ceilings_digest, cell_digest
 from benchmarks.lid_opening import cells_of
 from benchmarks.summary import summarise, table
+from benchmarks.verdicts import sentences
 from robot_rl.config import load_task
 from robot_rl.errors import ConfigError
 
@@ -28,7 +30,7 @@ def made_up(successes: dict[str, list[float]]) -> dict[Cell, dict[str, Any]]:
             "base_success": 0.4,
             "action_entropy": -50.0 - seed,
             "base_action_entropy": -40.0,
-            "log": {"td_loss": 0.1, "shift_squared": 1.0 + seed} if method == "lp-ds" else {"td_loss": 0.1},
+            "log": {"actor_value": 0.9} | ({"shift_squared": 1.0 + seed} if method == "lp-ds" else {}),
         }
         for method, values in successes.items()
         for seed, value in enumerate(values)
@@ -97,6 +99,31 @@ def test_diversity_diagnostics_and_ceilings_stand_beside_the_success() -> None:
     text = console.file.getvalue()
     assert "noise shift, blind" in text
     assert "-50" in text
+
+
+def said(successes: dict[str, list[float]], ceilings: dict[str, float], task: str = "lid_opening") -> str:
+    results = {replace(cell, task=task): result for cell, result in made_up(successes).items()}
+    found = {method: {"success": value, "interval": [0, 1], "oracle": "sees"} for method, value in ceilings.items()}
+    return "\n".join(sentences(task, list(successes), summarise(results, {task: found})))
+
+
+def test_what_the_table_says_follows_from_its_figures() -> None:
+    good = said({"usr": [0.9, 0.9], "zprl": [0.8, 0.84], "lp-ds": [0.42, 0.44]}, {"usr": 1.0, "zprl": 0.98})
+    assert "intervals apart: `usr`, `zprl`; not: `lp-ds`." in good
+    assert "by the same interface: `usr`; further below: `zprl` (0.82 of 0.98; its critic expects 0.90)." in good
+    assert "Highest mean: `usr`." in good
+    other = said({"usr": [0.7, 0.72], "zprl": [0.95, 0.99]}, {})
+    assert "Highest mean: `zprl`; the intervals of it and of `usr` do not overlap." in other
+    assert "by the same interface" not in other
+
+
+def test_what_diversity_costs_and_what_both_parts_are_worth_is_said_either_way() -> None:
+    assert "`lp-ds` keeps less k-NN entropy" in said({"lp-ds": [0.7, 0.7], "dsrl-na": [0.9, 0.9]}, {})
+    assert "at lower success (0.70 and 0.90)" in said({"lp-ds": [0.7, 0.7], "dsrl-na": [0.9, 0.9]}, {})
+    assert "at no lower success" in said({"lp-ds": [0.7, 0.7], "dsrl-na": [0.7, 0.75]}, {})
+    strict = "lid_opening_strict"
+    assert "+0.20" in said({"usr": [0.8, 0.8], "policy-decorator": [0.6, 0.6]}, {}, strict)
+    assert ": less than the 0.15" in said({"usr": [0.7, 0.7], "policy-decorator": [0.6, 0.6]}, {}, strict)
 
 
 def test_ceilings_are_read_and_not_measured_again(tmp_path: Path) -> None:

@@ -1,0 +1,97 @@
+"""What a table of methods says in words: who is better than the frozen policy, near its ceiling, best, most diverse.
+
+Every sentence is computed from the summary (`benchmarks.summary`), whichever way it comes out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from benchmarks.summary import REFERENCE, key_of
+from robot_rl.config import load_task
+
+NEAR = 0.15
+"""Of its interface's ceiling, from which a method counts as having learnt what could be learnt."""
+APART = 0.15
+"""What both parts of USR are worth on the strict task, over a bounded residual alone."""
+DIVERSE, STEERED = "lp-ds", ("dsrl-na", "dsrl-sac")
+STRICT, BOUNDED = "lid_opening_strict", "policy-decorator"
+
+
+def sentences(task: str, methods: Sequence[str], summary: Mapping[str, Any]) -> list[str]:
+    """Of the `methods` that `task` has on record, in the table's order."""
+    found = [_better(task, methods, summary), _near(task, methods, summary), _best(task, methods, summary)]
+    found += [_needs_both(task, summary)] if task == STRICT and {REFERENCE, BOUNDED} <= set(methods) else []
+    found += [_diversity(task, other, summary) for other in STEERED if {DIVERSE, other} <= set(methods)]
+    return [words for words in found if words]
+
+
+def _better(task: str, methods: Sequence[str], summary: Mapping[str, Any]) -> str:
+    highest = summary[f"{task}_base_interval"][1]
+    better = [method for method in methods if summary[f"{key_of(task, method)}_interval"][0] > highest]
+    return (
+        f"Better than the frozen policy ({summary[f'{task}_base']:.2f}), their 95 % intervals apart: "
+        f"{_listed(better)}; not: {_listed(method for method in methods if method not in better)}."
+    )
+
+
+def _near(task: str, methods: Sequence[str], summary: Mapping[str, Any]) -> str:
+    """Beside each that lies further below: what its critic expects, which tells whether it overrates its own actor."""
+    measured = [method for method in methods if f"{key_of(task, method)}_ceiling" in summary]
+    if not measured:
+        return ""
+    near, far = [], []
+    for method in measured:
+        key = key_of(task, method)
+        mean, ceiling = summary[f"{key}_mean"], summary[f"{key}_ceiling"]
+        if mean >= ceiling - NEAR:
+            near.append(method)
+        else:
+            expected = f"its critic expects {summary[f'{key}_actor_value']:.2f}"
+            far.append(f"`{method}` ({mean:.2f} of {ceiling:.2f}; {expected})")
+    return (
+        f"Within {100 * NEAR:.0f} points of what a controller that knows the answer reaches by the same interface: "
+        f"{_listed(near)}; further below: {', '.join(far) or 'none'}. What a critic expects is the discounted chance "
+        "of success of its actor's own steers, mean over replay: where it lies above the success that comes of them, "
+        "the critic overrates its actor."
+    )
+
+
+def _best(task: str, methods: Sequence[str], summary: Mapping[str, Any]) -> str:
+    if REFERENCE not in methods or len(methods) == 1:
+        return ""
+    best = max(methods, key=lambda method: summary[f"{key_of(task, method)}_mean"])
+    mine, theirs = (summary[f"{key_of(task, method)}_interval"] for method in (REFERENCE, best))
+    if best == REFERENCE:
+        return f"Highest mean: `{REFERENCE}`."
+    word = "overlap" if mine[1] >= theirs[0] else "do not overlap"
+    return f"Highest mean: `{best}`; the intervals of it and of `{REFERENCE}` {word}."
+
+
+def _needs_both(task: str, summary: Mapping[str, Any]) -> str:
+    key = f"{task}_usr_minus_policy_decorator"
+    word = "at least" if summary[key] >= APART else "less than"
+    return (
+        f"`{REFERENCE}` minus `{BOUNDED}`, paired by seed: {summary[key]:+.2f} (lower end, 95 %, one-sided: "
+        f"{summary[f'{key}_lower_95']:+.2f}): {word} the {APART:.2f} that a task which needs both asks for."
+    )
+
+
+def _diversity(task: str, other: str, summary: Mapping[str, Any]) -> str:
+    """LP-DS against DSRL, with where its dual has settled."""
+    mine, theirs = key_of(task, DIVERSE), key_of(task, other)
+    entropies = [summary[f"{key}_action_entropy"] for key in (mine, theirs, f"{task}_base")]
+    overlap = summary[f"{mine}_interval"][1] >= summary[f"{theirs}_interval"][0]
+    region = load_task(task).method(DIVERSE).trust_region
+    return (
+        f"`{DIVERSE}` keeps {'more' if entropies[0] > entropies[1] else 'less'} k-NN entropy of its chunks than "
+        "`{}` ({:.0f} and {:.0f} nats, the frozen policy {:.0f}), ".format(other, *entropies)
+        + f"at {'no lower' if overlap else 'lower'} success ({summary[f'{mine}_mean']:.2f} and "
+        f"{summary[f'{theirs}_mean']:.2f}); its dual has settled at ||Delta||^2 = "
+        f"{summary[f'{mine}_shift_squared']:.2f}, where {region:.2f} is its region."
+    )
+
+
+def _listed(methods: Iterable[str]) -> str:
+    return ", ".join(f"`{method}`" for method in methods) or "none"
