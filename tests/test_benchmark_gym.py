@@ -13,7 +13,7 @@ from benchmarks.gym import __main__ as command
 from benchmarks.gym import cells, page
 from benchmarks.gym.cells import Cell, acceleration, run_cell, velocity, world_of
 from benchmarks.gym.experts import pick_and_place
-from benchmarks.gym.policy import Demonstrations, StatePolicy
+from benchmarks.gym.policy import MOST, Demonstrations, Scaling, StatePolicy
 from benchmarks.gym.settings import SETTINGS, SHORT_POLICY, settings_of
 from benchmarks.gym.tasks import GymTask, Imperfection, space_of
 from benchmarks.gym.world import GymWorld, State, demonstrate
@@ -52,21 +52,31 @@ def test_a_start_is_a_function_of_its_seed_and_an_episode_ends_where_it_has_succ
 
 def test_demonstrations_are_what_was_carried_out_in_episodes_that_succeeded() -> None:
     wrong = replace(POINT, imperfection=Imperfection(6, noise=0.05, bias=((1, 0.3),)))
-    demos = demonstrate(wrong, 8, seed=0)
+    demos = demonstrate(wrong, seed=0)
     assert np.unique(demos.episode).tolist() == list(range(6))
     assert np.abs(demos.action).max() <= 1.0
     assert demos.action[:, 1].mean() == pytest.approx(0.3, abs=0.05)
     assert demos.action[:, 1].std() == pytest.approx(0.05, rel=0.5)
     assert str(wrong.imperfection) == "6 episodes, noise 0.05, action 1 off by +0.3"
     with pytest.raises(ConfigError, match="the expert succeeded"):
-        demonstrate(replace(POINT, expert="tests.point_env:lost", imperfection=Imperfection(9)), 8, seed=0)
+        demonstrate(replace(POINT, expert="tests.point_env:lost", imperfection=Imperfection(9)), seed=0)
 
 
-def test_windows_end_within_their_episode() -> None:
-    demos = Demonstrations(np.arange(10.0)[:, None], np.arange(10.0)[:, None], np.repeat([0, 1, 2], [5, 2, 3]))
+def test_every_state_has_a_chunk_of_its_own_episode() -> None:
+    demos = Demonstrations(np.arange(6.0)[:, None], np.arange(6.0)[:, None], np.repeat([0, 1], [4, 2]))
     states, chunks = demos.windows(3)
-    assert states[:, 0].tolist() == [0, 1, 2, 7]
-    assert chunks[:, :, 0].tolist() == [[0, 1, 2], [1, 2, 3], [2, 3, 4], [7, 8, 9]]
+    assert states[:, 0].tolist() == [0, 1, 2, 3, 4, 5]
+    assert chunks[:, :, 0].tolist() == [[0, 1, 2], [1, 2, 3], [2, 3, 3], [3, 3, 3], [4, 5, 5], [5, 5, 5]]
+
+
+def test_a_feature_keeps_what_the_demonstrations_had_and_is_bounded_beyond() -> None:
+    lifted = np.repeat([0.0, 1.0], [999, 1])  # 31 standard deviations from where it nearly always lay
+    states = np.stack([lifted, np.linspace(-1.0, 1.0, 1000), np.zeros(1000)], axis=1)
+    scaling = Scaling.of(states)
+    features = scaling(states)
+    assert np.allclose(features * scaling.scale + scaling.mean, states, atol=1e-5)
+    beyond = scaling(np.full((1, 3), 1e6))[0]
+    assert beyond.tolist() == pytest.approx([features[:, 0].max(), MOST, MOST])
 
 
 def test_the_policy_that_was_kept_is_the_one_that_was_made(world: GymWorld, out: Path) -> None:

@@ -79,7 +79,7 @@ def world_of(task: GymTask, policy: PolicyConfig, out: Path, progress: Progress 
             if progress is not None:
                 progress("demonstrations", number, wanted, 0.0)
 
-        made = clone(demonstrate(task, policy.horizon, DEMONSTRATED, shown), policy, space, STEP_S, progress)
+        made = clone(demonstrate(task, DEMONSTRATED, shown), policy, space, STEP_S, progress)
         path.parent.mkdir(parents=True, exist_ok=True)
         made.save(path)
     return GymWorld(task, env, StatePolicy.load(path, policy, space, STEP_S))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from robot_rl.config import PolicyConfig
-from robot_rl.errors import BadObservation, ConfigError
+from robot_rl.errors import BadObservation
 from robot_rl.policy.backbones.decoder import ChunkDecoder
 from robot_rl.policy.backbones.fitting import fit
 from robot_rl.policy.backbones.settings import BackboneConfig
@@ -33,7 +33,8 @@ KEY = "state"
 SMALLEST_SPREAD = 1e-3
 """An entry that hardly varies in the demonstrations is not blown up."""
 MOST = 5.0
-"""Standard deviations that a feature may lie away: what was never seen is no reason for a number without bounds."""
+"""Standard deviations that a feature may lie away, or as many as in the demonstrations (what is lifted at the end of an
+episode lay still for most of it): what was never seen is no reason for a number without bounds."""
 BACKBONE = BackboneConfig()
 Progress = Callable[[str, int, int, float], None]
 
@@ -50,20 +51,42 @@ class Demonstrations:
     """[M] int."""
 
     def windows(self, horizon: int) -> tuple[Array, Array]:
-        """States [N, S] and the chunks [N, T, A] that began there; only those that end within their episode."""
-        index = np.arange(len(self.episode))[:, None] + np.arange(horizon)
-        within = index[:, -1] < len(self.episode)
-        within[within] = self.episode[index[within, -1]] == self.episode[within]
-        return self.state[within], self.action[index[within]]
+        """States [M, S] and the chunks [M, T, A] that began there; the last action fills what its episode lacks."""
+        ends = np.searchsorted(self.episode, self.episode, side="right") - 1
+        index = np.minimum(np.arange(len(self.episode))[:, None] + np.arange(horizon), ends[:, None])
+        return self.state, self.action[index]
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """States [B, S] to features [B, S]: of unit spread in the demonstrations, and bounded."""
+
+    mean: Array
+    """[S]."""
+    scale: Array
+    """[S]."""
+    most: Array
+    """[S]: a feature lies within +- this."""
+
+    @classmethod
+    def of(cls, states: Array) -> Scaling:
+        """From the demonstrations' states [M, S]."""
+        mean, scale = states.mean(0), np.maximum(states.std(0), SMALLEST_SPREAD)
+        most = np.maximum(np.abs((states - mean) / scale).max(0), MOST)
+        return cls(*(part.astype(np.float32) for part in (mean, scale, most)))
+
+    def __call__(self, states: Array) -> Array:
+        features: Array = np.clip((states - self.mean) / self.scale, -self.most, self.most).astype(np.float32)
+        return features
 
 
 class StatePolicy:
     """Implements `FrozenPolicy` for observations with `extra["state"]`; `decoder` is the learner's too."""
 
-    def __init__(self, spec: PolicySpec, decoder: ChunkDecoder, mean: Array, scale: Array) -> None:
+    def __init__(self, spec: PolicySpec, decoder: ChunkDecoder, scaling: Scaling) -> None:
         self.spec = spec
         self.decoder = decoder.eval().requires_grad_(False)
-        self._mean, self._scale = mean, scale
+        self._scaling = scaling
 
     @torch.no_grad()
     def encode(self, observations: Sequence[Observation]) -> Context:
@@ -71,7 +94,7 @@ class StatePolicy:
         state = np.stack([observation.extra[KEY] for observation in observations])
         if not np.isfinite(state).all():
             raise BadObservation(f"expected finite numbers in {KEY!r}, got {state}")
-        features = np.clip((state - self._mean) / self._scale, -MOST, MOST).astype(np.float32)
+        features = self._scaling(state)
         noise = np.stack([_noise_of(row, self.spec.latent or 0) for row in features])
         z = self.decoder.latent_of(torch.from_numpy(features), torch.from_numpy(noise))
         return Context(features=features, z=z.numpy())
@@ -84,17 +107,18 @@ class StatePolicy:
 
     def save(self, path: Path) -> None:
         """Weights and scales, whole or not at all."""
-        scales = {"features.mean": torch.from_numpy(self._mean), "features.scale": torch.from_numpy(self._scale)}
+        scales = {f"features.{name}": torch.from_numpy(part) for name, part in vars(self._scaling).items()}
         atomic_write(path, save({**{k: v.contiguous() for k, v in self.decoder.state_dict().items()}, **scales}))
 
     @classmethod
     def load(cls, path: Path, config: PolicyConfig, space: ActionSpace, step_s: float) -> StatePolicy:
         """What `save` wrote."""
         weights = load_file(path)
-        mean, scale = (weights.pop(f"features.{name}").numpy() for name in ("mean", "scale"))
-        decoder = ChunkDecoder(config, BACKBONE, space, len(mean))
+        scaling = Scaling(*(weights.pop(f"features.{part.name}").numpy() for part in fields(Scaling)))
+        size = len(scaling.mean)
+        decoder = ChunkDecoder(config, BACKBONE, space, size)
         decoder.load_state_dict(weights)
-        return cls(spec_of(config, space, step_s, len(mean), _name(decoder)), decoder, mean, scale)
+        return cls(spec_of(config, space, step_s, size, _name(decoder)), decoder, scaling)
 
 
 def clone(
@@ -106,10 +130,8 @@ def clone(
 ) -> StatePolicy:
     """Flow and bottleneck, on one thread: the same demonstrations and config give the same weights."""
     states, chunks = demonstrations.windows(config.horizon)
-    if not len(states):
-        raise ConfigError(f"expected demonstrations of {config.horizon} steps or more, got none so long")
-    mean, scale = states.mean(0), np.maximum(states.std(0), SMALLEST_SPREAD)
-    features = torch.from_numpy(np.clip((states - mean) / scale, -MOST, MOST).astype(np.float32))
+    scaling = Scaling.of(states)
+    features = torch.from_numpy(scaling(states))
     middle, half = action_scale(space)
     normal = np.clip((chunks - middle) / half, -1.0, 1.0)
     with one_thread(config.seed):
@@ -124,7 +146,7 @@ def clone(
         assert decoder.bottleneck is not None
         decoder.bottleneck.turn_by(torch.from_numpy(latent_axes(decoder, unnamed)))
     spec = spec_of(config, space, step_s, features.shape[1], _name(decoder))
-    return StatePolicy(spec, decoder, mean.astype(np.float32), scale.astype(np.float32))
+    return StatePolicy(spec, decoder, scaling)
 
 
 def _train(

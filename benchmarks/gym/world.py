@@ -83,10 +83,8 @@ def step(task: GymTask, env: gymnasium.Env[Any, Any], state: State, action: Arra
     )
 
 
-def demonstrate(
-    task: GymTask, horizon: int, seed: int, done: Callable[[int], None] = lambda number: None
-) -> Demonstrations:
-    """As many episodes as the task's imperfection says, of those that succeed and have a chunk of `horizon` steps.
+def demonstrate(task: GymTask, seed: int, done: Callable[[int], None] = lambda number: None) -> Demonstrations:
+    """As many episodes as the task's imperfection says, of those that succeed.
 
     Raises `ConfigError` when the expert does not manage.
     """
@@ -107,7 +105,7 @@ def demonstrate(
             seen.append(state.observation)
             done_.append(action)
             state = step(task, env, state, action)
-        if state.success and len(seen) >= horizon:
+        if state.success and seen:
             states += seen
             actions += done_
             numbers += [kept] * len(seen)
