@@ -10,6 +10,7 @@ import pytest
 
 from robot_rl import cli, config
 from robot_rl.cli import app
+from robot_rl.cli.app import method_name
 from tests.commands import ENVIRONMENT, robot_rl
 
 
@@ -31,7 +32,7 @@ from tests.commands import ENVIRONMENT, robot_rl
         (("run", "lid_opening", "--seed", "99999999999999999999"), "4294967295"),
         (("adapt", "lid_openin"), "did you mean 'lid_opening'"),
         (("adapt", "lid_opening", "--workers", "0"), "'--workers': Input should be greater than or equal to 1"),
-        (("adapt", "lid_opening", "--method", "lpds"), "did you mean 'lp-ds'"),
+        (("adapt", "lid_opening", "--method", "lpsd"), "did you mean 'lp-ds'"),
         (("adapt", "lid_opening", "--ranges", "no/such.yaml"), "cannot be read as YAML"),
         (("adapt", "--resume", "no/such/run"), "is not a run"),
         (("authority", "lid_openin"), "did you mean 'lid_opening'"),
@@ -65,6 +66,22 @@ def test_what_is_mistyped_is_answered_with_the_nearest_valid_name(
     assert ended.value.code == 2
     assert hint in "".join(capsys.readouterr())
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("lpds", "lp-ds"),
+        ("LPDS:paper", "lp-ds:paper"),
+        ("dsrl_na", "dsrl-na"),
+        ("usr", "usr"),
+        ("usrr", "usrr"),
+        ("", ""),
+        (None, None),
+    ],
+)
+def test_a_method_is_known_however_it_is_hyphenated(written: str | None, name: str | None) -> None:
+    assert method_name(written) == name
 
 
 def test_a_seed_is_bounded_as_in_a_task_file() -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from robot_rl.cli.app import MAX_SEED, app, choose, console
+from robot_rl.cli.app import MAX_SEED, app, choose, console, method_name
 from robot_rl.console.access import Access
 from robot_rl.methods import METHODS
 from robot_rl.twins import HARDWARE, TWIN
@@ -63,7 +63,10 @@ def run(
     task: TaskOption = None,
     method: Annotated[
         str | None,
-        typer.Option(help=f"{', '.join(METHODS)}: those, or variants, that the task has settings for  [default: usr]"),
+        typer.Option(
+            callback=method_name,
+            help=f"{', '.join(METHODS)}: those, or variants, that the task has settings for  [default: usr]",
+        ),
     ] = None,
     episodes: EpisodesOption = None,
     seed: SeedOption = None,
@@ -125,7 +128,9 @@ def run(
 @app.command("adapt")
 def adapt_command(
     task: TaskOption = None,
-    method: Annotated[str | None, typer.Option(help="as of `run`; lp-ds is the paper's  [default: usr]")] = None,
+    method: Annotated[
+        str | None, typer.Option(callback=method_name, help="as of `run`; lp-ds is the paper's  [default: usr]")
+    ] = None,
     episodes: EpisodesOption = None,
     seed: SeedOption = None,
     workers: Annotated[
@@ -164,7 +169,7 @@ def adapt_command(
 @app.command()
 def up(
     task: TaskOption = None,
-    method: Annotated[str | None, typer.Option(help="as of `run`  [default: usr]")] = None,
+    method: Annotated[str | None, typer.Option(callback=method_name, help="as of `run`  [default: usr]")] = None,
     episodes: EpisodesOption = None,
     seed: SeedOption = None,
     label: Annotated[str | None, typer.Option(help="auto, or human: you do, on the page  [default: auto]")] = None,

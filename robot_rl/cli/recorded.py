@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from robot_rl.cli.app import MAX_SEED, EpisodeOption, RunOption, app, choose, console
+from robot_rl.cli.app import MAX_SEED, EpisodeOption, RunOption, app, choose, console, method_name
 from robot_rl.types import LabelValue
 
 
@@ -59,7 +59,9 @@ def train_offline_command(
     runs: Annotated[
         list[Path], typer.Argument(help="runs whose labelled episodes are learnt from", show_default=False)
     ],
-    method: Annotated[str | None, typer.Option(help="any that the task has  [default: the first run's]")] = None,
+    method: Annotated[
+        str | None, typer.Option(callback=method_name, help="any that the task has  [default: the first run's]")
+    ] = None,
     updates: Annotated[int | None, typer.Option(help="gradient updates  [default: the method's UTD]", min=1)] = None,
     demos: Annotated[Path | None, typer.Option(help="demonstrations too: what `demos` wrote")] = None,
     seed: Annotated[int, typer.Option(help="of the learner", min=0, max=MAX_SEED)] = 0,
