@@ -32,7 +32,7 @@ from tests.commands import ENVIRONMENT, robot_rl
         (("run", "lid_opening", "--seed", "99999999999999999999"), "4294967295"),
         (("adapt", "lid_openin"), "did you mean 'lid_opening'"),
         (("adapt", "lid_opening", "--workers", "0"), "'--workers': Input should be greater than or equal to 1"),
-        (("adapt", "lid_opening", "--method", "lpsd"), "did you mean 'lp-ds'"),
+        (("adapt", "lid_opening", "--method", "lp-d"), "did you mean 'lp-ds'"),
         (("adapt", "lid_opening", "--ranges", "no/such.yaml"), "cannot be read as YAML"),
         (("adapt", "--resume", "no/such/run"), "is not a run"),
         (("authority", "lid_openin"), "did you mean 'lid_opening'"),
