@@ -57,7 +57,10 @@ def summarise(results: Results, ceilings: Ceilings | None = None) -> dict[str, A
         summary |= {f"{task}_base": base.rate, f"{task}_base_interval": list(once.interval)}
         summary[f"{task}_base_action_entropy"] = float(np.mean([results[c]["base_action_entropy"] for c in everything]))
         for method in set(rates) - {REFERENCE} if REFERENCE in rates else ():
-            difference = rates[REFERENCE] - rates[method]
+            mine, theirs = (
+                {cell.seed: float(results[cell]["success"]) for cell in methods[m]} for m in (REFERENCE, method)
+            )
+            difference = np.array([mine[seed] - theirs[seed] for seed in mine if seed in theirs])
             if len(difference) > 1:
                 key = f"{task}_usr_minus_{method_key(method)}"
                 margin = stats.t.ppf(0.95, len(difference) - 1) * stats.sem(difference)

@@ -53,6 +53,8 @@ def test_methods_are_compared_seed_by_seed() -> None:
     uneven = summarise(made_up({"usr": [0.9, 0.5, 0.7], "dsrl-na": [0.4, 0.6, 0.5]}))
     assert uneven["lid_opening_usr_minus_dsrl_na"] == pytest.approx(0.2)
     assert uneven["lid_opening_usr_minus_dsrl_na_lower_95"] < 0
+    unfinished = summarise(made_up({"usr": [0.9, 0.5, 0.7], "dsrl-na": [0.4, 0.6]}))
+    assert unfinished["lid_opening_usr_minus_dsrl_na"] == pytest.approx(0.2)  # over the seeds that both have
 
 
 @pytest.mark.parametrize("task", ["lid_opening", "lid_opening_strict"])
