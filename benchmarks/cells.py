@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -29,6 +30,10 @@ from robot_rl.types import LabelValue
 
 RECORDS = ROOT / "benchmarks" / "records"
 """Done cells and ceilings, one JSON file each."""
+
+
+LATCH = re.compile(r"^error: (?P<why>(STOPPED|FAULT): .*?)\. Only a person clears this", re.MULTILINE | re.DOTALL)
+"""The last words of a run without a page (`compositions.operator_page.LatchNotice`)."""
 
 
 @dataclass(frozen=True)
@@ -63,14 +68,24 @@ def run_cell(cell: Cell, out: Path, *, record: bool = False) -> dict[str, Any]:
     return once(folder / "cell.json", cell.kind, cell.name, lambda: _train_and_judge(cell, folder), record)
 
 
+class Latched(ConfigError):
+    """A run ended because its guard waits for a person, and a benchmark has none."""
+
+
 def _train_and_judge(cell: Cell, folder: Path) -> dict[str, Any]:
-    seconds = train(cell, folder)
+    """A run that its guard has stopped is judged by what it had learnt until then, and says so."""
+    seconds, latched = None, ""
+    try:
+        seconds = train(cell, folder)
+    except Latched as error:
+        latched = str(error)
     evaluation = robot_rl(["eval", str(folder), "--trials", str(cell.trials), "--seed", str(cell.seed)], folder)
     return {
         **json.loads(evaluation.strip().splitlines()[-1]),
         "seed": cell.seed,
         "training_seconds": seconds,
         "log": _log(folder),
+        "latched": latched,
         **learning_of(folder),
     }
 
@@ -159,12 +174,14 @@ def _log(folder: Path) -> dict[str, float]:
 
 
 def robot_rl(arguments: Sequence[str], folder: Path) -> str:
-    """Run `robot-rl`; its output. Raises `ConfigError` with its last words."""
+    """Run `robot-rl`; its output. Raises `ConfigError` with its last words, `Latched` if only a person can go on."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TERM": "dumb", "COLUMNS": "160"}
     done = subprocess.run(
         [sys.executable, "-m", "robot_rl.cli", *arguments], capture_output=True, text=True, env=environment, check=False
     )
     if done.returncode:
+        if latch := LATCH.search(done.stdout):
+            raise Latched(latch["why"])
         raise ConfigError(
             f"{folder.name}: robot-rl {' '.join(arguments)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
         )

@@ -24,8 +24,8 @@ REFERENCE = "usr"
 def summarise(results: Results, ceilings: Ceilings | None = None) -> dict[str, Any]:
     """Per task and method: mean and worst over seeds, pooled Wilson interval; what USR is better by, paired by seed.
 
-    With the entropy of its chunks, and those `FIGURES` that its learner logs, means over seeds; with `ceilings` also
-    what its oracle reaches.
+    With the entropy of its chunks, and those `FIGURES` that its learner logs, means over seeds; which seeds the guard
+    stopped for good; with `ceilings` also what its oracle reaches.
     """
     summary: dict[str, Any] = {}
     for task, methods in _cells(results).items():
@@ -46,6 +46,9 @@ def summarise(results: Results, ceilings: Ceilings | None = None) -> dict[str, A
             summary |= {
                 f"{key}_{name}": float(np.mean([log[name] for log in logs])) for name in FIGURES if name in logs[0]
             }
+            latched = [cell.seed for cell in cells if results[cell].get("latched")]
+            if latched:
+                summary[f"{key}_latched_seeds"] = latched
             ceiling = (ceilings or {}).get(task, {}).get(method)
             if ceiling is not None:
                 summary |= {f"{key}_ceiling": ceiling["success"], f"{key}_ceiling_interval": ceiling["interval"]}

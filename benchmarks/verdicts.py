@@ -24,6 +24,7 @@ def sentences(task: str, methods: Sequence[str], summary: Mapping[str, Any]) -> 
     found = [_better(task, methods, summary), _near(task, methods, summary), _best(task, methods, summary)]
     found += [_needs_both(task, summary)] if task == STRICT and {REFERENCE, BOUNDED} <= set(methods) else []
     found += [_diversity(task, other, summary) for other in STEERED if {DIVERSE, other} <= set(methods)]
+    found += [_latched(task, methods, summary)]
     return [words for words in found if words]
 
 
@@ -90,6 +91,17 @@ def _diversity(task: str, other: str, summary: Mapping[str, Any]) -> str:
         + f"at {'no lower' if overlap else 'lower'} success ({summary[f'{mine}_mean']:.2f} and "
         f"{summary[f'{theirs}_mean']:.2f}); its dual has settled at ||Delta||^2 = "
         f"{summary[f'{mine}_shift_squared']:.2f}, where {region:.2f} is its region."
+    )
+
+
+def _latched(task: str, methods: Sequence[str], summary: Mapping[str, Any]) -> str:
+    stopped = {method: summary.get(f"{key_of(task, method)}_latched_seeds", []) for method in methods}
+    named = [f"`{method}`, seeds {' '.join(map(str, seeds))}" for method, seeds in stopped.items() if seeds]
+    if not named:
+        return ""
+    return (
+        "Stopped by the guard before the last episode, as one episode after the other ended in a fault, and judged by "
+        f"what was learnt until then: {'; '.join(named)}."
     )
 
 

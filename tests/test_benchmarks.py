@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,30 @@ def test_what_diversity_costs_and_what_both_parts_are_worth_is_said_either_way()
     strict = "lid_opening_strict"
     assert "+0.20" in said({"usr": [0.8, 0.8], "policy-decorator": [0.6, 0.6]}, {}, strict)
     assert ": less than the 0.15" in said({"usr": [0.7, 0.7], "policy-decorator": [0.6, 0.6]}, {}, strict)
+
+
+def test_a_run_that_waits_for_a_person_is_judged_by_what_it_had_learnt(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def answered(arguments: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        if "eval" in arguments:
+            return subprocess.CompletedProcess(arguments, 0, json.dumps({"success": 0.1, "base_success": 0.4}), "")
+        words = "error: STOPPED: operator_stop: 3 episodes in a row\nended as faults. Only a person clears this, on"
+        return subprocess.CompletedProcess(arguments, 2, words, "")
+
+    monkeypatch.setattr(subprocess, "run", answered)
+    monkeypatch.setattr(cells, "learning_of", lambda folder: {"curve": [[1, 0]]})
+    monkeypatch.setattr(cells, "_log", lambda folder: {})
+    cell = Cell("lid_opening", "usr", 99, 100, 100)
+    (tmp_path / cell.name).mkdir()  # the run that was stopped
+    result = run_cell(cell, tmp_path)
+    assert result["latched"] == "STOPPED: operator_stop: 3 episodes in a row\nended as faults"
+    assert result["success"] == 0.1
+    results = made_up({"usr": [0.9, 0.8]})
+    next(iter(results.values()))["latched"] = result["latched"]
+    assert "what was learnt until then: `usr`, seeds 0." in "\n".join(
+        sentences("lid_opening", ["usr"], summarise(results))
+    )
 
 
 def test_ceilings_are_read_and_not_measured_again(tmp_path: Path) -> None:
