@@ -135,6 +135,7 @@ def test_a_run_that_waits_for_a_person_is_judged_by_what_it_had_learnt(
     def answered(arguments: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
         if "eval" in arguments:
             return subprocess.CompletedProcess(arguments, 0, json.dumps({"success": 0.1, "base_success": 0.4}), "")
+        Path(arguments[arguments.index("--out") + 1]).mkdir()
         words = "error: STOPPED: operator_stop: 3 episodes in a row\nended as faults. Only a person clears this, on"
         return subprocess.CompletedProcess(arguments, 2, words, "")
 
@@ -142,7 +143,6 @@ def test_a_run_that_waits_for_a_person_is_judged_by_what_it_had_learnt(
     monkeypatch.setattr(cells, "learning_of", lambda folder: {"curve": [[1, 0]]})
     monkeypatch.setattr(cells, "_log", lambda folder: {})
     cell = Cell("lid_opening", "usr", 99, 100, 100)
-    (tmp_path / cell.name).mkdir()  # the run that was stopped
     result = run_cell(cell, tmp_path)
     assert result["latched"] == "STOPPED: operator_stop: 3 episodes in a row\nended as faults"
     assert result["success"] == 0.1
