@@ -106,7 +106,10 @@ def table(results: Results, summary: Mapping[str, Any]) -> Table:
 
 
 def draw(results: Results, path: Path) -> None:
-    """Training curves (a thin moving average for each seed, their mean thick) and evaluated ends, a panel a task."""
+    """Training curves (a thin moving average for each seed, their mean thick) and evaluated ends, a panel a task.
+
+    A run that was stopped counts in the mean as long as it went on.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -120,14 +123,14 @@ def draw(results: Results, path: Path) -> None:
         for number, (method, cells) in enumerate(methods.items()):
             colour = f"C{number}"
             curves = [moving_average([value for _, value in results[cell]["curve"]]) for cell in cells]
-            shortest = min(len(curve) for curve in curves)
+            longest = max(len(curve) for curve in curves)
+            padded = [np.pad(curve, (0, longest - len(curve)), constant_values=np.nan) for curve in curves]
             if len(methods) <= 3:  # more would hide each other
                 for curve in curves:
                     panel.plot(np.arange(1, len(curve) + 1), curve, color=colour, lw=0.7, alpha=0.4)
-            mean = np.mean([curve[:shortest] for curve in curves], axis=0)
-            panel.plot(np.arange(1, shortest + 1), mean, color=colour, lw=2.0, label=method)
+            panel.plot(np.arange(1, longest + 1), np.nanmean(padded, axis=0), color=colour, lw=2.0, label=method)
             ends = [results[cell]["success"] for cell in cells]
-            panel.scatter([shortest + 3 + 2 * number] * len(ends), ends, color=colour, marker="D", s=20)
+            panel.scatter([longest + 3 + 2 * number] * len(ends), ends, color=colour, marker="D", s=20)
         base = np.mean([results[cell]["base_success"] for cells in methods.values() for cell in cells])
         panel.axhline(base, color="#8a9096", ls="--", label=f"frozen policy {base:.2f}")
         panel.set(
@@ -136,7 +139,8 @@ def draw(results: Results, path: Path) -> None:
             ylabel="success",
             ylim=(-0.03, 1.03),
         )
-        panel.legend(fontsize=8, loc="upper left")
+        aside = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if len(methods) > 4 else {"loc": "upper left"}
+        panel.legend(fontsize=8, frameon=False, **aside)
         panel.spines[["top", "right"]].set_visible(False)
     figure.savefig(path)
     pyplot.close(figure)
