@@ -14,10 +14,11 @@ from benchmarks.gym import cells, page
 from benchmarks.gym.cells import Cell, acceleration, run_cell, velocity, world_of
 from benchmarks.gym.experts import pick_and_place
 from benchmarks.gym.policy import MOST, Demonstrations, Scaling, StatePolicy
-from benchmarks.gym.settings import SETTINGS, SHORT_POLICY, settings_of
+from benchmarks.gym.settings import SETTINGS, SHORT_POLICY, Frozen, settings_of
 from benchmarks.gym.tasks import GymTask, Imperfection, space_of
 from benchmarks.gym.world import GymWorld, State, demonstrate
 from benchmarks.studies.lockstep import Played, base_adapter, play, trials
+from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.errors import ConfigError
 from tests.point_env import ID
 
@@ -118,11 +119,12 @@ def test_motion_is_that_of_the_entries_that_move(world: GymWorld) -> None:
 @pytest.mark.parametrize("method", tuple(SETTINGS))
 def test_the_settings_of_every_method_fit_any_action_space(world: GymWorld, method: str) -> None:
     z = np.random.default_rng(0).standard_normal((50, 16)).astype(np.float32)
-    config = settings_of(method, world.policy.spec.action_space, z)
+    config = settings_of(method, Frozen(world.policy.spec.action_space, np.array([0.4, 8.0]), z))
+    SteeringLayout(world.policy.spec, config)
     if method == "zprl":
-        assert config.latent_scale == pytest.approx(0.2 / 0.628, rel=0.1)
-    if method == "policy-decorator":
-        assert config.residual_scale == (0.15, 0.15)
+        assert config.latent_scale == pytest.approx(0.6 / 0.628, rel=0.1)
+    if method.startswith("policy-decorator"):
+        assert config.residual_scale == pytest.approx((0.1, 1.0))
 
 
 def test_a_cell_is_done_once_and_a_new_record_takes_the_old_one_s_place(

@@ -33,8 +33,8 @@ from benchmarks.gym.summary import draw, judge_policy, summarise, table
 from robot_rl.errors import RobotRLError
 from robot_rl.learn.device import use_one_thread
 
-METHODS = ("usr", "policy-decorator", "zprl")
-EPISODES, TRIALS, SEEDS = 100, 100, 5
+METHODS = ("usr", "policy-decorator", "policy-decorator:per-step", "zprl")
+EPISODES, TRIALS, SEEDS = 300, 100, 5
 SHORT_EPISODES, SHORT_TRIALS = 12, 5
 
 

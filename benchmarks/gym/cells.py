@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.cells import once
 from benchmarks.digest import ROOT, gym_digest
 from benchmarks.gym.policy import Progress, StatePolicy, clone
-from benchmarks.gym.settings import POLICY, settings_of
+from benchmarks.gym.settings import POLICY, Frozen, settings_of
 from benchmarks.gym.tasks import GymTask, space_of
 from benchmarks.gym.world import GymWorld, demonstrate
 from benchmarks.studies.lockstep import Played, base_adapter, train, trials
@@ -49,7 +49,7 @@ class Cell:
     @property
     def kind(self) -> str:
         """Its name without what decides it: a new record of the same kind takes the old one's place."""
-        return f"{slug(self.task.env)}-{self.method}-{self.seed}-{self.episodes}x{self.trials}"
+        return f"{slug(self.task.env)}-{slug(self.method)}-{self.seed}-{self.episodes}x{self.trials}"
 
     @property
     def name(self) -> str:
@@ -58,7 +58,7 @@ class Cell:
 
 
 def slug(env: str) -> str:
-    """An id as a file's name has it."""
+    """An environment's id or a method's name as a file's name has it."""
     return env.lower().replace("/", "-").replace(":", "-")
 
 
@@ -98,7 +98,7 @@ def _train_and_judge(cell: Cell, world: GymWorld) -> dict[str, Any]:
     """The newest adapter against the frozen policy, on the same starts; and how both move while they explore."""
     began = time.monotonic()
     space = world.policy.spec.action_space
-    config = settings_of(cell.method, space, latents(world))
+    config = settings_of(cell.method, Frozen(space, world.policy.spread, latents(world)))
     training = train(world, cell.method, config, cell.seed, cell.episodes)
     seconds = time.monotonic() - began
     base = trials(world, base_adapter(world), cell.trials, cell.seed)

@@ -71,17 +71,23 @@ def said(results: Sequence[Result]) -> list[str]:
         helped = [name for name, seeds in methods.items() if improved(seeds) >= ENOUGH * len(seeds)]
         words = f"`{env}` (demonstrations: {any_one['imperfection']}): better than the frozen policy in four of five "
         words += f"seeds or more: {', '.join(helped) or 'none'}"
-        if "zprl" in methods and "policy-decorator" in methods:
-            shares = [
-                np.mean(of(methods["zprl"], f"exploring_{name}"))
-                / np.mean(of(methods["policy-decorator"], f"exploring_{name}"))
-                for name in ("velocity", "acceleration")
-            ]
-            good, other = (np.mean(of(methods[name], "success")) for name in ("zprl", "policy-decorator"))
-            words += (
-                f"; commanded while exploring, ZPRL against Policy Decorator: velocity {100 * (shares[0] - 1):+.0f} %, "
-                f"acceleration {100 * (shares[1] - 1):+.0f} % (-29 % and -39 % in ZPRL's table II), at success "
-                f"{good:.2f} and {other:.2f}"
-            )
+        words += "".join(
+            _gentler(methods["zprl"], methods[other], other)
+            for other in ("policy-decorator:per-step", "policy-decorator")
+            if {"zprl", other} <= methods.keys()
+        )
         lines.append(words + ".")
     return lines
+
+
+def _gentler(zprl: Sequence[Result], other: Sequence[Result], name: str) -> str:
+    """How both move while they explore, and at what success."""
+    velocity, acceleration = (
+        100 * (np.mean(of(zprl, f"exploring_{part}")) / np.mean(of(other, f"exploring_{part}")) - 1)
+        for part in ("velocity", "acceleration")
+    )
+    good, theirs = (np.mean(of(one, "success")) for one in (zprl, other))
+    return (
+        f"; commanded while exploring, `zprl` against `{name}`: velocity {velocity:+.0f} %, acceleration "
+        f"{acceleration:+.0f} % (-29 % and -39 % in ZPRL's table II), at success {good:.2f} and {theirs:.2f}"
+    )

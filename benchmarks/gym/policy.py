@@ -88,6 +88,12 @@ class StatePolicy:
         self.decoder = decoder.eval().requires_grad_(False)
         self._scaling = scaling
 
+    @property
+    def spread(self) -> Array:
+        """[A]: standard deviations of the demonstrated actions, in halves of their range."""
+        spread: Array = self.decoder.get_buffer("scale").numpy()
+        return spread
+
     @torch.no_grad()
     def encode(self, observations: Sequence[Observation]) -> Context:
         """B observations -> features [B, S], and z [B, Z] drawn by a generator that the features seed."""
