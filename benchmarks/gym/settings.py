@@ -98,9 +98,7 @@ SETTINGS: Mapping[str, Callable[[Frozen], dict[str, Any]]] = {
     "dsrl-na": _dsrl_na,
     "dsrl-sac": _dsrl_sac,
     "policy-decorator": _policy_decorator,
-    "policy-decorator:per-step": partial(
-        _policy_decorator, layout="per_step"
-    ),  # as in its paper, and in ZPRL's table II
+    "policy-decorator:per-step": partial(_policy_decorator, layout="per_step"),  # as in the papers
     "zprl": _zprl,
     "lp-ds": _lp_ds,
 }
