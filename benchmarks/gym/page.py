@@ -69,8 +69,8 @@ def said(results: Sequence[Result]) -> list[str]:
         methods: dict[str, Sequence[Result]] = {method: seeds for (one, method), seeds in groups.items() if one == env}
         any_one: Any = next(iter(methods.values()))[0]
         helped = [name for name, seeds in methods.items() if improved(seeds) >= ENOUGH * len(seeds)]
-        words = f"`{env}` (demonstrations: {any_one['imperfection']}): better than the frozen policy in four of five "
-        words += f"seeds or more: {', '.join(helped) or 'none'}"
+        words = f"`{env}` (demonstrations: {any_one['imperfection']}): better than the frozen policy in four fifths of "
+        words += f"the seeds or more: {', '.join(f'`{name}`' for name in helped) or 'none'}"
         words += "".join(
             _gentler(methods["zprl"], methods[other], other)
             for other in ("policy-decorator:per-step", "policy-decorator")
