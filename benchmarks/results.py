@@ -203,11 +203,12 @@ def _named(those: Iterable[transfer.TransferCell]) -> str:
 
 
 def markdown(shown: Table) -> list[str]:
-    """A table's lines."""
-    shown.box = box.MARKDOWN
+    """A table's lines, after its title as a paragraph."""
+    title = [f"{shown.title[:1].upper()}{shown.title[1:]}.\n"] if isinstance(shown.title, str) else []
+    shown.title, shown.box = None, box.MARKDOWN
     text = io.StringIO()
     Console(width=400, file=text, color_system=None).print(shown)
-    return [re.sub(r" {2,}", " ", line.strip()) for line in text.getvalue().splitlines() if line.strip()]
+    return title + [re.sub(r" {2,}", " ", line.strip()) for line in text.getvalue().splitlines() if line.strip()]
 
 
 def _ceilings(task: str) -> dict[str, dict[str, Any]]:

@@ -38,7 +38,7 @@ def _better(task: str, methods: Sequence[str], summary: Mapping[str, Any]) -> st
 
 
 def _near(task: str, methods: Sequence[str], summary: Mapping[str, Any]) -> str:
-    """Beside each that lies further below: what its critic expects, which tells whether it overrates its own actor."""
+    """Beside each that lies further below: what its critic expects, a sign of whether it overrates its own actor."""
     measured = [method for method in methods if f"{key_of(task, method)}_ceiling" in summary]
     if not measured:
         return ""
@@ -54,8 +54,8 @@ def _near(task: str, methods: Sequence[str], summary: Mapping[str, Any]) -> str:
     return (
         f"Within {100 * NEAR:.0f} points of what a controller that knows the answer reaches by the same interface: "
         f"{_listed(near)}; further below: {', '.join(far) or 'none'}. What a critic expects is the discounted chance "
-        "of success of its actor's own steers, mean over replay: where it lies above the success that comes of them, "
-        "the critic overrates its actor."
+        "of success of its actor's own steers, mean over the states in replay: far above the success that comes of "
+        "them, it is a sign that the critic overrates its actor."
     )
 
 
@@ -83,13 +83,14 @@ def _diversity(task: str, other: str, summary: Mapping[str, Any]) -> str:
     """LP-DS against DSRL, with where its dual has settled."""
     mine, theirs = key_of(task, DIVERSE), key_of(task, other)
     entropies = [summary[f"{key}_action_entropy"] for key in (mine, theirs, f"{task}_base")]
-    overlap = summary[f"{mine}_interval"][1] >= summary[f"{theirs}_interval"][0]
+    (low, high), (other_low, other_high) = (summary[f"{key}_interval"] for key in (mine, theirs))
+    apart = high < other_low or other_high < low
     region = load_task(task).method(DIVERSE).trust_region
     return (
         f"`{DIVERSE}` keeps {'more' if entropies[0] > entropies[1] else 'less'} k-NN entropy of its chunks than "
         "`{}` ({:.0f} and {:.0f} nats, the frozen policy {:.0f}), ".format(other, *entropies)
-        + f"at {'no lower' if overlap else 'lower'} success ({summary[f'{mine}_mean']:.2f} and "
-        f"{summary[f'{theirs}_mean']:.2f}); its dual has settled at ||Delta||^2 = "
+        + f"at success {summary[f'{mine}_mean']:.2f} and {summary[f'{theirs}_mean']:.2f}, intervals "
+        f"{'apart' if apart else 'overlapping'}; its dual has settled at ||Delta||^2 = "
         f"{summary[f'{mine}_shift_squared']:.2f}, where {region:.2f} is its region."
     )
 
@@ -100,8 +101,8 @@ def _latched(task: str, methods: Sequence[str], summary: Mapping[str, Any]) -> s
     if not named:
         return ""
     return (
-        "Stopped by the guard before the last episode, as one episode after the other ended in a fault, and judged by "
-        f"what was learnt until then: {'; '.join(named)}."
+        "Stopped for good by the guard before the last episode, and judged by what was learnt until then: "
+        f"{'; '.join(named)}."
     )
 
 

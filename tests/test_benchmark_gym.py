@@ -167,7 +167,7 @@ def test_the_page_says_what_is_on_record(out: Path, tmp_path: Path, monkeypatch:
             (tmp_path / "records").mkdir(exist_ok=True)
             (tmp_path / "records" / f"{cell.name}.json").write_text(json.dumps({**result, **made_up, **moves}))
     text = "\n".join(page.section(tmp_path, lambda table: [str(table.row_count)]))
-    assert "four fifths of the seeds or more: `zprl`;" in text
+    assert "four fifths of the seeds or more: `zprl` (2 of 2);" in text
     assert "velocity -30 %, acceleration -30 %" in text
     assert "at success 0.90 and 0.40" in text
     assert f"Made by other code than is here now, and not again since: {ID}" in text  # with another policy's settings

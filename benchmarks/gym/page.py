@@ -68,9 +68,13 @@ def said(results: Sequence[Result]) -> list[str]:
     for env in dict.fromkeys(env for env, _ in groups):
         methods: dict[str, Sequence[Result]] = {method: seeds for (one, method), seeds in groups.items() if one == env}
         any_one: Any = next(iter(methods.values()))[0]
-        helped = [name for name, seeds in methods.items() if improved(seeds) >= ENOUGH * len(seeds)]
+        helped = [
+            f"`{name}` ({improved(seeds)} of {len(seeds)})"
+            for name, seeds in methods.items()
+            if improved(seeds) >= ENOUGH * len(seeds)
+        ]
         words = f"`{env}` (demonstrations: {any_one['imperfection']}): better than the frozen policy in four fifths of "
-        words += f"the seeds or more: {', '.join(f'`{name}`' for name in helped) or 'none'}"
+        words += f"the seeds or more: {', '.join(helped) or 'none'}"
         words += "".join(
             _gentler(methods["zprl"], methods[other], other)
             for other in ("policy-decorator:per-step", "policy-decorator")
