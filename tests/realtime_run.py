@@ -187,10 +187,14 @@ def main() -> int:
     acting = connect_policy(arguments.policy, policy)
     plan = RunPlan(run, info, task, acting, arguments.episodes, auto_label=not arguments.human, console_port=port)
 
-    def watch(actor: Actor) -> None: ...
+    seen = [""]
+
+    def watch(actor: Actor) -> None:
+        seen[0] = actor.session.state.value
 
     try:
         run_realtime(plan, watch, lambda url: print(url, flush=True))
+        print(f"seen last: {seen[0]}")
     except RobotRLError as error:
         print(f"error: {error}", flush=True)
         return 2

@@ -142,6 +142,7 @@ def act(
         )
         stack.enter_context(Served(endpoint, session_handlers(actor.snapshot, command)))
         actor.run()
+        watch(actor)  # that it is finished: no control step follows which would say so
 
         def wait() -> None:
             others.tend()

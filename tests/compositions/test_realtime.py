@@ -64,6 +64,9 @@ def test_a_run_finishes_by_the_clock_on_the_wall(tmp_path: Path) -> None:
     )
     assert abs(np.median(gaps) - PERIOD_MS) < 3.0
     assert late.mean() < 0.1  # none on a machine of its own; tests share theirs
+    with started(run, EPISODES) as again:  # there is nothing left to do, and nothing to wait for
+        status, output = again.finish(30)
+    assert (status, output.splitlines()[-1]) == (0, "seen last: FINISHED")
 
 
 def shown_label(actor: RpcClient, episode: int) -> tuple[str | None, str | None]:

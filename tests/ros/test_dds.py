@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from robot_rl_ros.dds import OWN_PROFILE, THIS_MACHINE, dds_environment
+from robot_rl_ros.dds import OVER_UDP, OWN_PROFILE, THIS_MACHINE, dds_environment
 
 from benchmarks.ros_graph import WITH, Block, looked
 from robot_rl.compositions.machine_checks import PROFILE, TRANSPORTS
-from tests.ros.graph import ROOT, environment
+from tests.ros.graph import ROOT, environment, listening
 
 MARGIN = 8
 """Raw frames of a camera that have to have room."""
@@ -64,7 +64,7 @@ def test_who_publishes_no_images_has_no_shared_memory(environment: dict[str, str
         assert made == {PROFILE: str(THIS_MACHINE), "ROS_AUTOMATIC_DISCOVERY_RANGE": "SYSTEM_DEFAULT"}
         assert "SHM" not in THIS_MACHINE.read_text()
     else:
-        assert made == {TRANSPORTS: "UDPv4"}
+        assert made == {TRANSPORTS: "UDPv4", PROFILE: str(OVER_UDP)}
 
 
 def page_faults(pid: int) -> int:
@@ -113,3 +113,41 @@ def test_raw_images_get_through_with_the_profile(tmp_path: Path) -> None:
     lost, faults = heard(tmp_path, dds_environment({}, images=True))
     assert lost < 0.25  # without it half of them are lost and more; a busy machine loses a few with it
     assert faults < 100  # a frame has 225 pages, and is copied three times: memory is taken once, and kept
+
+
+def parting(env: dict[str, str]) -> float:
+    """Seconds that a node takes to end which has just said 50 words to a listener."""
+    node = (
+        "import sys, time\n"
+        "from robot_rl_ros.node import ros_node\n"
+        "from robot_rl_ros.topics import event_qos\n"
+        "from std_msgs.msg import String\n"
+        "with ros_node('parting') as node:\n"
+        "    publisher = node.create_publisher(String, 'words', event_qos())\n"
+        "    while not publisher.get_subscription_count():\n"
+        "        time.sleep(0.01)\n"
+        "    time.sleep(0.3)\n"
+        "    for number in range(50):\n"
+        "        publisher.publish(String(data=str(number)))\n"
+        "        time.sleep(0.01)\n"
+        "    began = time.monotonic()\n"
+        "print(time.monotonic() - began)\n"
+    )
+    with listening({"/words": "std_msgs/msg/String"}, env) as listener:
+        said = subprocess.run([sys.executable, "-c", node], env=env, capture_output=True, text=True, timeout=30)
+        assert said.returncode == 0, said.stderr
+        assert len(listener.hear(50)) == 50
+    return float(said.stdout)
+
+
+@pytest.mark.skipif(os.environ.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp") != "rmw_fastrtps_cpp", reason="Fast DDS's")
+@pytest.mark.parametrize(
+    ("found", "images"), [(LOCAL, False), ({}, False), ({}, True)], ids=["this machine", "over UDP", "images"]
+)
+def test_a_node_that_ends_knows_soon_that_its_last_words_were_heard(
+    tmp_path: Path, found: dict[str, str], images: bool
+) -> None:
+    """Fast DDS's own heartbeat comes 2.5 s after these words."""
+    pytest.importorskip("rclpy", reason="ROS 2's Python is not installed: pip install 'robot-rl[ros]'")
+    env = {name: value for name, value in environment(tmp_path).items() if name not in (TRANSPORTS, *LOCAL)}
+    assert parting(env | found | dds_environment(found, images=images)) < 1.5

@@ -6,19 +6,20 @@ from setuptools import setup
 
 PACKAGE = "robot_rl"
 HERE = Path(__file__).parent
+PROFILES = ["fast_dds.xml", "over_udp.xml", "this_machine.xml"]
 
 setup(
     name=PACKAGE,
     version="0.1.0",
     packages=["robot_rl_ros"],
-    package_data={"robot_rl_ros": ["fast_dds.xml", "this_machine.xml"]},
+    package_data={"robot_rl_ros": PROFILES},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),
         (f"share/{PACKAGE}/launch", ["launch/lid_opening.launch.py"]),
         (
             f"share/{PACKAGE}/config",
-            ["config/robot_rl.yaml", "robot_rl_ros/fast_dds.xml", "robot_rl_ros/this_machine.xml"],
+            ["config/robot_rl.yaml", *(f"robot_rl_ros/{name}" for name in PROFILES)],
         ),
         (f"lib/{PACKAGE}", sorted(f"executables/{path.name}" for path in (HERE / "executables").iterdir())),
     ],
