@@ -182,6 +182,7 @@ def test_the_page_says_what_is_on_record(out: Path, tmp_path: Path, monkeypatch:
         (["--env", ID], "name an expert"),
         (["--env", ID, "--expert", "tests.point_env:nobody"], "expected MODULE:FACTORY"),
         (["--env", ID, "--expert", "tests.point_env:expert", "--success", "sucess"], "did you mean 'success'"),
+        (["--env", ID, "--bias", "0=0.1", "--bias", "2=0.1"], "--bias 2=...: expected an action of"),
     ],
 )
 def test_what_cannot_be_done_is_said(
@@ -189,6 +190,34 @@ def test_what_cannot_be_done_is_said(
 ) -> None:
     assert command.main([*wanted, "--short", "--out", str(tmp_path)]) == 2
     assert words in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        (["--demonstrations", "0"], "--demonstrations: expected 1 or more, got 0"),
+        (["--seeds", "many"], "--seeds: invalid count value: 'many'"),
+        (["--noise", "nan"], "--noise: expected 0 to 10, got nan"),
+        (["--bias", "1:0.2"], "expected ENTRY=AMOUNT"),
+        (["--bias", "1=nan"], "expected ENTRY=AMOUNT"),
+        (["--noise", "0.1", "--record"], "--record: not with --noise"),
+    ],
+)
+def test_an_option_out_of_its_bounds_is_refused(
+    wanted: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["--env", ID, *wanted])
+    assert words in capsys.readouterr().err
+
+
+def test_what_is_wrong_with_the_demonstrations_is_said_on_the_command_line(tmp_path: Path) -> None:
+    wanted = ["--env", ID, "--expert", "tests.point_env:expert", "--max-steps", "24", "--out", str(tmp_path), "--short"]
+    few = ["--demonstrations", "7", "--noise", "0.05", "--bias", "0=0.01", "--bias", "1=-0.02"]
+    assert command.main([*wanted, *few, "--method", "usr"]) == 0
+    (made,) = tmp_path.glob("*.json")
+    off = "action 0 off by +0.01, action 1 off by -0.02"
+    assert json.loads(made.read_bytes())["imperfection"] == f"7 episodes, noise 0.05, {off}"
 
 
 def test_the_expert_for_the_fetch_takes_the_block_to_the_goal() -> None:

@@ -1,0 +1,73 @@
+"""What the command line changes of an environment and of its demonstrations."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from typing import Any
+
+from benchmarks.gym.known import task_of
+from benchmarks.gym.tasks import GymTask, space_of
+from robot_rl.errors import ConfigError
+
+OF_THE_TASK = ("max_steps", "expert", "success")
+OF_ITS_DEMONSTRATIONS = ("demonstrations", "noise", "bias")
+
+
+def add_task_options(parser: argparse.ArgumentParser) -> None:
+    """Those of `OF_THE_TASK` and `OF_ITS_DEMONSTRATIONS`; None where nothing is changed."""
+    parser.add_argument("--max-steps", type=count, help="then an episode has failed (default: the environment's here)")
+    parser.add_argument(
+        "--expert", help="MODULE:FACTORY; the factory gets the environment, returns observation -> action"
+    )
+    parser.add_argument("--success", help="key of info, or `terminated` (default: the environment's here, or success)")
+    wrong = parser.add_argument_group("what is wrong with the demonstrations (default: the environment's here)")
+    wrong.add_argument("--demonstrations", type=count, metavar="N", help="few: so many episodes of the expert")
+    wrong.add_argument("--noise", type=_spread, metavar="SD", help="noisy: of each action, in halves of its range")
+    what = "biased: an entry of the action is off by so many halves of its range; may be given again"
+    wrong.add_argument("--bias", type=_bias, action="append", metavar="ENTRY=AMOUNT", help=what)
+
+
+def changes(arguments: argparse.Namespace, names: tuple[str, ...] = OF_THE_TASK + OF_ITS_DEMONSTRATIONS) -> list[str]:
+    """Which of `names` the command line has something on."""
+    return [name for name in names if getattr(arguments, name) is not None]
+
+
+def chosen_task(env: str, arguments: argparse.Namespace) -> GymTask:
+    """The environment as it is known here, with what is changed. Raises `ConfigError` for an action that it lacks."""
+    task = task_of(env, **{name: getattr(arguments, name) for name in OF_THE_TASK})
+    wrong: dict[str, Any] = {name: getattr(arguments, name) for name in changes(arguments, OF_ITS_DEMONSTRATIONS)}
+    if "bias" in wrong:
+        wrong["bias"] = tuple(wrong["bias"])
+        size = space_of(task.make()).size
+        if missing := [entry for entry, _ in wrong["bias"] if entry not in range(size)]:
+            raise ConfigError(f"--bias {missing[0]}=...: expected an action of {env}, 0 to {size - 1}")
+    if "demonstrations" in wrong:
+        wrong["episodes"] = wrong.pop("demonstrations")
+    return replace(task, imperfection=replace(task.imperfection, **wrong))
+
+
+def count(text: str) -> int:
+    """One or more."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, got {text}")
+    return number
+
+
+def _spread(text: str) -> float:
+    number = float(text)
+    if not 0.0 <= number <= 10.0:
+        raise argparse.ArgumentTypeError(f"expected 0 to 10, got {text}")
+    return number
+
+
+def _bias(text: str) -> tuple[int, float]:
+    entry, _, amount = text.partition("=")
+    try:
+        off = int(entry), float(amount)
+    except ValueError:
+        off = 0, 99.0
+    if not -2.0 <= off[1] <= 2.0:
+        raise argparse.ArgumentTypeError(f"expected ENTRY=AMOUNT with an amount from -2 to 2, as 1=0.2; got {text!r}")
+    return off
