@@ -128,6 +128,11 @@ class MethodConfig(Section):
     """Gradient updates per executed chunk."""
     gamma: float = Field(default=0.97, gt=0, le=1)
     """Discount per chunk."""
+    td_steps: int = Field(default=1, ge=1)
+    """n: chunks after which a TD target bootstraps. A label comes n times as fast from the end of an episode to its
+    beginning, and n times as little is left to what a young critic imagines; in return the target is the value of what
+    was done in these chunks, not of what the present actor would do.
+    """
     learning_rate: float = Field(default=3e-4, gt=0)
     actor_learning_rate: float = Field(default=3e-4, gt=0)
     tau: float = Field(default=0.01, gt=0, le=1)

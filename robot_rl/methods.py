@@ -14,8 +14,8 @@ from robot_rl.errors import nearest
 
 SHARED = frozenset(
     {
-        *("warmup_episodes", "utd", "gamma", "learning_rate", "actor_learning_rate", "tau", "batch", "actor_average"),
-        *("actor_delay", "prior_share"),
+        *("warmup_episodes", "utd", "gamma", "td_steps", "tau", "batch", "prior_share"),
+        *("learning_rate", "actor_learning_rate", "actor_average", "actor_delay"),
         *("hidden", "layers", "layer_norm", "critics", "critic_reduce", "clip_targets", "timeouts_terminal"),
     }
 )

@@ -1,10 +1,15 @@
 """Replay: one packed float32 row per chunk, a pool of (noise, chunk) pairs beside it, labels folded in when sampling.
 
-A row is [features F | next features F | executed chunk T*A, normalised | steer S | discount | truncated]. No reward is
-stored in it (DESIGN decision 2): `set_labels` says what the operator thinks now, and the next batch already follows.
-The last chunk of a successful episode earns 1, every other chunk 0. The last chunk ends the episode, unless it was
-cut off by its time limit, did not succeed, and the method bootstraps time-outs. What single methods need beside the
+A row is [features F | next features F | executed chunk T*A, normalised | steer S | discount | worth | truncated]. No
+reward is stored in it (DESIGN decision 2): `set_labels` says what the operator thinks now, and the next batch already
+follows. The last chunk of a successful episode earns 1, every other chunk 0. The last chunk ends the episode, unless it
+was cut off by its time limit, did not succeed, and the method bootstraps time-outs. What single methods need beside the
 row (`learn.extras`) lies in columns of its own.
+
+A TD target bootstraps after the setting `td_steps` = n chunks, or at the end of the episode where that comes first
+(n-step returns; Sutton and Barto 2018, eq. 7.1): "next" is the state behind these chunks, `discount` the product of
+theirs, and `worth` what a 1 earned by the last chunk of the episode is worth at the row's: the product of the discounts
+before it, 0 where it is not among the n.
 
 Memory: rows, pool and extra columns are float32, and all that grows with a run beside some 20 bytes a chunk. On the CPU
 each is plain memory up to `columns.PLAIN_BYTES` and a mapped file from there on, which the kernel may evict.
@@ -34,15 +39,15 @@ class Batch:
     features: Tensor
     """[B, F]."""
     next_features: Tensor
-    """[B, F]."""
+    """[B, F]: behind the chunks after which the target bootstraps, as all that is called next."""
     executed: Tensor
     """[B, T*A] normalised: what the robot was sent."""
     steer: Tensor
     """[B, S]."""
     reward: Tensor
-    """[B], 0 or 1."""
+    """[B], 0 or 1; discounted where it is not the next chunk's."""
     discount: Tensor
-    """[B]."""
+    """[B]: of the next state."""
     done: Tensor
     """[B], 1 where the next state has no value."""
     pool_steer: Tensor | None
@@ -88,7 +93,7 @@ class Replay:
         self._prior = Column(1, dtype=torch.bool)
         """[rows, 1]: prior data."""
         features, chunk, steer = layout.spec.features, layout.chunk_size, layout.size
-        self._widths = [features, features, chunk, steer, 1, 1]
+        self._widths = [features, features, chunk, steer, 1, 1, 1]
         self._count = 0
         """Rows in use; the columns have room for more."""
         self._rows = self._column(sum(self._widths))
@@ -137,6 +142,8 @@ class Replay:
         if episode in self._spans:
             raise SpecMismatch(f"episode {episode} is already in the replay; each is added once")
         extra = {} if self._make_extras is None else self._make_extras(transitions)
+        ahead, _ = _windows(transitions, self._config.td_steps)
+        extra = {name: values[ahead] if name.startswith("next_") else values for name, values in extra.items()}
         for name, values in extra.items():
             _require_finite(values, BadObservation if "z" in name else BadAction, episode, name)
             if name not in self._extra:
@@ -166,8 +173,9 @@ class Replay:
             active.append(torch.arange(first, end))
             success = value is LabelValue.SUCCESS
             truncated = bool(self._rows.data[end - 1, -1])
-            outcome[end - 1, 0] = float(success)
-            outcome[end - 1, 1] = float(success or not truncated or self._config.timeouts_terminal)
+            worth = self._rows.data[first:end, -2].cpu()
+            outcome[first:end, 0] = worth * float(success)
+            outcome[first:end, 1] = (worth > 0) * float(success or not truncated or self._config.timeouts_terminal)
         self._outcome = outcome.to(self._device)
         self._active = torch.cat(active) if active else torch.empty(0, dtype=torch.int64)
 
@@ -175,7 +183,7 @@ class Replay:
         """`size` chunks, drawn uniformly with replacement, from prior and online data by their shares."""
         index = self._draw(size, generator).to(self._device)
         parts = self._rows.data.index_select(0, index).split(self._widths, dim=1)
-        features, next_features, executed, steer, discount, _ = parts
+        features, next_features, executed, steer, discount, _, _ = parts
         reward, done = self._outcome.index_select(0, index).unbind(1)
         pool_steer, pool_chunks = self._draw_pool(index, generator)
         extra = {name: column.data.index_select(0, index) for name, column in self._extra.items()}
@@ -233,13 +241,24 @@ class Replay:
 
         features = gather("features", [t.features for t in transitions], (spec.features,), BadObservation)
         following = gather("next features", [t.next_features for t in transitions], (spec.features,), BadObservation)
+        ahead, before = _windows(transitions, self._config.td_steps)
         chunk = (spec.horizon, spec.action_space.size)
         executed = gather("executed chunk", [t.executed_chunk for t in transitions], chunk, BadAction)
         steer = gather("steer", [t.steer for t in transitions], (self._layout.size,), BadAction)
         numbers = [np.array([t.discount, float(t.truncated)]) for t in transitions]
         flags = gather("discount and truncation", numbers, (2,), BadAction)
-        parts = [features, following, self._layout.normalise(executed), steer, flags]
+        worth = np.where(ahead == len(ahead) - 1, before, 0.0)
+        outlook = np.stack([before * flags[ahead, 0], worth, flags[:, 1]], axis=1)
+        parts = [features, following[ahead], self._layout.normalise(executed), steer, outlook]
         return np.concatenate(parts, axis=1).astype(np.float32)
+
+
+def _windows(transitions: Sequence[Transition], steps: int) -> tuple[Array, Array]:
+    """Of each of n chunks, the last of the `steps` that begin with it [n] int, and the discount before that one [n]."""
+    count = len(transitions)
+    discounts = np.array([t.discount for t in transitions])
+    ahead = np.minimum(np.arange(count) + steps, count) - 1
+    return ahead, np.array([discounts[row:last].prod() for row, last in enumerate(ahead)])
 
 
 def _require_finite(part: Array, error: type[RobotRLError], episode: int, name: str) -> None:

@@ -111,6 +111,43 @@ def test_a_batch_holds_what_was_recorded() -> None:
     assert np.allclose(batch.executed[0], executed, atol=1e-5)
 
 
+@pytest.mark.parametrize("steps", [1, 2, 3, 9])
+@pytest.mark.parametrize(("label", "bootstrapped"), [(SUCCESS, False), (FAILURE, False), (FAILURE, True)])
+def test_a_target_bootstraps_after_so_many_chunks(steps: int, label: LabelValue, bootstrapped: bool) -> None:
+    """Against the sum that defines an n-step return."""
+    buffer = replay(td_steps=steps, timeouts_terminal=not bootstrapped)
+    episode = [
+        replace(t, discount=0.9 + 0.01 * number) for number, t in enumerate(chunks(1, 5, N, truncated=bootstrapped))
+    ]
+    buffer.add_episode(episode)
+    buffer.set_labels({1: label})
+    batch = sample(buffer)
+    for first, transition in enumerate(episode):
+        window = episode[first : first + steps]
+        earned = [float(label is SUCCESS and t is episode[-1]) for t in window]
+        discounts = [1.0, *np.cumprod([t.discount for t in window])]
+        drawn = (batch.features == torch.from_numpy(transition.features)).all(1)
+        assert drawn.any()
+        assert np.allclose(batch.reward[drawn], sum(d * r for d, r in zip(discounts, earned, strict=False)))
+        assert np.allclose(batch.discount[drawn], discounts[-1])
+        assert (batch.next_features[drawn] == torch.from_numpy(window[-1].next_features)).all()
+        assert (batch.done[drawn] == float(window[-1] is episode[-1] and not bootstrapped)).all()
+
+
+def test_all_that_is_called_next_is_of_the_state_at_which_a_target_bootstraps() -> None:
+    def numbers(transitions: Sequence[Transition]) -> dict[str, Array]:
+        number = np.arange(len(transitions), dtype=np.float32)[:, None]
+        return {"z": number, "next_z": number + 1}
+
+    config = MethodConfig(td_steps=2, pool=0)
+    buffer = Replay(SteeringLayout(SPEC, config), config, pool_of_indices, numbers)
+    buffer.add_episode(chunks(1, 4, N))
+    buffer.set_labels({1: FAILURE})
+    extra = sample(buffer).extra
+    pairs = set(zip(extra["z"][:, 0].tolist(), extra["next_z"][:, 0].tolist(), strict=True))
+    assert pairs == {(0, 2), (1, 3), (2, 4), (3, 4)}
+
+
 def test_pool_pairs_are_those_of_their_state() -> None:
     buffer = replay()
     for number in (1, 2):
