@@ -121,7 +121,9 @@ def learning_of(folder: Path) -> dict[str, Any]:
 def run_ceilings(task: str, trials: int, out: Path, *, record: bool = False) -> dict[str, dict[str, Any]]:
     """Method -> the best that a controller which knows the answer reaches by its interface (`robot-rl authority`).
 
-    `success`, `interval`, `trials`, and `oracle`: the interface and what the controller sees. Done once, as a cell is.
+    `success`, `interval`, `trials`, and `oracle`: the interface, and "blind" where the controller chooses before the
+    base draws its noise, as the method's actor does; `seeing` is then the success of one that sees the draw. Done once,
+    as a cell is.
     """
     kind = f"{task}-ceilings-{trials}"
     name = f"{kind}-{ceilings_digest(task)}"
@@ -134,9 +136,11 @@ def run_ceilings(task: str, trials: int, out: Path, *, record: bool = False) -> 
 
     found = {}
     for interface in once(done, kind, name, report, record)["interfaces"]:
-        ceiling = interface["ceiling"]
-        oracle = f"{interface['interface']}{', blind' if ceiling['oracle'] == 'blind' else ''}"
-        found |= {method: {**ceiling, "oracle": oracle} for method in interface["methods"]}
+        oracles, name = interface["oracles"], interface["interface"]
+        ceiling = {**oracles["sees"], "oracle": name}
+        if "blind" in oracles:
+            ceiling = {**oracles["blind"], "oracle": f"{name}, blind", "seeing": oracles["sees"]["success"]}
+        found |= dict.fromkeys(interface["methods"], ceiling)
     return found
 
 

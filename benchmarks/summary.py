@@ -53,6 +53,7 @@ def summarise(results: Results, ceilings: Ceilings | None = None) -> dict[str, A
             if ceiling is not None:
                 summary |= {f"{key}_ceiling": ceiling["success"], f"{key}_ceiling_interval": ceiling["interval"]}
                 summary[f"{key}_ceiling_oracle"] = ceiling["oracle"]
+                summary |= {f"{key}_ceiling_seeing": ceiling["seeing"]} if "seeing" in ceiling else {}
         everything = [cell for cells in methods.values() for cell in cells]
         base = _pooled(results, everything, "base_success")
         # The same starts are tried once for every method: the interval must not count them again.
@@ -85,7 +86,7 @@ def table(results: Results, summary: Mapping[str, Any]) -> Table:
     """A row a task and method."""
     made = Table(
         "task", "method", "frozen policy", "mean", "worst seed", "95 % interval, pooled", "seeds", "entropy, nats",
-        "ceiling", "oracle",
+        "ceiling", "oracle", "if it saw the draw",
     )  # fmt: skip
     for task, methods in _cells(results).items():
         for method in methods:
@@ -101,6 +102,7 @@ def table(results: Results, summary: Mapping[str, Any]) -> Table:
                 f"{summary[f'{key}_action_entropy']:.0f}",
                 f"{summary[f'{key}_ceiling']:.2f}" if f"{key}_ceiling" in summary else "",
                 summary.get(f"{key}_ceiling_oracle", ""),
+                f"{summary[f'{key}_ceiling_seeing']:.2f}" if f"{key}_ceiling_seeing" in summary else "",
             )
     return made
 

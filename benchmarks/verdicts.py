@@ -52,10 +52,11 @@ def _near(task: str, methods: Sequence[str], summary: Mapping[str, Any]) -> str:
             expected = f"its critic expects {summary[f'{key}_actor_value']:.2f}"
             far.append(f"`{method}` ({mean:.2f} of {ceiling:.2f}; {expected})")
     return (
-        f"Within {100 * NEAR:.0f} points of what a controller that knows the answer reaches by the same interface: "
-        f"{_listed(near)}; further below: {', '.join(far) or 'none'}. What a critic expects is the discounted chance "
-        "of success of its actor's own steers, mean over the states in replay: far above the success that comes of "
-        "them, it is a sign that the critic overrates its actor."
+        f"Within {100 * NEAR:.0f} points of what a controller that knows the answer, and sees no more of the "
+        f"base's noise than the actor, reaches by the same interface: {_listed(near)}; further below: "
+        f"{', '.join(far) or 'none'}. "
+        "What a critic expects is the discounted chance of success of its actor's own steers, mean over the states in "
+        "replay: far above the success that comes of them, it is a sign that the critic overrates its actor."
     )
 
 

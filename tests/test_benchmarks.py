@@ -89,7 +89,8 @@ def test_the_starts_of_the_frozen_policy_are_counted_once() -> None:
 
 def test_diversity_diagnostics_and_ceilings_stand_beside_the_success() -> None:
     results = made_up({"usr": [0.9, 0.8], "lp-ds": [0.6, 0.7]})
-    ceilings = {"lid_opening": {"lp-ds": {"success": 0.8, "interval": [0.7, 0.9], "oracle": "noise shift, blind"}}}
+    ceiling = {"success": 0.8, "interval": [0.7, 0.9], "oracle": "noise shift, blind", "seeing": 0.93}
+    ceilings = {"lid_opening": {"lp-ds": ceiling}}
     summary = summarise(results, ceilings)
     assert summary["lid_opening_lp_ds_action_entropy"] == -50.5
     assert summary["lid_opening_base_action_entropy"] == -40
@@ -101,6 +102,7 @@ def test_diversity_diagnostics_and_ceilings_stand_beside_the_success() -> None:
     console.print(table(results, summary))
     text = console.file.getvalue()
     assert "noise shift, blind" in text
+    assert "0.93" in text
     assert "-50" in text
 
 
@@ -158,9 +160,13 @@ def test_ceilings_are_read_and_not_measured_again(tmp_path: Path) -> None:
     folder.mkdir()
     rate = {"success": 0.7, "interval": [0.6, 0.8], "trials": 100}
     interfaces = [
-        {"interface": "noise repeat", "methods": ["usr", "dsrl-na"], "ceiling": {"oracle": "sees", **rate}},
-        {"interface": "noise shift", "methods": ["lp-ds"], "ceiling": {"oracle": "blind", **rate}},
-        {"interface": "noise full", "methods": [], "ceiling": {"oracle": "sees", **rate}},
+        {"interface": "noise repeat", "methods": ["usr", "dsrl-na"], "oracles": {"sees": rate}},
+        {
+            "interface": "noise shift",
+            "methods": ["lp-ds"],
+            "oracles": {"sees": {**rate, "success": 0.9}, "blind": rate},
+        },
+        {"interface": "noise full", "methods": [], "oracles": {"sees": rate}},
     ]
     (folder / "authority.json").write_text(json.dumps({"interfaces": interfaces}))
     found = run_ceilings("lid_opening", 100, tmp_path)
@@ -169,6 +175,8 @@ def test_ceilings_are_read_and_not_measured_again(tmp_path: Path) -> None:
         "dsrl-na": "noise repeat",
         "lp-ds": "noise shift, blind",
     }
+    assert (found["lp-ds"]["success"], found["lp-ds"]["seeing"]) == (0.7, 0.9)
+    assert "seeing" not in found["usr"]
 
 
 def test_a_cell_that_is_done_is_read_and_not_run(tmp_path: Path) -> None:

@@ -21,11 +21,7 @@ from robot_rl.types import PolicySpec
 
 @dataclass(frozen=True)
 class Ceiling:
-    """Success of an interface's oracles.
-
-    They are greedy, chunk by chunk, so that either may be the better one: what is best on average over the base's draws
-    can push it towards the right way early. The ceiling is what is known to be possible: the better of the two.
-    """
+    """Success of an interface's oracles, which are greedy, chunk by chunk: more may be possible."""
 
     sees: Rate
     """Sees what the base's own noise is, where that stays random, before it chooses."""
@@ -33,11 +29,12 @@ class Ceiling:
     """Chooses before the base draws, as a learnt actor does; None where the base draws nothing."""
 
     @property
-    def best(self) -> tuple[str, Rate]:
-        """Name of the better oracle, and what it reaches."""
-        if self.blind is not None and self.blind.rate > self.sees.rate:
-            return "blind", self.blind
-        return "sees", self.sees
+    def of_an_actor(self) -> tuple[str, Rate]:
+        """Name of the oracle that sees no more than an actor of this interface, and what it reaches: the ceiling.
+
+        Where the base draws, that is what its randomness leaves. What is reached by who sees the draw is no actor's.
+        """
+        return ("sees", self.sees) if self.blind is None else ("blind", self.blind)
 
 
 @dataclass(frozen=True)
@@ -75,13 +72,13 @@ def show_authority(found: Authority, console: Console) -> None:
     table = Table(
         "interface", "methods", "sees the base's draw", "blind to it",
         title="success of a controller that knows the answer, 95 % Wilson interval",
-        caption="bold: the ceiling; blind: it chooses before the base draws its noise, as a learnt actor does",
+        caption="bold: the ceiling, of who sees no more than an actor: that chooses before the base draws its noise",
     )  # fmt: skip
     for interface in found.interfaces:
         ceiling = found.ceilings[interface.name]
         rates = {"sees": ceiling.sees, "blind": ceiling.blind}
         cells = ["" if rate is None else escape(str(rate)) for rate in rates.values()]
-        best = list(rates).index(ceiling.best[0])
+        best = list(rates).index(ceiling.of_an_actor[0])
         cells[best] = f"[bold]{cells[best]}[/bold]"
         table.add_row(interface.name, ", ".join(interface.methods), *cells)
     table.add_section()
@@ -117,7 +114,7 @@ def to_json(found: Authority) -> dict[str, Any]:
                 for axis, (low, high) in zip(axes, reach.most, strict=True)
             },
             "per_dimension": reach.per_dimension.astype(np.float64).round(3).tolist(),
-            "ceiling": {"oracle": ceiling.best[0], **_rate_json(ceiling.best[1])},
+            "ceiling": {"oracle": ceiling.of_an_actor[0], **_rate_json(ceiling.of_an_actor[1])},
             "oracles": {"sees": _rate_json(ceiling.sees)},
         }
         if ceiling.blind is not None:
