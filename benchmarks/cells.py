@@ -134,8 +134,13 @@ def run_ceilings(task: str, trials: int, out: Path, *, record: bool = False) -> 
         reported: dict[str, Any] = json.loads(done.read_text())
         return reported
 
+    return ceilings_in(once(done, kind, name, report, record))
+
+
+def ceilings_in(report: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Those of `run_ceilings`, of the JSON of `robot-rl authority`."""
     found = {}
-    for interface in once(done, kind, name, report, record)["interfaces"]:
+    for interface in report["interfaces"]:
         oracles, name = interface["oracles"], interface["interface"]
         ceiling = {**oracles["sees"], "oracle": name}
         if "blind" in oracles:

@@ -20,7 +20,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import cells, transfer
+from benchmarks import cells, readme, transfer
 from benchmarks.cells import Cell
 from benchmarks.digest import DIGITS, ROOT, ceilings_digest
 from benchmarks.gym import page as gym
@@ -42,9 +42,10 @@ CELL = re.compile(rf"(?P<task>\w+)-(?P<method>[\w-]+)-(?P<seed>\d+)-(?P<episodes
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write page and pictures."""
+    """Write page and pictures, and the README's table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.results", description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="(default: docs/)")
+    parser.add_argument("--readme", type=Path, default=ROOT / "README.md", help="(default: the README.md here)")
     arguments = parser.parse_args(argv)
     page = arguments.out / "results.md"
     sections = [_studies(arguments.out), _lid_opening(arguments.out), _transfer(arguments.out)]
@@ -52,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     text = "\n".join([HEAD, *(line for section in sections for line in section)])
     page.write_text(text.rstrip() + "\n", encoding="utf-8")
     print(page)
+    readme.put(arguments.readme, readme.table(table_summary()))
     return 0
 
 
@@ -147,6 +149,19 @@ def of_other_code(found: Iterable[Cell]) -> str:
     return f"Made by other code than is here now, and not again since: {named}.\n" if named else ""
 
 
+def table_summary() -> dict[str, Any]:
+    """Of all cells on record with their tasks' ceilings."""
+    found: dict[str, Any] = {}
+    for task, results in recorded_cells().items():
+        found |= _summary(task, results)
+    return found
+
+
+def _summary(task: str, results: Mapping[Cell, Mapping[str, Any]]) -> dict[str, Any]:
+    ceilings, _ = _ceilings(task)
+    return summarise(results, {task: ceilings} if ceilings else None)
+
+
 def _lid_opening(out: Path) -> list[str]:
     """Tables and curves of the benchmark's tasks."""
     parts = [
@@ -155,14 +170,15 @@ def _lid_opening(out: Path) -> list[str]:
         "never trained on. What other code than this has made is named below its table.\n",
     ]
     for task, results in recorded_cells().items():
-        ceilings = _ceilings(task)
-        summary = summarise(results, {task: ceilings} if ceilings else None)
+        summary = _summary(task, results)
         episodes, trials = summary[f"{task}_episodes"], summary[f"{task}_trials_per_seed"]
         picture = out / "images" / f"results_{task}.png"
         draw(results, picture)
         lines = markdown(table(results, summary))
         parts += [f"### `{task}`: {episodes} episodes, {trials} trials a seed\n", f"![{task}](images/{picture.name})\n"]
         said = sentences(task, list(dict.fromkeys(cell.method for cell in results)), summary)
+        _, present = _ceilings(task)
+        said += [] if present else ["The ceilings were measured by other code than is here now, and not again since."]
         parts += [*lines, "", *(f"- {words}" for words in said), "", of_other_code(results)]
     return parts
 
@@ -211,12 +227,14 @@ def markdown(shown: Table) -> list[str]:
     return title + [re.sub(r" {2,}", " ", line.strip()) for line in text.getvalue().splitlines() if line.strip()]
 
 
-def _ceilings(task: str) -> dict[str, dict[str, Any]]:
-    """Those on record for the settings that are here, by method; none if there are none."""
-    trials = load_task(task).protocol.trials
-    if not (cells.RECORDS / f"{task}-ceilings-{trials}-{ceilings_digest(task)}.json").exists():
-        return {}
-    return cells.run_ceilings(task, trials, Path("nowhere"))
+def _ceilings(task: str) -> tuple[dict[str, dict[str, Any]], bool]:
+    """Those on record by method, none if there are none; and whether the code that is here made them."""
+    kind = f"{task}-ceilings-{load_task(task).protocol.trials}"
+    records = sorted(cells.RECORDS.glob(f"{kind}-{'?' * DIGITS}.json"))
+    if not records:
+        return {}, True
+    found = cells.ceilings_in(json.loads(records[-1].read_text(encoding="utf-8")))
+    return found, records[-1].stem == f"{kind}-{ceilings_digest(task)}"
 
 
 if __name__ == "__main__":

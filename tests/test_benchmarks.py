@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from benchmarks import cells, digest
+from benchmarks import cells, digest, readme
 from benchmarks.cells import Cell, run_ceilings, run_cell
 from benchmarks.digest import ceilings_digest, cell_digest
 from benchmarks.lid_opening import cells_of
+from benchmarks.results import table_summary
 from benchmarks.summary import summarise, table
 from benchmarks.verdicts import sentences
 from robot_rl.config import load_task
@@ -153,6 +154,24 @@ def test_a_run_that_waits_for_a_person_is_judged_by_what_it_had_learnt(
     assert "what was learnt until then: `usr`, seeds 0." in "\n".join(
         sentences("lid_opening", ["usr"], summarise(results))
     )
+
+
+def test_the_readme_has_the_table_of_what_is_on_record() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    made = readme.table(table_summary())
+    assert readme.placed(text, made) == text, "run `python -m benchmarks.results`"
+    assert made[2].startswith("| frozen policy | 0.")
+    assert len(made) > 10
+    with pytest.raises(ConfigError, match=r"expected <!-- python -m benchmarks\.results: begin -->"):
+        readme.placed("# robot_rl", made)
+
+
+def test_the_readme_s_table_has_the_best_first_and_says_where_seeds_are_missing() -> None:
+    ceilings = {"lid_opening": {"usr": {"success": 0.99, "interval": [0.9, 1.0], "oracle": "noise"}}}
+    rows = readme.table(summarise(made_up({"zprl": [0.3, 0.4], "usr": [0.9, 0.8]}), ceilings))
+    assert [row.split(" | ")[0] for row in rows[3:]] == ["| USR", "| ZPRL (four latent axes)"]
+    assert rows[3].split(" | ")[1:4] == ["0.85 (2 seeds)", "0.74 to 0.92", "0.99"]
+    assert rows[4].split(" | ")[3:] == ["", "", "", " |"]
 
 
 def test_ceilings_are_read_and_not_measured_again(tmp_path: Path) -> None:
