@@ -119,7 +119,7 @@ def learning_of(folder: Path) -> dict[str, Any]:
 
 
 def run_ceilings(task: str, trials: int, out: Path, *, record: bool = False) -> dict[str, dict[str, Any]]:
-    """Method -> the best that a controller which knows the answer reaches by its interface (`robot-rl authority`).
+    """Method -> what a greedy controller that knows the answer reaches by its interface (`robot-rl authority`).
 
     `success`, `interval`, `trials`, and `oracle`: the interface, and "blind" where the controller chooses before the
     base draws its noise, as the method's actor does; `seeing` is then the success of one that sees the draw. Done once,

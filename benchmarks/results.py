@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Write page and pictures, and the README's table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.results", description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="(default: docs/)")
-    parser.add_argument("--readme", type=Path, default=ROOT / "README.md", help="(default: the README.md here)")
+    parser.add_argument("--readme", type=Path, help="whose table is made too (default: the README.md beside docs/)")
     arguments = parser.parse_args(argv)
     page = arguments.out / "results.md"
     sections = [_studies(arguments.out), _lid_opening(arguments.out), _transfer(arguments.out)]
@@ -53,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     text = "\n".join([HEAD, *(line for section in sections for line in section)])
     page.write_text(text.rstrip() + "\n", encoding="utf-8")
     print(page)
-    readme.put(arguments.readme, readme.table(table_summary()))
+    if of_the_project := arguments.readme or (ROOT / "README.md" if arguments.out == ROOT / "docs" else None):
+        readme.put(of_the_project, readme.table(table_summary()))
     return 0
 
 
@@ -230,11 +231,11 @@ def markdown(shown: Table) -> list[str]:
 def _ceilings(task: str) -> tuple[dict[str, dict[str, Any]], bool]:
     """Those on record by method, none if there are none; and whether the code that is here made them."""
     kind = f"{task}-ceilings-{load_task(task).protocol.trials}"
-    records = sorted(cells.RECORDS.glob(f"{kind}-{'?' * DIGITS}.json"))
+    present = cells.RECORDS / f"{kind}-{ceilings_digest(task)}.json"
+    records = [present] if present.exists() else sorted(cells.RECORDS.glob(f"{kind}-{'?' * DIGITS}.json"))
     if not records:
         return {}, True
-    found = cells.ceilings_in(json.loads(records[-1].read_text(encoding="utf-8")))
-    return found, records[-1].stem == f"{kind}-{ceilings_digest(task)}"
+    return cells.ceilings_in(json.loads(records[-1].read_text(encoding="utf-8"))), present.exists()
 
 
 if __name__ == "__main__":

@@ -54,9 +54,9 @@ def _near(task: str, methods: Sequence[str], summary: Mapping[str, Any]) -> str:
     return (
         f"Within {100 * NEAR:.0f} points of what a controller that knows the answer, and sees no more of the "
         f"base's noise than the actor, reaches by the same interface: {_listed(near)}; further below: "
-        f"{', '.join(far) or 'none'}. "
-        "What a critic expects is the discounted chance of success of its actor's own steers, mean over the states in "
-        "replay: far above the success that comes of them, it is a sign that the critic overrates its actor."
+        f"{', '.join(far) or 'none'}. That controller looks no further than its chunk: a method may lie above it. "
+        "What a critic expects of its actor's own steers is a discounted chance, mean over the states in replay: far "
+        "above the success that comes of them, it is a sign that the critic overrates its actor."
     )
 
 

@@ -129,9 +129,12 @@ class MethodConfig(Section):
     gamma: float = Field(default=0.97, gt=0, le=1)
     """Discount per chunk."""
     td_steps: int = Field(default=1, ge=1)
-    """n: chunks after which a TD target bootstraps. A label comes n times as fast from the end of an episode to its
-    beginning, and n times as little is left to what a young critic imagines; in return the target is the value of what
-    was done in these chunks, not of what the present actor would do.
+    """n: chunks after which a TD target bootstraps (`learn.replay`).
+
+    A label comes n times as fast from the end of an episode to its beginning, and less is left to what a young critic
+    imagines; in return the target is the value of what was done in these chunks, by whomever, not of what the present
+    actor would do: with n as long as an episode it is its return. Of the entropies that `entropy_in_target` counts,
+    only that at the state where the target bootstraps is in it.
     """
     learning_rate: float = Field(default=3e-4, gt=0)
     actor_learning_rate: float = Field(default=3e-4, gt=0)

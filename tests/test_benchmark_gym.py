@@ -183,6 +183,7 @@ def test_the_page_says_what_is_on_record(out: Path, tmp_path: Path, monkeypatch:
         (["--env", ID, "--expert", "tests.point_env:nobody"], "expected MODULE:FACTORY"),
         (["--env", ID, "--expert", "tests.point_env:expert", "--success", "sucess"], "did you mean 'success'"),
         (["--env", ID, "--bias", "0=0.1", "--bias", "2=0.1"], "--bias 2=...: expected an action of"),
+        (["--env", ID, "--bias", "0=0.1", "--bias", "0=0.2"], "--bias: expected each action once, got [0, 0]"),
     ],
 )
 def test_what_cannot_be_done_is_said(

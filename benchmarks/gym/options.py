@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -23,9 +24,9 @@ def add_task_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--success", help="key of info, or `terminated` (default: the environment's here, or success)")
     wrong = parser.add_argument_group("what is wrong with the demonstrations (default: the environment's here)")
     wrong.add_argument("--demonstrations", type=count, metavar="N", help="few: so many episodes of the expert")
-    wrong.add_argument("--noise", type=_spread, metavar="SD", help="noisy: of each action, in halves of its range")
+    wrong.add_argument("--noise", type=spread, metavar="SD", help="noisy: of each action, in halves of its range")
     what = "biased: an entry of the action is off by so many halves of its range; may be given again"
-    wrong.add_argument("--bias", type=_bias, action="append", metavar="ENTRY=AMOUNT", help=what)
+    wrong.add_argument("--bias", type=bias, action="append", metavar="ENTRY=AMOUNT", help=what)
 
 
 def changes(arguments: argparse.Namespace, names: tuple[str, ...] = OF_THE_TASK + OF_ITS_DEMONSTRATIONS) -> list[str]:
@@ -39,9 +40,13 @@ def chosen_task(env: str, arguments: argparse.Namespace) -> GymTask:
     wrong: dict[str, Any] = {name: getattr(arguments, name) for name in changes(arguments, OF_ITS_DEMONSTRATIONS)}
     if "bias" in wrong:
         wrong["bias"] = tuple(wrong["bias"])
-        size = space_of(task.make()).size
-        if missing := [entry for entry, _ in wrong["bias"] if entry not in range(size)]:
-            raise ConfigError(f"--bias {missing[0]}=...: expected an action of {env}, 0 to {size - 1}")
+        with closing(task.make()) as made:
+            size = space_of(made).size
+        entries = [entry for entry, _ in wrong["bias"]]
+        if missing := set(entries) - set(range(size)):
+            raise ConfigError(f"--bias {min(missing)}=...: expected an action of {env}, 0 to {size - 1}")
+        if len(entries) > len(set(entries)):
+            raise ConfigError(f"--bias: expected each action once, got {entries}")
     if "demonstrations" in wrong:
         wrong["episodes"] = wrong.pop("demonstrations")
     return replace(task, imperfection=replace(task.imperfection, **wrong))
@@ -55,14 +60,16 @@ def count(text: str) -> int:
     return number
 
 
-def _spread(text: str) -> float:
+def spread(text: str) -> float:
+    """0 to 10."""
     number = float(text)
     if not 0.0 <= number <= 10.0:
         raise argparse.ArgumentTypeError(f"expected 0 to 10, got {text}")
     return number
 
 
-def _bias(text: str) -> tuple[int, float]:
+def bias(text: str) -> tuple[int, float]:
+    """ENTRY=AMOUNT."""
     entry, _, amount = text.partition("=")
     try:
         off = int(entry), float(amount)

@@ -32,7 +32,7 @@ class Ceiling:
     def of_an_actor(self) -> tuple[str, Rate]:
         """Name of the oracle that sees no more than an actor of this interface, and what it reaches: the ceiling.
 
-        Where the base draws, that is what its randomness leaves. What is reached by who sees the draw is no actor's.
+        Where the base draws, it is the blind one: what is reached by who sees the draw is no actor's.
         """
         return ("sees", self.sees) if self.blind is None else ("blind", self.blind)
 

@@ -38,9 +38,8 @@ ROS_TYPES = {
     float: RosParameter.Type.DOUBLE,
     bool: RosParameter.Type.BOOL,
 }
-PARTING_S = 3.5
-"""A node that ends waits at most this long for its listeners: they answer to heartbeats, of which Fast DDS sends one in
-3 s where its profile is not one of ours (`robot_rl_ros.dds`)."""
+PARTING_S = 1.0
+"""A node that ends waits at most this long for its listeners: ten heartbeats of our profiles (`robot_rl_ros.dds`)."""
 COMMON: Mapping[str, Parameter] = {
     PERIOD: (1.0, "s, between two words on /diagnostics", (0.1, 60.0)),
 }
