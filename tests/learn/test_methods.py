@@ -348,7 +348,7 @@ LEARNING: dict[str, tuple[float, int, float, dict[str, Any]]] = {
     "dsrl-na": (0.0, 40, 0.9, {"utd": 5}),
     "dsrl-sac": (0.0, 60, 0.9, {"utd": 5}),
     "policy-decorator": (0.001, 80, 0.3, {"actor_learning_rate": 1e-3, "learning_rate": 1e-3, "utd": 5}),
-    "residual-rl": (0.0, 200, 0.7, {"target_entropy": -4.0}),
+    "residual-rl": (0.0, 300, 0.7, {"target_entropy": -4.0}),
     "zprl": (0.0, 60, 0.75, {"utd": 5}),
     "lp-ds": (0.0, 60, 0.6, {"utd": 5}),
     "rlpd": (0.001, 160, 0.5, {"target_entropy": -4.0}),
