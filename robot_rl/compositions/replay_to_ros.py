@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -24,6 +25,7 @@ def replay_to_ros(folder: Path, rate: float, namespace: str, console: Console) -
     if not math.isfinite(rate):
         raise ConfigError(f"--rate: expected a finite number, got {rate}")
     with ros_side("--to-ros"):
+        from robot_rl_ros.dds import dds_environment
         from robot_rl_ros.node import valid_namespace
         from robot_rl_ros.replay import publish_recording
     recorded = read_streams(folder)
@@ -38,5 +40,8 @@ def replay_to_ros(folder: Path, rate: float, namespace: str, console: Console) -
     console.print(
         f"{len(recorded)} messages of {seconds:.2f} s, {rate:g} times as fast, as soon as there are listeners"
     )
+    os.environ.update(
+        dds_environment(os.environ, images=False)
+    )  # as the launchers' nodes; Fast DDS reads it at its start
     done = publish_recording(recorded, rate=rate, namespace=place)
     console.print(f"published in {done.seconds:.2f} s; the latest message was {done.latest_ms:.1f} ms late")
