@@ -138,7 +138,10 @@ def run_ceilings(task: str, trials: int, out: Path, *, record: bool = False) -> 
 
 
 def ceilings_in(report: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Those of `run_ceilings`, of the JSON of `robot-rl authority`."""
+    """Those of `run_ceilings`, of the JSON of `robot-rl authority`.
+
+    Of its oracles, not of its "ceiling": in reports on record from before that was the better one of the two.
+    """
     found = {}
     for interface in report["interfaces"]:
         oracles, name = interface["oracles"], interface["interface"]

@@ -141,26 +141,27 @@ def recorded_cells() -> dict[str, dict[Cell, dict[str, Any]]]:
 
 
 def of_other_code(found: Iterable[Cell]) -> str:
-    """Which of these cells are on record for other code than is here now, in words; empty: none."""
+    """Which of these cells are on record for other code or settings than are here now, in words; empty: none."""
     seeds: dict[str, list[str]] = {}
     for cell in found:
         if not (cells.RECORDS / f"{cell.name}.json").exists():
             seeds.setdefault(cell.method, []).append(str(cell.seed))
     named = "; ".join(f"`{method}`, seeds {' '.join(those)}" for method, those in seeds.items())
-    return f"Made by other code than is here now, and not again since: {named}.\n" if named else ""
+    return f"Made by other code or settings than are here now, and not again since: {named}.\n" if named else ""
 
 
 def table_summary() -> dict[str, Any]:
     """Of all cells on record with their tasks' ceilings."""
     found: dict[str, Any] = {}
     for task, results in recorded_cells().items():
-        found |= _summary(task, results)
+        found |= _summary(task, results)[0]
     return found
 
 
-def _summary(task: str, results: Mapping[Cell, Mapping[str, Any]]) -> dict[str, Any]:
-    ceilings, _ = _ceilings(task)
-    return summarise(results, {task: ceilings} if ceilings else None)
+def _summary(task: str, results: Mapping[Cell, Mapping[str, Any]]) -> tuple[dict[str, Any], bool]:
+    """Of a task's cells, and whether the code that is here measured its ceilings."""
+    ceilings, present = _ceilings(task)
+    return summarise(results, {task: ceilings} if ceilings else None), present
 
 
 def _lid_opening(out: Path) -> list[str]:
@@ -168,17 +169,16 @@ def _lid_opening(out: Path) -> list[str]:
     parts = [
         "## Opening the lid\n",
         "`python -m benchmarks.lid_opening`: a run of so many episodes a seed, then the adapter on starts that were "
-        "never trained on. What other code than this has made is named below its table.\n",
+        "never trained on. What other code or settings than these have made is named below its table.\n",
     ]
     for task, results in recorded_cells().items():
-        summary = _summary(task, results)
+        summary, present = _summary(task, results)
         episodes, trials = summary[f"{task}_episodes"], summary[f"{task}_trials_per_seed"]
         picture = out / "images" / f"results_{task}.png"
         draw(results, picture)
         lines = markdown(table(results, summary))
         parts += [f"### `{task}`: {episodes} episodes, {trials} trials a seed\n", f"![{task}](images/{picture.name})\n"]
         said = sentences(task, list(dict.fromkeys(cell.method for cell in results)), summary)
-        _, present = _ceilings(task)
         said += [] if present else ["The ceilings were measured by other code than is here now, and not again since."]
         parts += [*lines, "", *(f"- {words}" for words in said), "", of_other_code(results)]
     return parts
