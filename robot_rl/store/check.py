@@ -18,7 +18,7 @@ from robot_rl.store.files import load_json, open_inside
 from robot_rl.store.label_snapshot import LabelSnapshot
 from robot_rl.store.mcap_file import DAMAGE, body_of, read_messages_of
 from robot_rl.store.ros import CAMERA, CAMERAS, STEPS
-from robot_rl.store.run import RunDirectory
+from robot_rl.store.run import ADAPT, RunDirectory
 from robot_rl.store.training import foreign
 
 PERIODIC_S = 0.25
@@ -37,6 +37,8 @@ class Finding(NamedTuple):
 def check_episodes(run: RunDirectory) -> Iterator[list[Finding]]:
     """What is wrong with each closed episode, in order: checksums, counts, foreign content, clocks."""
     info, previous = run.read_info(), None
+    in_turn = ADAPT not in info.arguments
+    """Else many are played at once, and one that was lost is played again after others began."""
     for number in run.closed_episodes():
         where = f"episode {number}"
         try:
@@ -49,7 +51,7 @@ def check_episodes(run: RunDirectory) -> Iterator[list[Finding]]:
             said.append(f"its manifest is of episode {header.episode}; it is not used")
         if (words := foreign(header, info)) is not None:
             said.append(f"{words}; it is not used")
-        if previous is not None and header.started_wall_ns < previous.started_wall_ns - SECOND:
+        if in_turn and previous is not None and header.started_wall_ns < previous.started_wall_ns - SECOND:
             back = (previous.started_wall_ns - header.started_wall_ns) / SECOND
             said.append(f"the date goes back by {back:.0f} s against episode {previous.episode}")
         said += check_recording(run.episode(number), manifest)

@@ -112,7 +112,8 @@ def test_a_worker_that_dies_costs_what_it_was_playing_and_no_more(trained: Train
 
 
 def test_the_run_is_sound(trained: Trained) -> None:
-    assert verify_run(trained.run.path, quiet())
+    console = quiet()
+    assert verify_run(trained.run.path, console), said(console)
 
 
 def test_each_version_is_the_one_that_the_order_of_episodes_makes_due(trained: Trained) -> None:

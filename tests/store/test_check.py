@@ -15,7 +15,7 @@ from robot_rl.clock import SECOND
 from robot_rl.errors import IntegrityError
 from robot_rl.store.check import Finding, check_episodes, check_labels, check_numbers, clock_anomalies
 from robot_rl.store.episode import MCAP_NAME, read_manifest, read_messages, write_manifest
-from robot_rl.store.run import RunDirectory
+from robot_rl.store.run import ADAPT, RunDirectory
 from robot_rl.store.store import Store
 from robot_rl.types import Label, LabelValue
 from tests.store.examples import SUCCESS, header
@@ -150,6 +150,18 @@ def test_the_clock_is_looked_at_within_an_episode_and_between_two(store: Store) 
         ("episode 1", "/steps: 2 stamps go back, the first at message 2 by 0.000 s"),
         ("episode 2", "the date goes back by 3600 s against episode 1"),
     ]
+
+
+def test_episodes_that_many_play_at_once_need_not_begin_in_the_order_of_their_numbers(
+    run: RunDirectory, tmp_path: Path
+) -> None:
+    """One that was lost is played again, by a worker that has to start first."""
+    info = replace(run.read_info(), arguments={ADAPT: {"workers": 2, "ranges": {}}})
+    store = Store(RunDirectory.create(tmp_path / "adapt", info))
+    add(store, 1, started_s=7200)
+    add(store, 2, started_s=3600)
+    store.close()
+    assert findings(store.run) == []
 
 
 def test_a_stream_that_fell_silent_is_found_and_a_rare_topic_is_not() -> None:
