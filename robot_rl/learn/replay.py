@@ -1,15 +1,15 @@
 """Replay: one packed float32 row per chunk, a pool of (noise, chunk) pairs beside it, labels folded in when sampling.
 
-A row is [features F | next features F | executed chunk T*A, normalised | steer S | discount | worth | truncated]. No
-reward is stored in it (DESIGN decision 2): `set_labels` says what the operator thinks now, and the next batch already
-follows. The last chunk of a successful episode earns 1, every other chunk 0. The last chunk ends the episode, unless it
-was cut off by its time limit, did not succeed, and the method bootstraps time-outs. What single methods need beside the
-row (`learn.extras`) lies in columns of its own.
+A row is [features F | next features F | executed chunk T*A, normalised | steer S | discount]. No reward is stored
+(DESIGN decision 2): `set_labels` says what the operator thinks now, and the next batch already follows. The last chunk
+of a successful episode earns 1, every other chunk 0. The last chunk ends the episode, unless it was cut off by its time
+limit, did not succeed, and the method bootstraps time-outs. What single methods need beside the row (`learn.extras`)
+lies in columns of its own.
 
 A TD target bootstraps after the setting `td_steps` = n chunks, or at the end of the episode where that comes first
 (n-step returns; Sutton and Barto 2018, eq. 7.1): "next" is the state behind these chunks, `discount` the product of
-theirs, and `worth` what a 1 earned by the last chunk of the episode is worth at the row's: the product of the discounts
-before it, 0 where it is not among the n.
+theirs, and `_worth` what a 1 earned by the last chunk of the episode is worth at the row's: the product of the
+discounts before it.
 
 Memory: rows, pool and extra columns are float32, and all that grows with a run beside some 20 bytes a chunk. On the CPU
 each is plain memory up to `columns.PLAIN_BYTES` and a mapped file from there on, which the kernel may evict.
@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -64,6 +65,14 @@ Pool = Callable[[Sequence[Transition]], tuple[Array, Array]]
 """An episode's n chunks -> noise steer [n, K, N] and the normalised chunks [n, K, T*A] that it decodes to."""
 
 
+class _Span(NamedTuple):
+    """Of an episode: its first row, one past its last, and whether its time limit cut it off."""
+
+    first: int
+    end: int
+    truncated: bool
+
+
 class Replay:
     """Every chunk of every episode added so far; never forgets (a run has some thousands)."""
 
@@ -93,14 +102,15 @@ class Replay:
         self._prior = Column(1, dtype=torch.bool)
         """[rows, 1]: prior data."""
         features, chunk, steer = layout.spec.features, layout.chunk_size, layout.size
-        self._widths = [features, features, chunk, steer, 1, 1, 1]
+        self._widths = [features, features, chunk, steer, 1]
         self._count = 0
         """Rows in use; the columns have room for more."""
         self._rows = self._column(sum(self._widths))
         self._pool = self._column(layout.noise_size + chunk)
         """[rows * K, N + T*A]."""
-        self._spans: dict[int, tuple[int, int]] = {}
-        """Episode -> its first row and one past its last."""
+        self._worth = Column(1)
+        """[rows, 1]; -1 where the last chunk of the episode is not among the row's n."""
+        self._spans: dict[int, _Span] = {}
         self._outcome = torch.empty(0, 2)
         """[rows, 2]: reward and done under the present labels."""
         self._active = torch.empty(0, dtype=torch.int64)
@@ -137,20 +147,22 @@ class Replay:
         for numbers that are not finite, `SpecMismatch` for wrong sizes, which name the episode, and `DiskError` when
         there is no room for it. Nothing of it is kept then; after a `DiskError` it may be added again.
         """
-        rows = self._pack(transitions)
+        ahead, before = _windows(transitions, self._config.td_steps)
+        rows = self._pack(transitions, ahead, before)
         episode, first, end = transitions[0].episode, self._count, self._count + len(rows)
         if episode in self._spans:
             raise SpecMismatch(f"episode {episode} is already in the replay; each is added once")
         extra = {} if self._make_extras is None else self._make_extras(transitions)
-        ahead, _ = _windows(transitions, self._config.td_steps)
-        extra = {name: values[ahead] if name.startswith("next_") else values for name, values in extra.items()}
         for name, values in extra.items():
             _require_finite(values, BadObservation if "z" in name else BadAction, episode, name)
             if name not in self._extra:
                 self._extra[name] = self._column(values.shape[1])
         flags = np.array([[prior or t.source is Source.HUMAN] for t in transitions])
-        parts = [(self._rows, 1, rows), (self._prior, 1, flags)]
-        parts += [(self._extra[name], 1, values.astype(np.float32)) for name, values in extra.items()]
+        worth = np.where(ahead == len(ahead) - 1, before, -1.0)[:, None]
+        parts = [(self._rows, 1, rows), (self._prior, 1, flags), (self._worth, 1, worth.astype(np.float32))]
+        for name, values in extra.items():
+            shown = values[ahead] if name.startswith("next_") else values
+            parts.append((self._extra[name], 1, shown.astype(np.float32)))
         if pairs := self._config.pool:
             pool = np.concatenate(self._make_pool(transitions), -1).astype(np.float32)
             _require_finite(pool, BadAction, episode, "pool")
@@ -160,22 +172,21 @@ class Replay:
         for column, each, values in parts:
             column.put(first * each, torch.from_numpy(values))
         self._count = end
-        self._spans[episode] = (first, end)
+        self._spans[episode] = _Span(first, end, transitions[-1].truncated)
 
     def set_labels(self, labels: Mapping[int, LabelValue]) -> None:
         """Take `labels` (episode -> value) as the truth; episodes without one, or discarded, are not drawn."""
         outcome = torch.zeros(self._count, 2)
         active = []
-        for episode, (first, end) in self._spans.items():
+        for episode, (first, end, truncated) in self._spans.items():
             value = labels.get(episode, LabelValue.DISCARD)
             if value is LabelValue.DISCARD:
                 continue
             active.append(torch.arange(first, end))
             success = value is LabelValue.SUCCESS
-            truncated = bool(self._rows.data[end - 1, -1])
-            worth = self._rows.data[first:end, -2].cpu()
-            outcome[first:end, 0] = worth * float(success)
-            outcome[first:end, 1] = (worth > 0) * float(success or not truncated or self._config.timeouts_terminal)
+            worth, final = self._worth.data[first:end, 0], success or not truncated or self._config.timeouts_terminal
+            outcome[first:end, 0] = worth.clamp(min=0.0) * float(success)
+            outcome[first:end, 1] = (worth >= 0) * float(final)
         self._outcome = outcome.to(self._device)
         self._active = torch.cat(active) if active else torch.empty(0, dtype=torch.int64)
 
@@ -183,7 +194,7 @@ class Replay:
         """`size` chunks, drawn uniformly with replacement, from prior and online data by their shares."""
         index = self._draw(size, generator).to(self._device)
         parts = self._rows.data.index_select(0, index).split(self._widths, dim=1)
-        features, next_features, executed, steer, discount, _, _ = parts
+        features, next_features, executed, steer, discount = parts
         reward, done = self._outcome.index_select(0, index).unbind(1)
         pool_steer, pool_chunks = self._draw_pool(index, generator)
         extra = {name: column.data.index_select(0, index) for name, column in self._extra.items()}
@@ -222,8 +233,8 @@ class Replay:
     def _column(self, width: int) -> Column:
         return Column(width, device=self._device, folder=self._folder)
 
-    def _pack(self, transitions: Sequence[Transition]) -> Array:
-        """[n, width] float32."""
+    def _pack(self, transitions: Sequence[Transition], ahead: Array, before: Array) -> Array:
+        """[n, width] float32; `ahead` and `before` as of `_windows`."""
         if not transitions:
             raise SpecMismatch("expected an episode of at least one chunk, got none; discard it")
         episode, spec = transitions[0].episode, self._layout.spec
@@ -241,15 +252,12 @@ class Replay:
 
         features = gather("features", [t.features for t in transitions], (spec.features,), BadObservation)
         following = gather("next features", [t.next_features for t in transitions], (spec.features,), BadObservation)
-        ahead, before = _windows(transitions, self._config.td_steps)
         chunk = (spec.horizon, spec.action_space.size)
         executed = gather("executed chunk", [t.executed_chunk for t in transitions], chunk, BadAction)
         steer = gather("steer", [t.steer for t in transitions], (self._layout.size,), BadAction)
-        numbers = [np.array([t.discount, float(t.truncated)]) for t in transitions]
-        flags = gather("discount and truncation", numbers, (2,), BadAction)
-        worth = np.where(ahead == len(ahead) - 1, before, 0.0)
-        outlook = np.stack([before * flags[ahead, 0], worth, flags[:, 1]], axis=1)
-        parts = [features, following[ahead], self._layout.normalise(executed), steer, outlook]
+        discounts = gather("discount", [np.array([t.discount]) for t in transitions], (1,), BadAction)
+        discount = before[:, None] * discounts[ahead]
+        parts = [features, following[ahead], self._layout.normalise(executed), steer, discount]
         return np.concatenate(parts, axis=1).astype(np.float32)
 
 

@@ -148,6 +148,29 @@ def test_all_that_is_called_next_is_of_the_state_at_which_a_target_bootstraps() 
     assert pairs == {(0, 2), (1, 3), (2, 4), (3, 4)}
 
 
+@pytest.mark.parametrize(("name", "chunk"), [("z", 0), ("next_z", 0), ("next_z", 1), ("next_z", 3)])
+def test_what_a_method_needs_beside_the_row_is_refused_where_it_is_not_finite(name: str, chunk: int) -> None:
+    """Also what no target bootstraps from, with n > 1; and it is named by the chunk that it is of."""
+
+    def numbers(transitions: Sequence[Transition]) -> dict[str, Array]:
+        values = {each: np.zeros((len(transitions), 2), dtype=np.float32) for each in ("z", "next_z")}
+        values[name][chunk, 1] = np.nan
+        return values
+
+    config = MethodConfig(td_steps=3, pool=0)
+    buffer = Replay(SteeringLayout(SPEC, config), config, pool_of_indices, numbers)
+    with pytest.raises(BadObservation, match=rf"^episode 1, chunk {chunk}: {name} must be finite"):
+        buffer.add_episode(chunks(1, 4, N))
+    assert len(buffer) == 0
+
+
+def test_an_end_is_an_end_where_its_worth_is_nothing() -> None:
+    buffer, episode = replay(td_steps=3), [replace(t, discount=0.0) for t in chunks(1, 3, N)]
+    buffer.add_episode(episode)
+    buffer.set_labels({1: FAILURE})
+    assert set(sample(buffer).done.tolist()) == {1.0}
+
+
 def test_pool_pairs_are_those_of_their_state() -> None:
     buffer = replay()
     for number in (1, 2):
