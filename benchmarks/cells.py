@@ -153,28 +153,44 @@ def ceilings_in(report: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def once(
-    done: Path, kind: str, name: str, make: Callable[[], dict[str, Any]], record: bool, records: Path | None = None
+    done: Path,
+    kind: str,
+    name: str,
+    make: Callable[[], dict[str, Any]],
+    record: bool,
+    records: Path | None = None,
+    fits: Callable[[Mapping[str, Any]], bool] = lambda result: True,
 ) -> dict[str, Any]:
     """What is at `done`, or on record under `name`; else what `make` makes, left at `done`.
 
     With `record` it goes on record, in the place of those of its kind that other code or settings gave. `records`:
-    where that is, None: `RECORDS`.
+    where that is, None: `RECORDS`. What does not `fits` is made again. Raises `ConfigError` for a damaged file.
     """
     records = records or RECORDS
     recorded = records / f"{name}.json"
-    for place in (done, recorded):
-        if place.exists():
-            result: dict[str, Any] = json.loads(place.read_text())
-            break
+    there = [result for place in (done, recorded) if (result := _read(place, fits)) is not None]
+    if there:
+        result = there[0]
     else:
         result = make()
         write_json_results(done, result)
-    if record and not recorded.exists():
+    if record and _read(recorded, fits) is None:
         records.mkdir(exist_ok=True)
         for superseded in records.glob(f"{kind}-{'?' * DIGITS}.json"):
             superseded.unlink()
         recorded.write_text(json.dumps(result, sort_keys=True, separators=(",", ":")) + "\n")
     return result
+
+
+def _read(place: Path, fits: Callable[[Mapping[str, Any]], bool]) -> dict[str, Any] | None:
+    """A result that fits; None where there is none. Raises `ConfigError` for a damaged file, which it names."""
+    if not place.exists():
+        return None
+    try:
+        result: dict[str, Any] = json.loads(place.read_bytes())
+        return result if fits(result) else None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{place} is no result of a cell ({error}): remove it, and it is made again") from error
 
 
 def _log(folder: Path) -> dict[str, float]:

@@ -54,12 +54,16 @@ TRANSFERRING = tuple(
 """What a run that is begun from another one begins with."""
 SEEING = ("robot_rl/policy/backbones/*.py", "sim_twin/vision/*.py")
 """For tasks whose policy is a backbone; what others' results depend on is above."""
+BACKBONE = ("decoder", "fitting", "heads", "layers", "objectives", "settings")
 GYM = (
-    *(f"benchmarks/gym/{name}.py" for name in ("policy", "settings", "tasks", "world")),
+    *(f"benchmarks/gym/{name}.py" for name in ("judging", "metaworld", "policy", "settings", "tasks", "world")),
     "benchmarks/studies/lockstep.py",
-    *(f"robot_rl/policy/backbones/{name}.py" for name in ("decoder", "fitting", "heads", "layers", "objectives")),
+    "robot_rl/compositions/adapter_source.py",
+    *(f"robot_rl/policy/backbones/{name}.py" for name in BACKBONE),
 )
-"""Beside `STUDIED`: other people's environments (`benchmarks.gym`)."""
+"""Beside `STUDIED`: other people's environments (`benchmarks.gym`), whose frozen policies are made on the spot."""
+CLONING = tuple(f"robot_rl/policy/{name}.py" for name in ("cloning", "latent_axes"))
+"""Beside both, though where a policy's weights count they are of no consequence (`CARRYING`)."""
 
 
 def cell_digest(task: str, method: str) -> str:
@@ -91,9 +95,11 @@ def study_digest(name: str) -> str:
     return hashlib.sha256((_code(STUDIED) + _code_of(study_files(name), computing)).encode()).hexdigest()[:DIGITS]
 
 
-def gym_digest(settings: Mapping[str, Any]) -> str:
-    """Of an environment's `settings`, the learning code and what stands between the two."""
-    return hashlib.sha256((_code((*STUDIED, *GYM)) + canonical_hash(settings)).encode()).hexdigest()[:DIGITS]
+def gym_digest(settings: Mapping[str, Any], expert: str) -> str:
+    """Of an environment's `settings`, the source of its expert's module, the learning code and what lies between."""
+    cloning = _code_of([ROOT / path for path in CLONING], without_words)
+    parts = (_code((*STUDIED, *GYM)), cloning, without_words(expert), canonical_hash(settings))
+    return hashlib.sha256("".join(parts).encode()).hexdigest()[:DIGITS]
 
 
 def study_files(name: str) -> list[Path]:

@@ -12,17 +12,21 @@ from benchmarks.gym.tasks import Expert
 from robot_rl.types import Array
 
 ID = "robot_rl_tests/Point-v0"
+LATE, WIDE, FLAT, BLIND = (f"robot_rl_tests/{name}-v0" for name in ("Late", "Wide", "Flat", "Blind"))
+"""Says whether it succeeded in its last step alone; acts from 0 to 512; has an action without room; sees a NaN."""
 REACHED = 0.05
 
 
 class PointEnv(gymnasium.Env[dict[str, Array], Array]):
     """Observes where point and mark are; an action moves the point by a tenth of itself."""
 
-    def __init__(self, says: str = "success") -> None:
+    def __init__(
+        self, *, late: bool = False, low: float = -1.0, high: tuple[float, float] = (1.0, 1.0), blind: bool = False
+    ) -> None:
         bounds = spaces.Box(-2.0, 2.0, (1,), np.float64)
         self.observation_space = spaces.Dict({"point": bounds, "mark": bounds})  # type: ignore[assignment]
-        self.action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
-        self._says = says
+        self.action_space = spaces.Box(np.full(2, low, np.float32), np.array(high, np.float32), dtype=np.float32)
+        self._late, self._blind, self._middle, self._half = late, blind, (low + high[0]) / 2, (high[0] - low) / 2
         self._at = self._mark = 0.0
 
     def reset(
@@ -33,11 +37,14 @@ class PointEnv(gymnasium.Env[dict[str, Array], Array]):
         return self._seen(), {}
 
     def step(self, action: Array) -> tuple[dict[str, Array], float, bool, bool, dict[str, Any]]:
-        self._at = float(np.clip(self._at + 0.1 * action[0], -2.0, 2.0))
-        return self._seen(), 0.0, False, False, {self._says: abs(self._at - self._mark) < REACHED}
+        self._at = float(np.clip(self._at + 0.1 * (action[0] - self._middle) / self._half, -2.0, 2.0))
+        reached = abs(self._at - self._mark) < REACHED
+        if self._late:
+            return self._seen(), 0.0, reached, False, {"success": True} if reached else {}
+        return self._seen(), 0.0, False, False, {"success": reached}
 
     def _seen(self) -> dict[str, Array]:
-        return {"mark": np.array([self._mark]), "point": np.array([self._at])}
+        return {"mark": np.array([self._mark]), "point": np.array([np.nan if self._blind else self._at])}
 
 
 def expert(env: gymnasium.Env[Any, Any]) -> Expert:
@@ -50,4 +57,44 @@ def lost(env: gymnasium.Env[Any, Any]) -> Expert:
     return lambda seen: np.array([np.clip(-5.0 * (seen[0] - seen[1]), -0.5, 0.5), 0.0])
 
 
-gymnasium.register(ID, PointEnv)
+def wide_expert(env: gymnasium.Env[Any, Any]) -> Expert:
+    """As `expert`, in the units of `WIDE`."""
+    narrow = expert(env)
+    return lambda seen: 256.0 + 256.0 * narrow(seen)
+
+
+def scribbler(env: gymnasium.Env[Any, Any]) -> Expert:
+    """As `expert`, and writes into what it is given, as some of Meta-World's do."""
+    careful = expert(env)
+
+    def act(seen: Array) -> Array:
+        action = careful(seen)
+        seen += 7.0
+        return action
+
+    return act
+
+
+def noone(env: gymnasium.Env[Any, Any]) -> None:
+    """No expert at all."""
+
+
+def raiser(env: gymnasium.Env[Any, Any]) -> Expert:
+    """Fails."""
+
+    def act(seen: Array) -> Array:
+        raise ValueError("no idea")
+
+    return act
+
+
+def scalar(env: gymnasium.Env[Any, Any]) -> Any:
+    """One number where there are two."""
+    return lambda seen: 0.5
+
+
+gymnasium.register(ID, PointEnv, max_episode_steps=24)
+gymnasium.register(LATE, PointEnv, max_episode_steps=24, kwargs={"late": True})
+gymnasium.register(WIDE, PointEnv, max_episode_steps=24, kwargs={"low": 0.0, "high": (512.0, 512.0)})
+gymnasium.register(FLAT, PointEnv, max_episode_steps=24, kwargs={"high": (1.0, -1.0)})
+gymnasium.register(BLIND, PointEnv, max_episode_steps=24, kwargs={"blind": True})

@@ -11,8 +11,9 @@ import pytest
 
 from benchmarks.gym import __main__ as command
 from benchmarks.gym import cells, page
-from benchmarks.gym.cells import Cell, acceleration, run_cell, velocity, world_of
+from benchmarks.gym.cells import Cell, run_cell, world_of
 from benchmarks.gym.experts import pick_and_place
+from benchmarks.gym.judging import acceleration, carried_out, velocity
 from benchmarks.gym.policy import MOST, Demonstrations, Scaling, StatePolicy
 from benchmarks.gym.settings import SETTINGS, SHORT_POLICY, Frozen, settings_of
 from benchmarks.gym.tasks import GymTask, Imperfection, space_of
@@ -20,7 +21,7 @@ from benchmarks.gym.world import GymWorld, State, demonstrate
 from benchmarks.studies.lockstep import Played, base_adapter, play, trials
 from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.errors import ConfigError
-from tests.point_env import ID
+from tests.point_env import BLIND, FLAT, ID, LATE, WIDE
 
 POINT = GymTask(ID, Imperfection(12, noise=0.1), max_steps=24, expert="tests.point_env:expert")
 
@@ -48,7 +49,11 @@ def test_a_start_is_a_function_of_its_seed_and_an_episode_ends_where_it_has_succ
     assert world.outcome(state) is True
     assert 0 < state.steps < 24
     assert abs(state.observation[0] - state.observation[1]) < 0.05
-    assert world.outcome(State(state.observation, steps=24)) is False
+    state = world.start(np.random.default_rng(3))
+    chunk[:, 0] *= -1.0
+    while world.outcome(state) is None:
+        state = world.step(state, chunk)
+    assert (world.outcome(state), state.steps) == (False, 24)
 
 
 def test_demonstrations_are_what_was_carried_out_in_episodes_that_succeeded() -> None:
@@ -105,15 +110,18 @@ def test_the_same_trial_is_the_same_episode(world: GymWorld) -> None:
         assert np.array_equal(one.executed, other.executed)
 
 
-def test_motion_is_that_of_the_entries_that_move(world: GymWorld) -> None:
+def test_motion_is_that_of_the_actions_that_were_carried_out(world: GymWorld) -> None:
     one = play(world, base_adapter(world), np.random.default_rng(0), explore=False)
     moving = one.transitions[0].executed_chunk.copy()
     moving[:] = [[3.0, 4.0]]
     moving[::2] = 0.0
-    still = Played([replace(one.transitions[0], executed_chunk=moving)], True, None)
-    assert velocity([still], [0, 1]) == pytest.approx(2.5)
-    assert velocity([still], [0]) == pytest.approx(1.5)
-    assert acceleration([still], [0, 1]) == pytest.approx(5.0)
+    moving[6:] = 1e6
+    cut = carried_out(Played([replace(one.transitions[0], executed_chunk=moving)], True, State(np.zeros(2), steps=6)))
+    assert velocity([cut]) == pytest.approx(2.5)
+    assert velocity([cut[:, :1], cut[:, :1] * 3.0]) == pytest.approx(3.0)
+    assert acceleration([cut]) == pytest.approx(5.0)
+    assert acceleration([cut, cut[:1]]) == pytest.approx(5.0)
+    assert (velocity([]), acceleration([]), acceleration([cut[:1]])) == (None, None, None)
 
 
 @pytest.mark.parametrize("method", tuple(SETTINGS))
@@ -127,18 +135,84 @@ def test_the_settings_of_every_method_fit_any_action_space(world: GymWorld, meth
         assert config.residual_scale == pytest.approx((0.1, 1.0))
 
 
+def test_actions_are_in_halves_of_their_range_whatever_the_environments_units_are(world: GymWorld) -> None:
+    """The same environment, from 0 to 512 with its middle at 256: the same demonstrations."""
+    wide = replace(POINT, env=WIDE, expert="tests.point_env:wide_expert")
+    env = wide.make()
+    assert (space_of(env).low, space_of(env).high) == ((-1.0, -1.0), (1.0, 1.0))
+    assert wide.make_expert(env)(np.array([0.1, 0.02])) == pytest.approx([0.4, 0.0])
+    ours, theirs = demonstrate(POINT, seed=0), demonstrate(wide, seed=0)
+    assert np.allclose(ours.state, theirs.state, atol=1e-5)
+    assert np.allclose(ours.action, theirs.action, atol=1e-5)
+
+
+def test_an_expert_that_writes_into_what_it_is_given_spoils_nothing() -> None:
+    spoilt = demonstrate(replace(POINT, expert="tests.point_env:scribbler"), seed=0)
+    assert np.array_equal(spoilt.state, demonstrate(POINT, seed=0).state)
+
+
+def test_other_demonstrations_are_another_cell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Also where it is the expert's own file that has changed."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "shown_by.py").write_text("from tests.point_env import expert\n")
+    task = replace(POINT, expert="shown_by:expert")
+    first = Cell(task, "usr", 0, 3, 2, SHORT_POLICY).name
+    (tmp_path / "shown_by.py").write_text("from tests.point_env import expert  # a word\n")
+    assert Cell(task, "usr", 0, 3, 2, SHORT_POLICY).name == first
+    (tmp_path / "shown_by.py").write_text("from tests.point_env import lost as expert\n")
+    assert Cell(task, "usr", 0, 3, 2, SHORT_POLICY).name != first
+
+
+@pytest.mark.parametrize(
+    ("said", "success"),
+    [(True, True), (np.bool_(False), False), (1.0, True), (np.array([0]), False), (np.float32(1), True)],
+)
+def test_a_success_is_a_yes_or_a_no(said: object, success: bool) -> None:
+    assert POINT.succeeded(False, {"success": said}) is success
+
+
+@pytest.mark.parametrize("said", ["False", -0.3, float("nan"), np.array([1, 0]), None, 2])
+def test_what_is_neither_yes_nor_no_is_refused(said: object) -> None:
+    with pytest.raises(ConfigError, match="--success success: expected true or false"):
+        POINT.succeeded(True, {"success": said})
+
+
+def test_an_environment_that_says_it_at_the_end_alone_is_believed_there() -> None:
+    late = replace(POINT, env=LATE)
+    assert demonstrate(late, seed=0).episode.max() == 11
+    with pytest.raises(ConfigError, match=r"in 3 steps its info did not say 'success'; it is empty.*--max-steps"):
+        demonstrate(replace(late, max_steps=3), seed=0)
+
+
+def test_an_episode_is_as_long_as_the_environment_says() -> None:
+    task = GymTask("MountainCarContinuous-v0", success="terminated")
+    assert task.steps_of(task.make()) == 999
+    shorter = replace(task, max_steps=50)
+    assert shorter.steps_of(shorter.make()) == 50
+    assert replace(POINT, max_steps=None).steps_of(POINT.make()) == 24  # registered with it here
+    longer = replace(task, max_steps=2000).make()
+    longer.reset(seed=0)
+    assert not any(longer.step(np.zeros(1))[3] for _ in range(1500))
+
+
 def test_a_cell_is_done_once_and_a_new_record_takes_the_old_one_s_place(
     out: Path, world: GymWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cells, "RECORDS", tmp_path / "records")
     cell = Cell(POINT, "zprl", 0, 3, 2, SHORT_POLICY)
+    done = []
     (tmp_path / "records").mkdir()
     old = tmp_path / "records" / f"{cell.kind}-{'0' * 12}.json"
     old.write_text("{}")
-    result = run_cell(cell, out, record=True)
+    result = run_cell(cell, out, lambda stage, step, steps, loss: done.append((stage, step, steps)), record=True)
+    assert done[-3:] == [("zprl, seed 0", number, 3) for number in (1, 2, 3)]
     assert [path.name for path in (tmp_path / "records").iterdir()] == [f"{cell.name}.json"]
-    monkeypatch.setattr(cells, "train", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(cells, "train_and_judge", lambda *_: pytest.fail("trained again"))
     assert run_cell(cell, out) == result
+    with monkeypatch.context() as other:
+        other.setattr(cells, "simulators", lambda: {"mujoco": "0.1"})
+        other.setattr(cells, "train_and_judge", lambda *_: {"again": True})
+        assert run_cell(cell, tmp_path)["again"]
     assert result["policy"] == world.policy.spec.policy_id
     assert len(result["curve"]) == 3
     assert result["imperfection"] == "12 episodes, noise 0.1"
@@ -149,39 +223,79 @@ def test_the_command_ends_with_figures(tmp_path: Path, capsys: pytest.CaptureFix
     assert command.main([*wanted, "--method", "usr"]) == 0
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert 0 <= figures["robot_rl_tests_point_v0_usr_success_mean"] <= 1
+    assert figures["robot_rl_tests_point_v0_usr_success_half_width_95"] is None  # one seed has no interval
     assert (tmp_path / "gym.png").read_bytes().startswith(b"\x89PNG")
+    more = ["--seeds", "2", "--episodes", "3", "--trials", "2"]
+    assert command.main([*wanted, *more, "--method", "policy-decorator:per-step", "--method", "usr"] * 2) == 0
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    for method in ("usr", "policy_decorator_per_step"):  # asked for twice, and made once
+        assert len(figures[f"robot_rl_tests_point_v0_{method}_success_seeds"]) == 2
     assert command.main([*wanted, "--policy-only"]) == 0
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert figures["robot_rl_tests_point_v0_trials"] == 5
+
+
+def test_damage_is_named_and_an_interruption_is_no_accident(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = ["--env", ID, "--expert", "tests.point_env:expert", "--max-steps", "24", "--out", str(tmp_path), "--short"]
+    with monkeypatch.context() as stopped:
+        stopped.setattr(cells, "train_and_judge", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert command.main([*wanted, "--method", "usr"]) == 130
+    assert "the same command goes on" in capsys.readouterr().out
+    assert command.main([*wanted, "--method", "usr"]) == 0
+    (cell,), (policy,) = tmp_path.glob("*.json"), tmp_path.glob("*/policy.safetensors")
+    for damage in (b"", b"[]", b"{}", json.dumps({**json.loads(cell.read_bytes()), "seed": 7}).encode()):
+        cell.write_bytes(damage)
+        assert command.main([*wanted, "--method", "usr"]) == 2
+        said = " ".join(capsys.readouterr().out.split())
+        assert cell.name in said
+        assert "remove it, and it is made again" in said
+    cell.unlink()
+    policy.write_bytes(policy.read_bytes()[:100])
+    assert command.main([*wanted, "--method", "usr"]) == 2
+    assert "policy.safetensors is damaged" in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_page_says_what_is_on_record(out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cells, "RECORDS", tmp_path / "records")
     assert page.section(tmp_path, lambda table: []) == []
     for method, success, speed in (("zprl", 0.9, 0.7), ("policy-decorator", 0.4, 1.0)):
-        for seed in range(2):
+        for seed in range(4):
             cell = Cell(POINT, method, seed, 3, 2, SHORT_POLICY)
             result = run_cell(Cell(POINT, "zprl", 0, 3, 2, SHORT_POLICY), out)
             made_up = {"method": method, "seed": seed, "success": success, "base_success": 0.5}
+            made_up["policy"] = f"flow-{seed // 2}"
             moves = {"exploring_velocity": speed, "exploring_acceleration": speed / 2}
             (tmp_path / "records").mkdir(exist_ok=True)
             (tmp_path / "records" / f"{cell.name}.json").write_text(json.dumps({**result, **made_up, **moves}))
     text = "\n".join(page.section(tmp_path, lambda table: [str(table.row_count)]))
-    assert "four fifths of the seeds or more: `zprl` (2 of 2);" in text
+    assert "in 4 or more of 5 seeds: `zprl` (4 of 4); of 5 seeds `policy-decorator` has 4, `zprl` has 4;" in text
+    assert "its cells are of 2 frozen policies" in text
     assert "velocity -30 %, acceleration -30 %" in text
     assert "at success 0.90 and 0.40" in text
-    assert f"Made by other code than is here now, and not again since: {ID}" in text  # with another policy's settings
+    again = f"Made by other code than is here now, and not again since: `{ID}` policy-decorator, `{ID}` zprl."
+    assert again in text  # with another policy's settings
     assert (tmp_path / "results_gym.png").exists()
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # gymnasium's own, of such spaces and observations
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [
         (["--env", "Nowhere-v0"], "Nowhere"),
-        (["--env", "CartPole-v1"], "expected actions that are numbers between bounds"),
+        (["--env", "CartPole-v1"], "expected actions that are real numbers between bounds"),
         (["--env", ID], "name an expert"),
         (["--env", ID, "--expert", "tests.point_env:nobody"], "expected MODULE:FACTORY"),
         (["--env", ID, "--expert", "tests.point_env:expert", "--success", "sucess"], "did you mean 'success'"),
+        (["--env", ID, "--expert", "tests.point_env:noone"], "cannot be asked: None"),
+        (["--env", ID, "--expert", "tests.point_env:raiser"], "failed where it was asked for an action; ValueError"),
+        (["--env", ID, "--expert", "tests.point_env:scalar"], "expected an action of 2 finite numbers"),
+        (["--env", ID, "--expert", "nomodule:x"], "--expert nomodule:x: expected MODULE:FACTORY"),
+        (["--env", "no_such_module:Foo-v0"], "cannot be made; ModuleNotFoundError"),
+        (["--env", "box-close-v3"], "Meta-World's are Meta-World/NAME"),
+        (["--env", BLIND, "--expert", "tests.point_env:expert"], "expected observations that are finite"),
+        (["--env", FLAT], "expected actions that are numbers between bounds"),
         (["--env", ID, "--bias", "0=0.1", "--bias", "2=0.1"], "--bias 2=...: expected an action of"),
         (["--env", ID, "--bias", "0=0.1", "--bias", "0=0.2"], "--bias: expected each action once, got [0, 0]"),
     ],
@@ -196,9 +310,13 @@ def test_what_cannot_be_done_is_said(
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [
-        (["--demonstrations", "0"], "--demonstrations: expected 1 or more, got 0"),
-        (["--seeds", "many"], "--seeds: invalid count value: 'many'"),
-        (["--noise", "nan"], "--noise: expected 0 to 10, got nan"),
+        (["--demonstrations", "0"], "--demonstrations: expected a whole number of 1 or more, got 0"),
+        (["--seeds", "many"], "--seeds: expected a whole number of 1 or more, got many"),
+        (["--noise", "nan"], "--noise: expected a number from 0 to 10, got nan"),
+        (["--noise", "much"], "--noise: expected a number from 0 to 10, got much"),
+        (["--short", "--record"], "--record: not with --short"),
+        (["--policy-only", "--method", "usr"], "--policy-only: not with --method"),
+        (["--policy-only", "--record"], "--policy-only: not with --record"),
         (["--bias", "1:0.2"], "expected ENTRY=AMOUNT"),
         (["--bias", "1=nan"], "expected ENTRY=AMOUNT"),
         (["--noise", "0.1", "--record"], "--record: not with --noise"),
@@ -210,6 +328,15 @@ def test_an_option_out_of_its_bounds_is_refused(
     with pytest.raises(SystemExit):
         command.main(["--env", ID, *wanted])
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["file", "file/below", "/proc/nowhere"])
+def test_a_folder_that_cannot_be_written_to_is_refused_before_anything_is_made(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert command.main(["--env", ID, "--short", "--out", str(tmp_path / name)]) == 2
+    assert "expected a folder that can be written to" in " ".join(capsys.readouterr().out.split())
 
 
 def test_what_is_wrong_with_the_demonstrations_is_said_on_the_command_line(tmp_path: Path) -> None:

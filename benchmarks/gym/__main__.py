@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,13 +33,15 @@ from benchmarks.gym.cells import Cell, run_cell, world_of
 from benchmarks.gym.known import KNOWN
 from benchmarks.gym.options import add_task_options, changes, chosen_task, count
 from benchmarks.gym.settings import POLICY, SETTINGS, SHORT_POLICY
-from benchmarks.gym.summary import draw, judge_policy, summarise, table
-from robot_rl.errors import RobotRLError
+from benchmarks.gym.summary import SEEDS, draw, judge_policy, mixed, summarise, table
+from robot_rl.errors import ConfigError, RobotRLError
 from robot_rl.learn.device import use_one_thread
 
 METHODS = ("usr", "policy-decorator", "policy-decorator:per-step", "zprl")
-EPISODES, TRIALS, SEEDS = 300, 100, 5
-SHORT_EPISODES, SHORT_TRIALS = 12, 5
+LONG = {"seeds": SEEDS, "episodes": 300, "trials": 100}
+SHORT = {"seeds": 1, "episodes": 12, "trials": 5}
+OF_TRAINING = ("method", "seeds", "episodes", "record")
+OF_THE_PROTOCOL = ("short", "episodes", "trials")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,12 +53,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--method", action="append", choices=tuple(SETTINGS), help=f"may be given again (default: {', '.join(METHODS)})"
     )
-    parser.add_argument("--seeds", type=count, default=SEEDS, help="how many, from 0 on (default: %(default)s)")
-    parser.add_argument("--episodes", type=count, default=EPISODES, help="of training (default: %(default)s)")
-    parser.add_argument("--trials", type=count, default=TRIALS, help="of each evaluation (default: %(default)s)")
+    for name, what in (("seeds", "how many, from 0 on"), ("episodes", "of training"), ("trials", "of each evaluation")):
+        parser.add_argument(
+            f"--{name}", type=count, help=f"{what} (default: {LONG[name]}; with --short: {SHORT[name]})"
+        )
     add_task_options(parser)
     parser.add_argument("--policy-only", action="store_true", help="clone the frozen policy and judge it")
-    parser.add_argument("--short", action="store_true", help="one seed, a few episodes: does it run?")
+    parser.add_argument("--short", action="store_true", help="a small policy, one seed, a few episodes: does it run?")
     parser.add_argument("--out", type=Path, default=Path("runs/gym"), help="(default: %(default)s)")
     parser.add_argument("--record", action="store_true", help="put what is done on record in benchmarks/records/gym/")
     arguments = parser.parse_args(argv)
@@ -63,21 +67,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--env: name one or more environments")
     if arguments.record and (changed := changes(arguments)):
         parser.error(f"--record: not with --{changed[0].replace('_', '-')}; put it into benchmarks/gym/known.py first")
+    if arguments.record and (other := changes(arguments, OF_THE_PROTOCOL)):
+        parser.error(f"--record: not with --{other[0]}: cells on record are of one length")
+    if arguments.policy_only and (trained := changes(arguments, OF_TRAINING)):
+        parser.error(f"--policy-only: not with --{trained[0]}: nothing is trained")
     use_one_thread()
     console = Console()
     try:
         return run(arguments, console)
     except RobotRLError as error:
-        console.print(f"error: {error}", markup=False, soft_wrap=True)
+        console.print(f"error: {error}", markup=False, emoji=False, soft_wrap=True)
         return 2
+    except KeyboardInterrupt:
+        console.print("interrupted; the same command goes on with the cell that it was at")
+        return 130
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """What was asked for. Raises `RobotRLError`."""
-    tasks = [chosen_task(env, arguments) for env in arguments.env]
-    short = (1, SHORT_EPISODES, SHORT_TRIALS)
-    seeds, episodes, trials = short if arguments.short else (arguments.seeds, arguments.episodes, arguments.trials)
-    methods = () if arguments.policy_only else tuple(arguments.method or METHODS)
+    usable(arguments.out)
+    tasks = [chosen_task(env, arguments) for env in dict.fromkeys(arguments.env)]
+    length = SHORT if arguments.short else LONG
+    seeds, episodes, trials = (getattr(arguments, name) or default for name, default in length.items())
+    methods = () if arguments.policy_only else tuple(dict.fromkeys(arguments.method or METHODS))
     policy = SHORT_POLICY if arguments.short else POLICY
     cells = [
         Cell(task, method, seed, episodes, trials, policy)
@@ -85,15 +97,14 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         for method in methods
         for seed in range(seeds)
     ]
-    arguments.out.mkdir(parents=True, exist_ok=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     results: list[dict[str, Any]] = []
     frozen: dict[str, Any] = {}
     with Progress(*columns, console=console) as bar:
-        made = bar.add_task("frozen policies")
+        doing = bar.add_task("", visible=False)
 
         def progress(stage: str, step: int, steps: int, loss: float) -> None:
-            bar.update(made, description=f"frozen policy: {stage}", completed=step, total=steps)
+            bar.update(doing, description=stage, completed=step, total=steps, visible=True)
 
         worlds = {task: world_of(task, policy, arguments.out, progress) for task in tasks if arguments.policy_only}
         for task, world in worlds.items():
@@ -106,7 +117,20 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         console.file.write(json.dumps(frozen) + "\n")
         return 0
     draw(results, arguments.out / "gym.png")
-    return show(console, table(results), f"curves: {arguments.out / 'gym.png'}", summarise(results))
+    words = [f"curves: {arguments.out / 'gym.png'}", *mixed(results)]
+    return show(console, table(results), "\n".join(words), summarise(results))
+
+
+def usable(folder: Path) -> None:
+    """Make `folder`, and see that it can be written to before hours are spent. Raises `ConfigError`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"--out {folder}: expected a folder that can be written to; {error.strerror or error}"
+        ) from error
 
 
 if __name__ == "__main__":

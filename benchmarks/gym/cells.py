@@ -1,37 +1,35 @@
 """One frozen policy an environment, and one cell a method and seed; each made once for one state of the code.
 
 A cell is named by what decides it (`benchmarks.digest.gym_digest`), and kept in the repository too (`RECORDS`). The
-frozen policy is made anew where it is not on this machine; its id stands in each record.
+frozen policy is made anew where it is not on this machine. Cloning comes to the same weights on one kind of processor
+only: a policy's id stands in each record, and a table says where it is of more than one.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from safetensors import SafetensorError
 
 from benchmarks.cells import once
 from benchmarks.digest import ROOT, gym_digest
+from benchmarks.gym.judging import train_and_judge
 from benchmarks.gym.policy import Progress, StatePolicy, clone
-from benchmarks.gym.settings import POLICY, Frozen, settings_of
+from benchmarks.gym.settings import POLICY
 from benchmarks.gym.tasks import GymTask, space_of
 from benchmarks.gym.world import GymWorld, demonstrate
-from benchmarks.studies.lockstep import Played, base_adapter, train, trials
-from robot_rl.compositions.results import Rate
 from robot_rl.config import PolicyConfig
-from robot_rl.types import Array
+from robot_rl.errors import ConfigError
 
 RECORDS = ROOT / "benchmarks" / "records" / "gym"
 STEP_S = 1.0
 """Environments have no clock of ours: a step takes one."""
-DEMONSTRATED, LOOKED_AT = 1000, 2000
-"""Seeds of the demonstrations, and of the episodes in which the frozen policy's latents are looked at."""
-LOOKS = 10
+DEMONSTRATED = 1000
+"""Seed of the demonstrations."""
 SIMULATORS = ("gymnasium", "mujoco", "metaworld", "gymnasium-robotics", "robosuite")
 
 
@@ -56,6 +54,14 @@ class Cell:
         """Of its record."""
         return f"{self.kind}-{digest_of(self.task, self.policy)}"
 
+    @property
+    def said(self) -> dict[str, Any]:
+        """What its record says that it is."""
+        return {
+            "env": self.task.env,
+            **{part: getattr(self, part) for part in ("method", "seed", "episodes", "trials")},
+        }
+
 
 def slug(env: str) -> str:
     """An environment's id or a method's name as a file's name has it."""
@@ -64,7 +70,8 @@ def slug(env: str) -> str:
 
 def digest_of(task: GymTask, policy: PolicyConfig) -> str:
     """Of what decides the frozen policy of `task`, and what is learnt on it."""
-    return gym_digest({"task": asdict(task), "policy": policy.model_dump(mode="json")})
+    settings = {"task": asdict(task), "policy": policy.model_dump(mode="json"), "demonstrated": DEMONSTRATED}
+    return gym_digest(settings, task.expert_source())
 
 
 def world_of(task: GymTask, policy: PolicyConfig, out: Path, progress: Progress | None = None) -> GymWorld:
@@ -82,64 +89,44 @@ def world_of(task: GymTask, policy: PolicyConfig, out: Path, progress: Progress 
         made = clone(demonstrate(task, DEMONSTRATED, shown), policy, space, STEP_S, progress)
         path.parent.mkdir(parents=True, exist_ok=True)
         made.save(path)
-    return GymWorld(task, env, StatePolicy.load(path, policy, space, STEP_S))
+    try:
+        return GymWorld(task, env, StatePolicy.load(path, policy, space, STEP_S))
+    except (SafetensorError, KeyError, RuntimeError) as error:
+        raise ConfigError(f"{path} is damaged ({error}): remove it, and it is made again") from error
 
 
 def run_cell(cell: Cell, out: Path, progress: Progress | None = None, *, record: bool = False) -> dict[str, Any]:
-    """Train and judge, in this process; what is there, in `out` or on record, is read."""
+    """Train and judge, in this process; what is there, in `out` or on record, is read if these very versions made it.
+
+    Raises `ConfigError` for a file there that is not this cell's.
+    """
+    here = simulators()
+
+    def made(number: int) -> None:
+        if progress is not None:
+            progress(f"{cell.method}, seed {cell.seed}", number, cell.episodes, 0.0)
 
     def make() -> dict[str, Any]:
-        return _train_and_judge(cell, world_of(cell.task, cell.policy, out, progress))
+        world = world_of(cell.task, cell.policy, out, progress)
+        return {
+            **train_and_judge(world, cell.method, cell.seed, cell.episodes, cell.trials, cell.task.moves, made),
+            **cell.said,
+            "policy": world.policy.spec.policy_id,
+            "imperfection": str(cell.task.imperfection),
+            "simulators": here,
+        }
 
-    return once(out / f"{cell.name}.json", cell.kind, cell.name, make, record, RECORDS)
+    def fits(result: Mapping[str, Any]) -> bool:
+        if {name: result[name] for name in cell.said} != cell.said:
+            raise KeyError(f"expected that of {cell.said}")
+        return bool(result["simulators"] == here)
 
-
-def _train_and_judge(cell: Cell, world: GymWorld) -> dict[str, Any]:
-    """The newest adapter against the frozen policy, on the same starts; and how both move while they explore."""
-    began = time.monotonic()
-    space = world.policy.spec.action_space
-    config = settings_of(cell.method, Frozen(space, world.policy.spread, latents(world)))
-    training = train(world, cell.method, config, cell.seed, cell.episodes)
-    seconds = time.monotonic() - began
-    base = trials(world, base_adapter(world), cell.trials, cell.seed)
-    adapted = trials(world, training.adapter, cell.trials, cell.seed)
-    exploring = trials(world, training.adapter, max(1, cell.trials // 4), cell.seed, explore=True)
-    moves = list(range(space.size)) if cell.task.moves is None else list(cell.task.moves)
-    found: dict[str, Any] = {}
-    for name, played in (("base_", base), ("", adapted), ("exploring_", exploring)):
-        rate = Rate(sum(one.success for one in played), len(played))
-        found |= {f"{name}success": rate.rate, f"{name}interval": [round(end, 4) for end in rate.interval]}
-        found |= {f"{name}velocity": velocity(played, moves), f"{name}acceleration": acceleration(played, moves)}
-    return {
-        **found,
-        "env": cell.task.env,
-        "method": cell.method,
-        "seed": cell.seed,
-        "episodes": cell.episodes,
-        "trials": cell.trials,
-        "policy": world.policy.spec.policy_id,
-        "imperfection": str(cell.task.imperfection),
-        "curve": training.curve,
-        "training_seconds": round(seconds, 1),
-        "simulators": {name: version for name in SIMULATORS if (version := _version(name))},
-    }
+    return once(out / f"{cell.name}.json", cell.kind, cell.name, make, record, RECORDS, fits)
 
 
-def latents(world: GymWorld) -> Array:
-    """[n, Z] that the frozen policy has at work, in episodes that are neither trained on nor judged."""
-    played = trials(world, base_adapter(world), LOOKS, LOOKED_AT)
-    return np.array([transition.z for one in played for transition in one.transitions])
-
-
-def velocity(played: Sequence[Played], moves: Sequence[int]) -> float:
-    """Mean |a_t| over the entries `moves`, in the action's units a step."""
-    return float(np.mean([np.linalg.norm(one.executed[:, moves], axis=1).mean() for one in played]))
-
-
-def acceleration(played: Sequence[Played], moves: Sequence[int]) -> float:
-    """Mean |a_(t+1) - a_t|, in the action's units a step^2 (ZPRL, table II)."""
-    changes = [np.linalg.norm(np.diff(one.executed[:, moves], axis=0), axis=1).mean() for one in played]
-    return float(np.mean(changes))
+def simulators() -> dict[str, str]:
+    """What is installed of `SIMULATORS`: package -> version."""
+    return {name: version for name in SIMULATORS if (version := _version(name))}
 
 
 def _version(package: str) -> str | None:

@@ -29,7 +29,11 @@ KNOWN: Mapping[str, GymTask] = {
             expert="benchmarks.gym.experts:pick_and_place",
         ),
         GymTask(
-            "MountainCarContinuous-v0", Imperfection(10), success="terminated", expert="benchmarks.gym.experts:rock"
+            "MountainCarContinuous-v0",
+            Imperfection(10),
+            max_steps=200,
+            success="terminated",
+            expert="benchmarks.gym.experts:rock",
         ),
     )
 }

@@ -17,7 +17,9 @@ OF_ITS_DEMONSTRATIONS = ("demonstrations", "noise", "bias")
 
 def add_task_options(parser: argparse.ArgumentParser) -> None:
     """Those of `OF_THE_TASK` and `OF_ITS_DEMONSTRATIONS`; None where nothing is changed."""
-    parser.add_argument("--max-steps", type=count, help="then an episode has failed (default: the environment's here)")
+    parser.add_argument(
+        "--max-steps", type=count, help="then an episode has failed (default: the environment's own limit)"
+    )
     parser.add_argument(
         "--expert", help="MODULE:FACTORY; the factory gets the environment, returns observation -> action"
     )
@@ -31,7 +33,7 @@ def add_task_options(parser: argparse.ArgumentParser) -> None:
 
 def changes(arguments: argparse.Namespace, names: tuple[str, ...] = OF_THE_TASK + OF_ITS_DEMONSTRATIONS) -> list[str]:
     """Which of `names` the command line has something on."""
-    return [name for name in names if getattr(arguments, name) is not None]
+    return [name for name in names if getattr(arguments, name) not in (None, False)]
 
 
 def chosen_task(env: str, arguments: argparse.Namespace) -> GymTask:
@@ -54,17 +56,19 @@ def chosen_task(env: str, arguments: argparse.Namespace) -> GymTask:
 
 def count(text: str) -> int:
     """One or more."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, got {text}")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, got {text}")
+    return int(text)
 
 
 def spread(text: str) -> float:
     """0 to 10."""
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
     if not 0.0 <= number <= 10.0:
-        raise argparse.ArgumentTypeError(f"expected 0 to 10, got {text}")
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 10, got {text}")
     return number
 
 

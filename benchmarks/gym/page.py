@@ -14,10 +14,10 @@ from benchmarks.gym import cells
 from benchmarks.gym.cells import Cell
 from benchmarks.gym.known import task_of
 from benchmarks.gym.settings import SETTINGS
-from benchmarks.gym.summary import Result, draw, grouped, improved, of, table
+from benchmarks.gym.summary import SEEDS, Result, draw, grouped, improved, mixed, of, ratio, table
 
-ENOUGH = 0.8
-"""Share of the seeds that a method must have improved, to be said to help."""
+ENOUGH = 4
+"""Seeds of `SEEDS` that a method must have improved, to be said to help: without any effect, one in five does."""
 
 
 def section(images: Path, markdown: Callable[[Table], list[str]]) -> list[str]:
@@ -37,14 +37,15 @@ def section(images: Path, markdown: Callable[[Table], list[str]]) -> list[str]:
         *(f"- {words}" for words in said(results)),
         "",
     ]
-    others = sorted(
-        {result["env"] for result in results if not (cells.RECORDS / f"{cell_of(result).name}.json").exists()}
+    parts += [f"{words}.\n" for words in mixed(results)]
+    others = dict.fromkeys(
+        f"`{result['env']}` {result['method']}"
+        for result in results
+        if not (cells.RECORDS / f"{cell_of(result).name}.json").exists()
     )
-    return (
-        [*parts, f"Made by other code than is here now, and not again since: {', '.join(others)}.\n"]
-        if others
-        else parts
-    )
+    if others:
+        parts.append(f"Made by other code than is here now, and not again since: {', '.join(others)}.\n")
+    return parts
 
 
 def recorded() -> list[Result]:
@@ -71,10 +72,12 @@ def said(results: Sequence[Result]) -> list[str]:
         helped = [
             f"`{name}` ({improved(seeds)} of {len(seeds)})"
             for name, seeds in methods.items()
-            if improved(seeds) >= ENOUGH * len(seeds)
+            if improved(seeds) >= ENOUGH
         ]
-        words = f"`{env}` (demonstrations: {any_one['imperfection']}): better than the frozen policy in four fifths of "
-        words += f"the seeds or more: {', '.join(helped) or 'none'}"
+        missing = [f"`{name}` has {len(seeds)}" for name, seeds in methods.items() if len(seeds) < SEEDS]
+        words = f"`{env}` (demonstrations: {any_one['imperfection']}): better than the frozen policy in {ENOUGH} or "
+        words += f"more of {SEEDS} seeds: {', '.join(helped) or 'none'}"
+        words += f"; of {SEEDS} seeds {', '.join(missing)}" if missing else ""
         words += "".join(
             _gentler(methods["zprl"], methods[other], other)
             for other in ("policy-decorator:per-step", "policy-decorator")
@@ -86,12 +89,10 @@ def said(results: Sequence[Result]) -> list[str]:
 
 def _gentler(zprl: Sequence[Result], other: Sequence[Result], name: str) -> str:
     """How both move while they explore, and at what success."""
-    velocity, acceleration = (
-        100 * (np.mean(of(zprl, f"exploring_{part}")) / np.mean(of(other, f"exploring_{part}")) - 1)
-        for part in ("velocity", "acceleration")
-    )
+    shares = [ratio(zprl, f"exploring_{part}", other, f"exploring_{part}") for part in ("velocity", "acceleration")]
+    velocity, acceleration = ("?" if share is None else f"{100 * (share - 1):+.0f} %" for share in shares)
     good, theirs = (np.mean(of(one, "success")) for one in (zprl, other))
     return (
-        f"; commanded while exploring, `zprl` against `{name}`: velocity {velocity:+.0f} %, acceleration "
-        f"{acceleration:+.0f} % (-29 % and -39 % in ZPRL's table II), at success {good:.2f} and {theirs:.2f}"
+        f"; commanded while exploring, `zprl` against `{name}`: velocity {velocity}, acceleration {acceleration} "
+        f"(-29 % and -39 % in ZPRL's table II), at success {good:.2f} and {theirs:.2f}"
     )

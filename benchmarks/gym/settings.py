@@ -58,8 +58,7 @@ class Frozen:
 
 
 def _residual(frozen: Frozen, layout: str = "constant") -> dict[str, Any]:
-    halves = (np.array(frozen.space.high) - np.array(frozen.space.low)) / 2
-    alpha = np.minimum(RESIDUAL * halves * frozen.spread, 1.0)
+    alpha = np.minimum(RESIDUAL * frozen.spread, 1.0)
     return {"residual_layout": layout, "residual_scale": tuple(float(value) for value in alpha)}
 
 

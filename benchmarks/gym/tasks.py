@@ -2,6 +2,9 @@
 
 `Meta-World/NAME` (box-close-v3, push-wall-v3, ...) is Meta-World's environment of that name with its scripted expert;
 any other id is gymnasium's own, and is given an expert by `--expert`. Some have settings in `benchmarks.gym.known`.
+
+An action is in halves of its range here, from -1 to 1 in every entry, whatever the environment's units are; an expert
+is asked, and answers, in the environment's own.
 """
 
 from __future__ import annotations
@@ -9,18 +12,24 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from benchmarks.gym import metaworld
 from robot_rl.errors import ConfigError, nearest
 from robot_rl.types import ActionSpace, Array
 
+Env = gymnasium.Env[Any, Any]
 Expert = Callable[[Array], Array]
-"""Flat observation [S] -> action [A]; one for each episode, as it may remember."""
-METAWORLD = "Meta-World/"
+"""Flat observation [S] -> action [A], both in the environment's own units; one for each episode, as it may remember."""
+TERMINATED = "terminated"
+LONGEST = 200
+"""Steps of an episode where neither the environment nor anybody else says."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +45,8 @@ class Imperfection:
 
     def __str__(self) -> str:
         off = ", ".join(f"action {entry} off by {amount:+g}" for entry, amount in self.bias)
-        parts = [f"{self.episodes} episodes", f"noise {self.noise:g}" if self.noise else "", off]
+        few = f"{self.episodes} episode{'s' if self.episodes > 1 else ''}"
+        parts = [few, f"noise {self.noise:g}" if self.noise else "", off]
         return ", ".join(part for part in parts if part)
 
 
@@ -47,8 +57,8 @@ class GymTask:
     env: str
     """Its id."""
     imperfection: Imperfection = Imperfection()
-    max_steps: int = 200
-    """Then an episode has failed."""
+    max_steps: int | None = None
+    """Then an episode has failed; None: the environment's own limit, or `LONGEST`."""
     success: str = "success"
     """A key of `info`, or `terminated`: the environment ends an episode that has succeeded, and no other."""
     moves: Sequence[int] | None = None
@@ -56,104 +66,151 @@ class GymTask:
     expert: str | None = None
     """`module:factory`; the factory is given the environment and returns an `Expert`. None: Meta-World's."""
 
-    def make(self) -> gymnasium.Env[Any, Any]:
-        """The environment, its observation flat. Raises `ConfigError` for one that is not there or is not for this."""
-        if self.env.startswith(METAWORLD):
-            env = _metaworld(self.env.removeprefix(METAWORLD))
-        else:
-            try:
-                env = gymnasium.make(self.env)
-            except gymnasium.error.Error as error:
-                raise ConfigError(f"--env {self.env}: {error}") from error
-        if (
-            not isinstance(env.action_space, spaces.Box)
-            or not np.isfinite([env.action_space.low, env.action_space.high]).all()
-        ):
-            raise ConfigError(
-                f"--env {self.env}: expected actions that are numbers between bounds, got {env.action_space}"
-            )
-        if len(env.action_space.shape) != 1:
-            raise ConfigError(f"--env {self.env}: expected a vector of actions, got {env.action_space.shape}")
+    @property
+    def of_metaworld(self) -> bool:
+        return self.env.startswith(metaworld.PREFIX)
+
+    def make(self) -> Env:
+        """The environment, observation flat and actions from -1 to 1.
+
+        Raises `ConfigError` for one that is not there, does not start, or is not for this.
+        """
+        env = metaworld.make(self.env) if self.of_metaworld else self._registered()
+        if not isinstance(env.action_space, spaces.Box) or not np.issubdtype(env.action_space.dtype, np.floating):
+            raise self._unfit("actions that are real numbers between bounds", env.action_space)
+        low, high = env.action_space.low, env.action_space.high
+        if len(env.action_space.shape) != 1 or not low.size:
+            raise self._unfit("a vector of actions", env.action_space)
+        if not np.isfinite([low, high]).all() or not (low < high).all():
+            raise self._unfit("actions that are numbers between bounds", env.action_space)
+        if not (np.all(low == -1) and np.all(high == 1)):
+            env = gymnasium.wrappers.RescaleAction(env, np.float32(-1.0), np.float32(1.0))
+        if not env.observation_space.is_np_flattenable:
+            raise self._unfit("observations of a fixed length", env.observation_space)
         return gymnasium.wrappers.FlattenObservation(env)
 
-    def make_expert(self, env: gymnasium.Env[Any, Any]) -> Expert:
-        """For one episode. Raises `ConfigError` where there is none."""
-        if self.expert is not None:
-            module, _, factory = self.expert.partition(":")
-            try:
-                expert: Expert = getattr(importlib.import_module(module), factory)(env)
-            except (ImportError, AttributeError, ValueError) as error:
-                raise ConfigError(
-                    f"--expert {self.expert}: expected MODULE:FACTORY that can be imported; {error}"
-                ) from error
-            return expert
-        if self.env.startswith(METAWORLD):
-            return _metaworld_expert(self.env.removeprefix(METAWORLD))
-        raise ConfigError(
-            f"--env {self.env}: nobody here knows how it is done; name an expert by --expert MODULE:FACTORY"
-        )
+    def steps_of(self, env: Env) -> int:
+        """After how many an episode has failed."""
+        own = env.spec.max_episode_steps if env.spec is not None else None
+        return self.max_steps or own or LONGEST
 
-    def succeeded(self, terminated: bool, info: Mapping[str, Any]) -> bool:
-        """Whether a step ended in success. Raises `ConfigError` where the environment does not say."""
-        if self.success == "terminated":
+    def make_expert(self, env: Env) -> Expert:
+        """For one episode: observation [S] -> action [A] from -1 to 1, which may lie outside.
+
+        Raises `ConfigError` where there is none, and for what it says that is no action.
+        """
+        box = _own_actions(env)
+        middle, half = (box.high + box.low) / 2.0, (box.high - box.low) / 2.0
+        expert = metaworld.expert(self.env) if self.expert is None and self.of_metaworld else self._named_expert(env)
+        who = f"--expert {self.expert}" if self.expert else f"the expert of {self.env}"
+
+        def act(observation: Array) -> Array:
+            try:
+                action = np.asarray(
+                    expert(observation.copy()), np.float64
+                )  # Meta-World's write into what they are given
+            except Exception as error:
+                raise ConfigError(f"{who}: failed where it was asked for an action; {_words(error)}") from error
+            if action.shape != box.shape or not np.isfinite(action).all():
+                raise ConfigError(f"{who}: expected an action of {box.shape[0]} finite numbers, got {action}")
+            scaled: Array = (action - middle) / half
+            return scaled
+
+        return act
+
+    def expert_source(self) -> str:
+        """Of the module of a named expert; what it shows decides what is cloned. Raises `ConfigError`."""
+        if self.expert is None:
+            return ""
+        module = self.expert.partition(":")[0]
+        try:
+            found = find_spec(module)
+        except (ImportError, ValueError) as error:
+            raise self._no_expert(error) from error
+        if found is None:
+            raise self._no_expert(f"no module named {module!r}")
+        path = Path(found.origin or "")
+        return path.read_text(encoding="utf-8") if path.suffix == ".py" else ""
+
+    def succeeded(self, terminated: bool, info: Mapping[str, Any]) -> bool | None:
+        """Whether a step ended in success; None: it does not say. Raises `ConfigError` for what is no yes or no."""
+        if self.success == TERMINATED:
             return terminated
         if self.success not in info:
+            return None
+        said = np.asarray(info[self.success])
+        if said.size != 1 or said.dtype.kind not in "buif" or said.item() not in (0, 1):
             raise ConfigError(
-                f"--env {self.env}: its info does not say {self.success!r}{nearest(self.success, list(info))}; name "
-                "what does by --success, or `terminated`"
+                f"--success {self.success}: expected true or false, or 1 or 0, in the info of {self.env}, got "
+                f"{info[self.success]!r}"
             )
-        return bool(info[self.success])
+        return bool(said.item())
+
+    def says_nothing(self, info: Mapping[str, Any], steps: int) -> ConfigError:
+        """For an episode of so many steps, the last with `info`, in which nothing said whether it succeeded."""
+        has = nearest(self.success, list(info)) if info else "; it is empty"
+        return ConfigError(
+            f"--env {self.env}: in {steps} steps its info did not say {self.success!r}{has}. Name what does by "
+            f"--success, or `{TERMINATED}` where the environment ends an episode that has succeeded, and no other; one "
+            "that says it at its end alone has to come to it (--max-steps)"
+        )
+
+    def _registered(self) -> Env:
+        limit = {} if self.max_steps is None else {"max_episode_steps": self.max_steps}
+        try:
+            return gymnasium.make(self.env, **limit)
+        except gymnasium.error.NameNotFound as error:
+            raise ConfigError(f"--env {self.env}: {error} Meta-World's are {metaworld.PREFIX}NAME") from error
+        except Exception as error:
+            raise ConfigError(f"--env {self.env}: cannot be made; {_words(error)}") from error
+
+    def _unfit(self, expected: str, got: spaces.Space[Any]) -> ConfigError:
+        return ConfigError(f"--env {self.env}: expected {expected}, got {got}")
+
+    def _named_expert(self, env: Env) -> Expert:
+        if self.expert is None:
+            raise ConfigError(
+                f"--env {self.env}: nobody here knows how it is done; name an expert by --expert MODULE:FACTORY"
+            )
+        module, _, factory = self.expert.partition(":")
+        try:
+            expert: Expert = getattr(importlib.import_module(module), factory)(env)
+        except Exception as error:
+            raise self._no_expert(_words(error)) from error
+        if not callable(expert):
+            raise self._no_expert(f"what the factory returned cannot be asked: {expert!r}")
+        return expert
+
+    def _no_expert(self, why: object) -> ConfigError:
+        return ConfigError(
+            f"--expert {self.expert}: expected MODULE:FACTORY that can be imported and, given the environment, returns "
+            f"observation -> action; {why}"
+        )
 
 
-def space_of(env: gymnasium.Env[Any, Any]) -> ActionSpace:
-    """Actions in the environment's own units."""
-    box = env.action_space
-    assert isinstance(box, spaces.Box)
-    size = box.shape[0]
+def _own_actions(env: Env) -> spaces.Box:
+    """In the environment's own units."""
+    one: Any = env
+    while isinstance(one, gymnasium.Wrapper):
+        if isinstance(one, gymnasium.wrappers.RescaleAction):
+            env = one.env
+        one = one.env
+    assert isinstance(env.action_space, spaces.Box)
+    return env.action_space
+
+
+def space_of(env: Env) -> ActionSpace:
+    """Actions from -1 to 1, of an environment that `GymTask.make` made."""
+    size = env.action_space.shape[0] if env.action_space.shape else 0
     return ActionSpace(
         kind="gymnasium",
         names=tuple(f"action_{i}" for i in range(size)),
         units=("1",) * size,
-        low=tuple(float(value) for value in box.low),
-        high=tuple(float(value) for value in box.high),
+        low=(-1.0,) * size,
+        high=(1.0,) * size,
     )
 
 
-# --- Meta-World -----------------------------------------------------------------------------------------------------
-
-
-def _metaworld(name: str) -> gymnasium.Env[Any, Any]:
-    """With its goal in the observation, and another start with every seed."""
-    try:
-        from metaworld.env_dict import ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE as known  # type: ignore[import-not-found]
-    except ImportError as error:
-        raise ConfigError(
-            f"{METAWORLD}{name}: Meta-World is not here ({error}); it needs an environment of its own, see "
-            "`python -m benchmarks.gym --help`"
-        ) from error
-    key = f"{name}-goal-observable"
-    if key not in known:
-        names = [one.removesuffix("-goal-observable") for one in known]
-        raise ConfigError(f"--env {METAWORLD}{name}: no such environment{nearest(name, names)}")
-    return _Seeded(known[key]())
-
-
-class _Seeded(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Meta-World's environments take no seed when they are reset: each start is a function of the seed here."""
-
-    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
-        super().__init__(env)
-        self._metaworld = cast(Any, env)
-        self._metaworld.seeded_rand_vec, self._metaworld._freeze_rand_vec = True, False
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        if seed is not None:
-            self._metaworld.seed(seed)
-        return self._metaworld.reset()  # type: ignore[no-any-return]
-
-
-def _metaworld_expert(name: str) -> Expert:
-    from metaworld.policies import ENV_POLICY_MAP  # type: ignore[import-not-found]
-
-    expert: Expert = ENV_POLICY_MAP[name]().get_action
-    return expert
+def _words(error: Exception) -> str:
+    """Of somebody else's code."""
+    return f"{type(error).__name__}: {error}"

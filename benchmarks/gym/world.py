@@ -6,11 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import gymnasium
 import numpy as np
 
 from benchmarks.gym.policy import KEY, Demonstrations, StatePolicy
-from benchmarks.gym.tasks import GymTask, space_of
+from benchmarks.gym.tasks import Env, GymTask, space_of
 from robot_rl.errors import ConfigError
 from robot_rl.policy.backbones.decoder import ChunkDecoder
 from robot_rl.types import Array, Observation
@@ -29,14 +28,44 @@ class State:
     steps: int = 0
     success: bool = False
     over: bool = False
-    """The environment ended it."""
+    """The environment ended it, or it has taken as many steps as it may."""
+    said: bool = False
+    """The environment said whether it had succeeded."""
+
+
+class Episodes:
+    """An environment that is reset and stepped; one episode at a time."""
+
+    def __init__(self, task: GymTask, env: Env) -> None:
+        self.task, self.env = task, env
+        self._longest = task.steps_of(env)
+
+    def start(self, rng: np.random.Generator) -> State:
+        """The start is drawn from `rng`."""
+        observation, _ = self.env.reset(seed=int(rng.integers(SEEDS)))
+        return State(self._seen(observation))
+
+    def step(self, state: State, action: Array) -> State:
+        """One step by `action` [A] from -1 to 1. Raises `ConfigError` where nobody says whether it is a success."""
+        observation, _, terminated, truncated, info = self.env.step(action.astype(self.env.action_space.dtype))
+        success, steps = self.task.succeeded(bool(terminated), info), state.steps + 1
+        over, said = bool(terminated or truncated or steps >= self._longest), state.said or success is not None
+        if over and not said:
+            raise self.task.says_nothing(info, steps)
+        return State(self._seen(observation), steps, bool(success), over, said)
+
+    def _seen(self, observation: Any) -> Array:
+        seen = np.asarray(observation, np.float64)
+        if not np.isfinite(seen).all():
+            raise ConfigError(f"--env {self.task.env}: expected observations that are finite, got {seen}")
+        return seen
 
 
 class GymWorld:
-    """A `benchmarks.studies.lockstep.World`; one episode at a time, and only its newest state goes on."""
+    """A `benchmarks.studies.lockstep.World`; only the newest state of its one episode goes on."""
 
-    def __init__(self, task: GymTask, env: gymnasium.Env[Any, Any], policy: StatePolicy) -> None:
-        self._task, self._env = task, env
+    def __init__(self, task: GymTask, env: Env, policy: StatePolicy) -> None:
+        self._episodes = Episodes(task, env)
         self.policy = policy
 
     @property
@@ -44,7 +73,7 @@ class GymWorld:
         return self.policy.decoder
 
     def start(self, rng: np.random.Generator) -> State:
-        return State(reset(self._env, rng))
+        return self._episodes.start(rng)
 
     def observe(self, state: State) -> Observation:
         nothing: Array = np.zeros(0)
@@ -55,7 +84,7 @@ class GymWorld:
     def step(self, state: State, chunk: Array) -> State:
         """Up to the end of the episode, if that comes first."""
         for action in chunk:
-            state = step(self._task, self._env, state, action)
+            state = self._episodes.step(state, action)
             if self.outcome(state) is not None:
                 break
         return state
@@ -63,24 +92,7 @@ class GymWorld:
     def outcome(self, state: State) -> bool | None:
         if state.success:
             return True
-        return False if state.over or state.steps >= self._task.max_steps else None
-
-
-def reset(env: gymnasium.Env[Any, Any], rng: np.random.Generator) -> Array:
-    """The first observation of an episode whose start is drawn from `rng`."""
-    observation, _ = env.reset(seed=int(rng.integers(SEEDS)))
-    return np.asarray(observation, np.float64)
-
-
-def step(task: GymTask, env: gymnasium.Env[Any, Any], state: State, action: Array) -> State:
-    """One step of the environment."""
-    observation, _, terminated, truncated, info = env.step(action.astype(env.action_space.dtype))
-    return State(
-        np.asarray(observation, np.float64),
-        state.steps + 1,
-        task.succeeded(bool(terminated), info),
-        bool(terminated or truncated),
-    )
+        return False if state.over else None
 
 
 def demonstrate(task: GymTask, seed: int, done: Callable[[int], None] = lambda number: None) -> Demonstrations:
@@ -89,25 +101,23 @@ def demonstrate(task: GymTask, seed: int, done: Callable[[int], None] = lambda n
     Raises `ConfigError` when the expert does not manage.
     """
     env, rng, fault = task.make(), np.random.default_rng(seed), task.imperfection
-    space = space_of(env)
-    low, high = np.array(space.low), np.array(space.high)
-    off = np.zeros(space.size)
+    episodes, off = Episodes(task, env), np.zeros(space_of(env).size)
     for entry, amount in fault.bias:
         off[entry] = amount
     states, actions, numbers = [], [], []
     kept = 0
     for _ in range(PATIENCE * fault.episodes):
-        state, expert = State(reset(env, rng)), task.make_expert(env)
-        seen, done_ = [], []
-        while not (state.success or state.over or state.steps >= task.max_steps):
-            wrong = off + fault.noise * rng.standard_normal(space.size)
-            action = np.clip(np.clip(expert(state.observation), low, high) + 0.5 * (high - low) * wrong, low, high)
+        state, expert = episodes.start(rng), task.make_expert(env)
+        seen, carried_out = [], []
+        while not (state.success or state.over):
+            wrong = off + fault.noise * rng.standard_normal(len(off))
+            action = np.clip(np.clip(expert(state.observation), -1.0, 1.0) + wrong, -1.0, 1.0)
             seen.append(state.observation)
-            done_.append(action)
-            state = step(task, env, state, action)
+            carried_out.append(action)
+            state = episodes.step(state, action)
         if state.success and seen:
             states += seen
-            actions += done_
+            actions += carried_out
             numbers += [kept] * len(seen)
             kept += 1
             done(kept)

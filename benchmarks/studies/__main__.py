@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.studies.catalogue import NAMES, study
-from robot_rl.errors import ConfigError
 from robot_rl.learn.device import use_one_thread
 
 SEEDS = 5
@@ -32,8 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("runs/studies"), help="(default: %(default)s)")
     parser.add_argument("--record", action="store_true", help="put the data on record in benchmarks/records/studies/")
     arguments = parser.parse_args(argv)
+    if arguments.seeds < 2:
+        parser.error(f"--seeds {arguments.seeds}: expected two or more, a claim is judged by its spread over them")
     if arguments.record and (arguments.quick or arguments.seeds < SEEDS):
-        raise ConfigError(f"--record: expected a full run of {SEEDS} seeds or more, got --quick or fewer")
+        parser.error(f"--record: expected a full run of {SEEDS} seeds or more, got --quick or fewer")
     one, record = study(arguments.name), study(arguments.name).record()
     started = time.monotonic()
     if record.exists() and not arguments.again and not arguments.quick and arguments.seeds == SEEDS:

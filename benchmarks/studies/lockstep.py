@@ -65,7 +65,7 @@ class Played:
 
     @property
     def executed(self) -> Array:
-        """[n * T, A] SI: every action that was carried out."""
+        """[n * T, A] SI: every action that was sent; an episode may have ended within its last chunk."""
         return np.concatenate([transition.executed_chunk for transition in self.transitions])
 
 
@@ -133,10 +133,11 @@ def train(
     *,
     before: Callable[[Learner], dict[int, LabelValue]] | None = None,
     quick: bool = False,
+    done: Callable[[int], None] = lambda number: None,
 ) -> Training:
     """Train `method` for `episodes` episodes. `before` gives a learner its offline data and returns their labels.
 
-    `quick`: whatever the settings say, a short warm-up and hardly any updates.
+    `done` is told how many are. `quick`: whatever the settings say, a short warm-up and hardly any updates.
     """
     if quick:
         config = config.model_copy(update={"warmup_episodes": 2, "utd": 0.3})
@@ -154,6 +155,7 @@ def train(
         learner.learn()
         versions.append(learner.adapter())
         training.curve.append(int(played.success))
+        done(number - first + 1)
         training.noise.append(rms(np.array([transition.noise for transition in played.transitions])))
     return training
 
