@@ -35,7 +35,9 @@ POLICY = PolicyConfig(
 )
 SHORT_POLICY = POLICY.model_copy(update={"hidden": 64, "layers": 2, "train_steps": 200, "bottleneck_steps": 100})
 """To see that it runs."""
-COMMON: Mapping[str, Any] = {"warmup_episodes": 10, "utd": 1.0, "actor_average": 0.005}
+COMMON: Mapping[str, Any] = {"warmup_episodes": 10, "utd": 1.0, "td_steps": 3, "actor_average": 0.005}
+"""On seed 100 of box-close, 50 trials: ZPRL 0.82 with three steps and 0.86 with one, but 0.84 and 0.72 of the last 100
+training episodes; USR 0.92 and Policy Decorator 0.94 with three."""
 RESIDUAL = 0.25
 LATENT_SHARE = 0.6
 """RMS of a shifted entry's lambda dz / RMS(z), of an actor that has learnt nothing.
@@ -68,7 +70,7 @@ def _usr(frozen: Frozen) -> dict[str, Any]:
 
 
 def _dsrl_na(frozen: Frozen) -> dict[str, Any]:
-    return {**NOISE, "initial_temperature": 0.02, "target_entropy": -1.0}
+    return {**NOISE, "initial_temperature": 0.02, "target_entropy": 0.0, "distill_steps": 4}
 
 
 def _dsrl_sac(frozen: Frozen) -> dict[str, Any]:
