@@ -266,7 +266,7 @@ def test_the_page_says_what_is_on_record(out: Path, tmp_path: Path, monkeypatch:
             result = run_cell(Cell(POINT, "zprl", 0, 3, 2, SHORT_POLICY), out)
             made_up = {"method": method, "seed": seed, "success": success, "base_success": 0.5}
             made_up["policy"] = f"flow-{seed // 2}"
-            moves = {"exploring_velocity": speed, "exploring_acceleration": speed / 2}
+            moves = {"exploring_success_velocity": speed, "exploring_success_acceleration": speed / 2}
             (tmp_path / "records").mkdir(exist_ok=True)
             (tmp_path / "records" / f"{cell.name}.json").write_text(json.dumps({**result, **made_up, **moves}))
     text = "\n".join(page.section(tmp_path, lambda table: [str(table.row_count)]))

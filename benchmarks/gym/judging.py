@@ -49,7 +49,7 @@ def train_and_judge(
         rate = Rate(sum(one.success for one in played), len(played))
         found |= {f"{name}success": rate.rate, f"{name}interval": [round(end, 4) for end in rate.interval]}
         good = [carried_out(one)[:, entries] for one in played[:explored] if one.success]
-        found |= {f"{name}velocity": velocity(good), f"{name}acceleration": acceleration(good)}
+        found |= {f"{name}success_velocity": velocity(good), f"{name}success_acceleration": acceleration(good)}
     return {**found, "curve": training.curve, "training_seconds": round(seconds, 1)}
 
 

@@ -89,8 +89,13 @@ def said(results: Sequence[Result]) -> list[str]:
 
 def _gentler(zprl: Sequence[Result], other: Sequence[Result], name: str) -> str:
     """How both move while they explore, and at what success."""
-    shares = [ratio(zprl, f"exploring_{part}", other, f"exploring_{part}") for part in ("velocity", "acceleration")]
-    velocity, acceleration = ("?" if share is None else f"{100 * (share - 1):+.0f} %" for share in shares)
+    shares = [
+        ratio(zprl, f"exploring_success_{part}", other, f"exploring_success_{part}")
+        for part in ("velocity", "acceleration")
+    ]
+    if None in shares:
+        return ""
+    velocity, acceleration = (f"{100 * (share - 1):+.0f} %" for share in shares if share is not None)
     good, theirs = (np.mean(of(one, "success")) for one in (zprl, other))
     return (
         f"; commanded while exploring, `zprl` against `{name}`: velocity {velocity}, acceleration {acceleration} "

@@ -51,15 +51,15 @@ def summarise(results: Iterable[Result]) -> dict[str, Any]:
             f"{name}_base_success_mean": float(np.mean(of(seeds, "base_success"))),
             f"{name}_seeds_improved": improved(seeds),
             f"{name}_seeds_clearly_improved": sum(one["interval"][0] > one["base_interval"][1] for one in seeds),
-            f"{name}_exploring_velocity_mean": mean(seeds, "exploring_velocity"),
-            f"{name}_exploring_acceleration_mean": mean(seeds, "exploring_acceleration"),
+            f"{name}_exploring_success_velocity_mean": mean(seeds, "exploring_success_velocity"),
+            f"{name}_exploring_success_acceleration_mean": mean(seeds, "exploring_success_acceleration"),
         }
     return found
 
 
 def of(seeds: Sequence[Result], name: str) -> list[float]:
-    """One figure of each seed that has it."""
-    return [one[name] for one in seeds if one[name] is not None]
+    """One figure of each seed that has it; records from before do not have all."""
+    return [one[name] for one in seeds if one.get(name) is not None]
 
 
 def mean(seeds: Sequence[Result], name: str) -> float | None:
@@ -102,7 +102,10 @@ def table(results: Iterable[Result]) -> Table:
     )
     for (env, method), seeds in grouped(results).items():
         base = [one["base_success"] for one in seeds]
-        moves = [ratio(seeds, f"exploring_{name}", seeds, f"base_{name}") for name in ("velocity", "acceleration")]
+        moves = [
+            ratio(seeds, f"exploring_success_{name}", seeds, f"base_success_{name}")
+            for name in ("velocity", "acceleration")
+        ]
         shown.add_row(
             env,
             method,
