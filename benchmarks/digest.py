@@ -97,8 +97,7 @@ def study_digest(name: str) -> str:
 
 def gym_digest(settings: Mapping[str, Any], expert: str) -> str:
     """Of an environment's `settings`, the source of its expert's module, the learning code and what lies between."""
-    cloning = _code_of([ROOT / path for path in CLONING], without_words)
-    parts = (_code((*STUDIED, *GYM)), cloning, without_words(expert), canonical_hash(settings))
+    parts = (_code((*STUDIED, *GYM)), _cloning(), without_words(expert), canonical_hash(settings))
     return hashlib.sha256("".join(parts).encode()).hexdigest()[:DIGITS]
 
 
@@ -141,6 +140,11 @@ def files(patterns: tuple[str, ...]) -> list[Path]:
     """Those that count, of those that match."""
     found = {path for pattern in patterns for path in ROOT.glob(pattern)}
     return sorted(path for path in found if path.relative_to(ROOT).as_posix() not in CARRYING)
+
+
+@cache
+def _cloning() -> str:
+    return _code_of([ROOT / path for path in CLONING], without_words)
 
 
 @cache

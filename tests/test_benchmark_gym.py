@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 import pytest
 
@@ -13,11 +14,12 @@ from benchmarks.gym import __main__ as command
 from benchmarks.gym import cells, page
 from benchmarks.gym.cells import Cell, run_cell, world_of
 from benchmarks.gym.experts import pick_and_place
-from benchmarks.gym.judging import acceleration, carried_out, velocity
+from benchmarks.gym.judging import carried_out, motion
 from benchmarks.gym.policy import MOST, Demonstrations, Scaling, StatePolicy
 from benchmarks.gym.settings import SETTINGS, SHORT_POLICY, Frozen, settings_of
-from benchmarks.gym.tasks import GymTask, Imperfection, space_of
-from benchmarks.gym.world import GymWorld, State, demonstrate
+from benchmarks.gym.summary import moves
+from benchmarks.gym.tasks import GymTask, Imperfection, InHalves, source_of, space_of
+from benchmarks.gym.world import Episodes, GymWorld, State, demonstrate
 from benchmarks.studies.lockstep import Played, base_adapter, play, trials
 from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.errors import ConfigError
@@ -115,13 +117,26 @@ def test_motion_is_that_of_the_actions_that_were_carried_out(world: GymWorld) ->
     moving = one.transitions[0].executed_chunk.copy()
     moving[:] = [[3.0, 4.0]]
     moving[::2] = 0.0
-    moving[6:] = 1e6
+    moving[6:] = 1e6  # behind the end
     cut = carried_out(Played([replace(one.transitions[0], executed_chunk=moving)], True, State(np.zeros(2), steps=6)))
-    assert velocity([cut]) == pytest.approx(2.5)
-    assert velocity([cut[:, :1], cut[:, :1] * 3.0]) == pytest.approx(3.0)
-    assert acceleration([cut]) == pytest.approx(5.0)
-    assert acceleration([cut, cut[:1]]) == pytest.approx(5.0)
-    assert (velocity([]), acceleration([]), acceleration([cut[:1]])) == (None, None, None)
+    assert motion(cut) == pytest.approx((2.5, 5.0))
+    assert motion(cut[:, :1]) == pytest.approx((1.5, 3.0))
+    assert motion(cut[:1]) is None
+
+
+def test_motion_is_compared_on_starts_on_which_both_succeed() -> None:
+    """Of seeds that both have, on the same frozen policy."""
+
+    def cell(seed: int, policy: str, exploring: list[object], base: list[object]) -> dict[str, object]:
+        return {"seed": seed, "policy": policy, "exploring_motion": exploring, "base_motion": base}
+
+    ours = [cell(0, "a", [(1.0, 3.0), None, (2.0, 1.0), (9.0, 9.0)], [(2.0, 2.0), (8.0, 8.0), (4.0, 2.0), None])]
+    assert moves(ours, ours, "base_motion") == {"velocity": 0.5, "acceleration": 1.0}
+    theirs = [cell(0, "a", [(4.0, 2.0), (1.0, 1.0), None, None], []), cell(1, "a", [(7.0, 7.0)] * 4, [])]
+    assert moves(ours, theirs, "exploring_motion") == {"velocity": 0.25, "acceleration": 1.5}
+    elsewhere = [cell(0, "b", [(4.0, 2.0)] * 4, [])]
+    assert moves(ours, elsewhere, "exploring_motion") == {"velocity": None, "acceleration": None}
+    assert moves([{"seed": 0, "policy": "a"}], ours, "exploring_motion")["velocity"] is None  # a record from before
 
 
 @pytest.mark.parametrize("method", tuple(SETTINGS))
@@ -135,15 +150,28 @@ def test_the_settings_of_every_method_fit_any_action_space(world: GymWorld, meth
         assert config.residual_scale == pytest.approx((0.1, 1.0))
 
 
-def test_actions_are_in_halves_of_their_range_whatever_the_environments_units_are(world: GymWorld) -> None:
+def test_actions_are_in_halves_of_their_range_whatever_the_environments_units_are() -> None:
     """The same environment, from 0 to 512 with its middle at 256: the same demonstrations."""
     wide = replace(POINT, env=WIDE, expert="tests.point_env:wide_expert")
     env = wide.make()
     assert (space_of(env).low, space_of(env).high) == ((-1.0, -1.0), (1.0, 1.0))
     assert wide.make_expert(env)(np.array([0.1, 0.02])) == pytest.approx([0.4, 0.0])
+    with pytest.raises(ConfigError, match="expected an action of 2 finite numbers"):
+        replace(wide, expert="tests.point_env:scalar").make_expert(env)(np.zeros(2))
+    assert env.env.action_space.high.tolist() == [512.0, 512.0]  # which the expert's factory is given
     ours, theirs = demonstrate(POINT, seed=0), demonstrate(wide, seed=0)
     assert np.allclose(ours.state, theirs.state, atol=1e-5)
     assert np.allclose(ours.action, theirs.action, atol=1e-5)
+
+
+def test_an_action_of_one_is_the_environments_bound_and_no_more() -> None:
+    box = gymnasium.spaces.Box(np.array([-0.3, -1.3], np.float32), np.array([0.9, 0.7], np.float32))
+    plain = POINT.make().env
+    plain.action_space = box
+    env = InHalves(plain)
+    for action in np.array([[1.0, 1.0], [-1.0, -1.0], [1.0000001, -3.0]], np.float32):
+        assert box.contains(env.action(action))
+    assert np.allclose(env.action(np.zeros(2, np.float32)), [0.3, -0.3])
 
 
 def test_an_expert_that_writes_into_what_it_is_given_spoils_nothing() -> None:
@@ -157,10 +185,13 @@ def test_other_demonstrations_are_another_cell(monkeypatch: pytest.MonkeyPatch, 
     (tmp_path / "shown_by.py").write_text("from tests.point_env import expert\n")
     task = replace(POINT, expert="shown_by:expert")
     first = Cell(task, "usr", 0, 3, 2, SHORT_POLICY).name
-    (tmp_path / "shown_by.py").write_text("from tests.point_env import expert  # a word\n")
-    assert Cell(task, "usr", 0, 3, 2, SHORT_POLICY).name == first
     (tmp_path / "shown_by.py").write_text("from tests.point_env import lost as expert\n")
+    assert Cell(task, "usr", 0, 3, 2, SHORT_POLICY).name == first  # what was imported stays, and so does its name
+    source_of.cache_clear()
     assert Cell(task, "usr", 0, 3, 2, SHORT_POLICY).name != first
+    (tmp_path / "shown_by.py").write_text("from tests.point_env import expert  # a word\n")
+    source_of.cache_clear()
+    assert Cell(task, "usr", 0, 3, 2, SHORT_POLICY).name == first
 
 
 @pytest.mark.parametrize(
@@ -180,8 +211,13 @@ def test_what_is_neither_yes_nor_no_is_refused(said: object) -> None:
 def test_an_environment_that_says_it_at_the_end_alone_is_believed_there() -> None:
     late = replace(POINT, env=LATE)
     assert demonstrate(late, seed=0).episode.max() == 11
-    with pytest.raises(ConfigError, match=r"in 3 steps its info did not say 'success'; it is empty.*--max-steps"):
-        demonstrate(replace(late, max_steps=3), seed=0)
+    episodes = Episodes(late, late.make())
+    state = episodes.start(np.random.default_rng(0))
+    while not state.over:
+        state = episodes.step(state, np.zeros(2))
+    assert (state.steps, state.success, episodes.said) == (24, False, False)  # a failure, of which it says nothing
+    with pytest.raises(ConfigError, match=r"in 10 episodes of its expert its info never said 'solved'; valid: success"):
+        demonstrate(replace(late, success="solved"), seed=0)
 
 
 def test_an_episode_is_as_long_as_the_environment_says() -> None:
@@ -210,12 +246,15 @@ def test_a_cell_is_done_once_and_a_new_record_takes_the_old_one_s_place(
     monkeypatch.setattr(cells, "train_and_judge", lambda *_: pytest.fail("trained again"))
     assert run_cell(cell, out) == result
     with monkeypatch.context() as other:
-        other.setattr(cells, "simulators", lambda: {"mujoco": "0.1"})
+        other.setattr(cells, "conditions", lambda task: {"simulators": {"mujoco": "0.1"}})
         other.setattr(cells, "train_and_judge", lambda *_: {"again": True})
         assert run_cell(cell, tmp_path)["again"]
     assert result["policy"] == world.policy.spec.policy_id
     assert len(result["curve"]) == 3
     assert result["imperfection"] == "12 episodes, noise 0.1"
+    assert result["max_steps"] == 24
+    assert result["simulators"] == {"gymnasium": gymnasium.__version__}
+    assert len(result["exploring_motion"]) == 1
 
 
 def test_the_command_ends_with_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -266,11 +305,12 @@ def test_the_page_says_what_is_on_record(out: Path, tmp_path: Path, monkeypatch:
             result = run_cell(Cell(POINT, "zprl", 0, 3, 2, SHORT_POLICY), out)
             made_up = {"method": method, "seed": seed, "success": success, "base_success": 0.5}
             made_up["policy"] = f"flow-{seed // 2}"
-            moves = {"exploring_success_velocity": speed, "exploring_success_acceleration": speed / 2}
+            moving = {"exploring_motion": [[speed, speed / 2], None]}
             (tmp_path / "records").mkdir(exist_ok=True)
-            (tmp_path / "records" / f"{cell.name}.json").write_text(json.dumps({**result, **made_up, **moves}))
+            (tmp_path / "records" / f"{cell.name}.json").write_text(json.dumps({**result, **made_up, **moving}))
     text = "\n".join(page.section(tmp_path, lambda table: [str(table.row_count)]))
-    assert "in 4 or more of 5 seeds: `zprl` (4 of 4); of 5 seeds `policy-decorator` has 4, `zprl` has 4;" in text
+    assert "in 4 or more of 5 seeds: `zprl` (4 of 4); not run yet, by seed: `usr` 0, 1, 2, 3, 4;" in text
+    assert "`policy-decorator` 4; `policy-decorator:per-step` 0, 1, 2, 3, 4; `zprl` 4; commanded" in text
     assert "its cells are of 2 frozen policies" in text
     assert "velocity -30 %, acceleration -30 %" in text
     assert "at success 0.90 and 0.40" in text
@@ -292,6 +332,8 @@ def test_the_page_says_what_is_on_record(out: Path, tmp_path: Path, monkeypatch:
         (["--env", ID, "--expert", "tests.point_env:raiser"], "failed where it was asked for an action; ValueError"),
         (["--env", ID, "--expert", "tests.point_env:scalar"], "expected an action of 2 finite numbers"),
         (["--env", ID, "--expert", "nomodule:x"], "--expert nomodule:x: expected MODULE:FACTORY"),
+        (["--env", ID, "--expert", "os.path.nowhere:x"], "expected MODULE:FACTORY"),
+        (["--env", ID, "--expert", "broken_expert:x"], "SyntaxError"),
         (["--env", "no_such_module:Foo-v0"], "cannot be made; ModuleNotFoundError"),
         (["--env", "box-close-v3"], "Meta-World's are Meta-World/NAME"),
         (["--env", BLIND, "--expert", "tests.point_env:expert"], "expected observations that are finite"),
@@ -301,8 +343,10 @@ def test_the_page_says_what_is_on_record(out: Path, tmp_path: Path, monkeypatch:
     ],
 )
 def test_what_cannot_be_done_is_said(
-    wanted: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    wanted: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (tmp_path / "broken_expert.py").write_text("def x(env:\n")
+    monkeypatch.syspath_prepend(tmp_path)
     assert command.main([*wanted, "--short", "--out", str(tmp_path)]) == 2
     assert words in capsys.readouterr().out
 

@@ -32,12 +32,11 @@ from benchmarks.ending import show
 from benchmarks.gym.cells import Cell, run_cell, world_of
 from benchmarks.gym.known import KNOWN
 from benchmarks.gym.options import add_task_options, changes, chosen_task, count
-from benchmarks.gym.settings import POLICY, SETTINGS, SHORT_POLICY
+from benchmarks.gym.settings import METHODS, POLICY, SETTINGS, SHORT_POLICY
 from benchmarks.gym.summary import SEEDS, draw, judge_policy, mixed, summarise, table
 from robot_rl.errors import ConfigError, RobotRLError
 from robot_rl.learn.device import use_one_thread
 
-METHODS = ("usr", "policy-decorator", "policy-decorator:per-step", "zprl")
 LONG = {"seeds": SEEDS, "episodes": 300, "trials": 100}
 SHORT = {"seeds": 1, "episodes": 12, "trials": 5}
 OF_TRAINING = ("method", "seeds", "episodes", "record")

@@ -7,8 +7,10 @@ only: a policy's id stands in each record, and a table says where it is of more 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -24,13 +26,13 @@ from benchmarks.gym.tasks import GymTask, space_of
 from benchmarks.gym.world import GymWorld, demonstrate
 from robot_rl.config import PolicyConfig
 from robot_rl.errors import ConfigError
+from robot_rl.types import canonical_hash
 
 RECORDS = ROOT / "benchmarks" / "records" / "gym"
 STEP_S = 1.0
 """Environments have no clock of ours: a step takes one."""
 DEMONSTRATED = 1000
 """Seed of the demonstrations."""
-SIMULATORS = ("gymnasium", "mujoco", "metaworld", "gymnasium-robotics", "robosuite")
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,8 @@ def digest_of(task: GymTask, policy: PolicyConfig) -> str:
 def world_of(task: GymTask, policy: PolicyConfig, out: Path, progress: Progress | None = None) -> GymWorld:
     """The environment with its frozen policy, which is cloned into `out` unless it is there."""
     env = task.make()
-    path = out / f"{slug(task.env)}-{digest_of(task, policy)}" / policy.checkpoint
+    made_by = canonical_hash(conditions(task))[:6]
+    path = out / f"{slug(task.env)}-{digest_of(task, policy)}-{made_by}" / policy.checkpoint
     space = space_of(env)
     if not path.exists():
         wanted = task.imperfection.episodes
@@ -96,11 +99,11 @@ def world_of(task: GymTask, policy: PolicyConfig, out: Path, progress: Progress 
 
 
 def run_cell(cell: Cell, out: Path, progress: Progress | None = None, *, record: bool = False) -> dict[str, Any]:
-    """Train and judge, in this process; what is there, in `out` or on record, is read if these very versions made it.
+    """Train and judge, in this process; what is there, in `out` or on record, is read if made as it would be here.
 
     Raises `ConfigError` for a file there that is not this cell's.
     """
-    here = simulators()
+    here = conditions(cell.task)
 
     def made(number: int) -> None:
         if progress is not None:
@@ -113,24 +116,25 @@ def run_cell(cell: Cell, out: Path, progress: Progress | None = None, *, record:
             **cell.said,
             "policy": world.policy.spec.policy_id,
             "imperfection": str(cell.task.imperfection),
-            "simulators": here,
+            **here,
         }
 
     def fits(result: Mapping[str, Any]) -> bool:
         if {name: result[name] for name in cell.said} != cell.said:
             raise KeyError(f"expected that of {cell.said}")
-        return bool(result["simulators"] == here)
+        return {name: result.get(name) for name in here} == here
 
     return once(out / f"{cell.name}.json", cell.kind, cell.name, make, record, RECORDS, fits)
 
 
-def simulators() -> dict[str, str]:
-    """What is installed of `SIMULATORS`: package -> version."""
-    return {name: version for name in SIMULATORS if (version := _version(name))}
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
+@cache
+def conditions(task: GymTask) -> dict[str, Any]:
+    """What decides a cell and is no code of ours: how long an episode is, and the versions of what simulates it."""
+    env = task.make()
+    simulated_by = type(env.unwrapped).__module__.partition(".")[0]
+    packages = {"gymnasium", *metadata.packages_distributions().get(simulated_by, ())}
+    if "mujoco" in sys.modules:
+        packages.add("mujoco")
+    said = {"max_steps": task.steps_of(env), "simulators": {name: metadata.version(name) for name in sorted(packages)}}
+    env.close()
+    return said

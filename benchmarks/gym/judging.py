@@ -48,8 +48,9 @@ def train_and_judge(
     for name, played in (("base_", base), ("", adapted), ("exploring_", exploring)):
         rate = Rate(sum(one.success for one in played), len(played))
         found |= {f"{name}success": rate.rate, f"{name}interval": [round(end, 4) for end in rate.interval]}
-        good = [carried_out(one)[:, entries] for one in played[:explored] if one.success]
-        found |= {f"{name}success_velocity": velocity(good), f"{name}success_acceleration": acceleration(good)}
+        found[f"{name}motion"] = [
+            motion(carried_out(one)[:, entries]) if one.success else None for one in played[:explored]
+        ]
     return {**found, "curve": training.curve, "training_seconds": round(seconds, 1)}
 
 
@@ -65,13 +66,12 @@ def carried_out(played: Played) -> Array:
     return actions
 
 
-def velocity(actions: Sequence[Array]) -> float | None:
-    """Mean |a_t| of episodes [steps, moves], in halves of the action's range a step."""
-    means = [float(np.linalg.norm(of_one, axis=1).mean()) for of_one in actions]
-    return float(np.mean(means)) if means else None
+def motion(actions: Array) -> tuple[float, float] | None:
+    """Of actions [steps, moves] as commanded: mean |a_t|, and mean |a_(t+1) - a_t| (ZPRL, table II).
 
-
-def acceleration(actions: Sequence[Array]) -> float | None:
-    """Mean |a_(t+1) - a_t|, in halves of the action's range a step^2 (ZPRL, table II)."""
-    means = [float(np.linalg.norm(np.diff(of_one, axis=0), axis=1).mean()) for of_one in actions if len(of_one) > 1]
-    return float(np.mean(means)) if means else None
+    In halves of the action's range a step, and a step^2; None for a single step, which has no change.
+    """
+    if len(actions) < 2:
+        return None
+    speeds, changes = (float(np.linalg.norm(part, axis=1).mean()) for part in (actions, np.diff(actions, axis=0)))
+    return float(f"{speeds:.5g}"), float(f"{changes:.5g}")

@@ -17,11 +17,11 @@ OF_ITS_DEMONSTRATIONS = ("demonstrations", "noise", "bias")
 
 def add_task_options(parser: argparse.ArgumentParser) -> None:
     """Those of `OF_THE_TASK` and `OF_ITS_DEMONSTRATIONS`; None where nothing is changed."""
+    parser.add_argument("--max-steps", type=count, help="then an episode has failed (default: its own limit, or 200)")
     parser.add_argument(
-        "--max-steps", type=count, help="then an episode has failed (default: the environment's own limit)"
-    )
-    parser.add_argument(
-        "--expert", help="MODULE:FACTORY; the factory gets the environment, returns observation -> action"
+        "--expert",
+        help="MODULE:FACTORY; the factory gets the environment, returns observation -> action, in its own units; "
+        "another source of the module is another cell, what it imports does not count",
     )
     parser.add_argument("--success", help="key of info, or `terminated` (default: the environment's here, or success)")
     wrong = parser.add_argument_group("what is wrong with the demonstrations (default: the environment's here)")
@@ -33,7 +33,7 @@ def add_task_options(parser: argparse.ArgumentParser) -> None:
 
 def changes(arguments: argparse.Namespace, names: tuple[str, ...] = OF_THE_TASK + OF_ITS_DEMONSTRATIONS) -> list[str]:
     """Which of `names` the command line has something on."""
-    return [name for name in names if getattr(arguments, name) not in (None, False)]
+    return [name for name in names if not (getattr(arguments, name) is None or getattr(arguments, name) is False)]
 
 
 def chosen_task(env: str, arguments: argparse.Namespace) -> GymTask:

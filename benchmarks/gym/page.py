@@ -13,8 +13,8 @@ from rich.table import Table
 from benchmarks.gym import cells
 from benchmarks.gym.cells import Cell
 from benchmarks.gym.known import task_of
-from benchmarks.gym.settings import SETTINGS
-from benchmarks.gym.summary import SEEDS, Result, draw, grouped, improved, mixed, of, ratio, table
+from benchmarks.gym.settings import METHODS, SETTINGS
+from benchmarks.gym.summary import SEEDS, Result, draw, grouped, improved, mixed, moves, of, table
 
 ENOUGH = 4
 """Seeds of `SEEDS` that a method must have improved, to be said to help: without any effect, one in five does."""
@@ -49,10 +49,9 @@ def section(images: Path, markdown: Callable[[Table], list[str]]) -> list[str]:
 
 
 def recorded() -> list[Result]:
-    """All cells on record, by environment, method and seed."""
-    found: list[Result] = [
-        json.loads(path.read_text(encoding="utf-8")) for path in sorted(cells.RECORDS.glob("*.json"))
-    ]
+    """The cells on record of the table's seeds, by environment, method and seed."""
+    every = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(cells.RECORDS.glob("*.json"))]
+    found: list[Result] = [one for one in every if one["seed"] < SEEDS]
     order = list(SETTINGS)
     return sorted(found, key=lambda one: (one["env"], order.index(one["method"]), one["seed"]))
 
@@ -74,10 +73,14 @@ def said(results: Sequence[Result]) -> list[str]:
             for name, seeds in methods.items()
             if improved(seeds) >= ENOUGH
         ]
-        missing = [f"`{name}` has {len(seeds)}" for name, seeds in methods.items() if len(seeds) < SEEDS]
+        missing = [
+            f"`{name}` {', '.join(str(seed) for seed in lacking)}"
+            for name in dict.fromkeys((*METHODS, *methods))
+            if (lacking := sorted(set(range(SEEDS)) - {one["seed"] for one in methods.get(name, ())}))
+        ]
         words = f"`{env}` (demonstrations: {any_one['imperfection']}): better than the frozen policy in {ENOUGH} or "
         words += f"more of {SEEDS} seeds: {', '.join(helped) or 'none'}"
-        words += f"; of {SEEDS} seeds {', '.join(missing)}" if missing else ""
+        words += f"; not run yet, by seed: {'; '.join(missing)}" if missing else ""
         words += "".join(
             _gentler(methods["zprl"], methods[other], other)
             for other in ("policy-decorator:per-step", "policy-decorator")
@@ -89,15 +92,12 @@ def said(results: Sequence[Result]) -> list[str]:
 
 def _gentler(zprl: Sequence[Result], other: Sequence[Result], name: str) -> str:
     """How both move while they explore, and at what success."""
-    shares = [
-        ratio(zprl, f"exploring_success_{part}", other, f"exploring_success_{part}")
-        for part in ("velocity", "acceleration")
-    ]
-    if None in shares:
+    shares = moves(zprl, other, "exploring_motion")
+    if None in shares.values():
         return ""
-    velocity, acceleration = (f"{100 * (share - 1):+.0f} %" for share in shares if share is not None)
+    velocity, acceleration = (f"{100 * (share - 1):+.0f} %" for share in shares.values() if share is not None)
     good, theirs = (np.mean(of(one, "success")) for one in (zprl, other))
     return (
-        f"; commanded while exploring, `zprl` against `{name}`: velocity {velocity}, acceleration {acceleration} "
-        f"(-29 % and -39 % in ZPRL's table II), at success {good:.2f} and {theirs:.2f}"
+        f"; commanded while exploring, on starts on which both succeed, `zprl` against `{name}`: velocity {velocity}, "
+        f"acceleration {acceleration} (-29 % and -39 % in ZPRL's table II), at success {good:.2f} and {theirs:.2f}"
     )

@@ -106,6 +106,10 @@ SETTINGS: Mapping[str, Callable[[Frozen], dict[str, Any]]] = {
 }
 
 
+METHODS = ("usr", "policy-decorator", "policy-decorator:per-step", "zprl")
+"""Those of a table, unless others are asked for."""
+
+
 def settings_of(method: str, frozen: Frozen) -> MethodConfig:
     """Of `method` on a frozen policy. Raises `ConfigError` for another method."""
     if method not in SETTINGS:

@@ -51,27 +51,31 @@ def summarise(results: Iterable[Result]) -> dict[str, Any]:
             f"{name}_base_success_mean": float(np.mean(of(seeds, "base_success"))),
             f"{name}_seeds_improved": improved(seeds),
             f"{name}_seeds_clearly_improved": sum(one["interval"][0] > one["base_interval"][1] for one in seeds),
-            f"{name}_exploring_success_velocity_mean": mean(seeds, "exploring_success_velocity"),
-            f"{name}_exploring_success_acceleration_mean": mean(seeds, "exploring_success_acceleration"),
+            **{f"{name}_exploring_{part}_ratio": share for part, share in moves(seeds, seeds, "base_motion").items()},
         }
     return found
 
 
 def of(seeds: Sequence[Result], name: str) -> list[float]:
-    """One figure of each seed that has it; records from before do not have all."""
-    return [one[name] for one in seeds if one.get(name) is not None]
+    """One figure of each seed."""
+    return [one[name] for one in seeds]
 
 
-def mean(seeds: Sequence[Result], name: str) -> float | None:
-    """Of one figure; None where no seed has it."""
-    values = of(seeds, name)
-    return float(np.mean(values)) if values else None
+def moves(ours: Sequence[Result], theirs: Sequence[Result], motion: str) -> dict[str, float | None]:
+    """How a method commands while it explores, as shares of their `motion`: velocity and acceleration.
 
-
-def ratio(seeds: Sequence[Result], name: str, others: Sequence[Result], of_theirs: str) -> float | None:
-    """Of two means; None where one is missing."""
-    ours, theirs = mean(seeds, name), mean(others, of_theirs)
-    return ours / theirs if ours is not None and theirs else None
+    Over the starts on which both succeed, of seeds that both have on the same frozen policy; None: there are none.
+    """
+    others = {(one["seed"], one["policy"]): one.get(motion) or [] for one in theirs}
+    pairs = [
+        pair
+        for one in ours
+        for pair in zip(one.get("exploring_motion") or [], others.get((one["seed"], one["policy"]), []), strict=False)
+        if None not in pair
+    ]
+    means = np.mean(pairs, axis=0) if pairs else None  # [2, 2]: ours and theirs; velocity and acceleration
+    names = ("velocity", "acceleration")
+    return {name: None if means is None else float(means[0, i] / means[1, i]) for i, name in enumerate(names)}
 
 
 def mixed(results: Iterable[Result]) -> list[str]:
@@ -80,8 +84,7 @@ def mixed(results: Iterable[Result]) -> list[str]:
     for result in results:
         policies.setdefault(result["env"], set()).add(result["policy"])
     return [
-        f"{env}: its cells are of {len(several)} frozen policies, cloned in the same way on different machines; each "
-        "is compared with its own"
+        f"{env}: its cells are of {len(several)} frozen policies, each compared with its own"
         for env, several in policies.items()
         if len(several) > 1
     ]
@@ -98,14 +101,11 @@ def table(results: Iterable[Result]) -> Table:
         Column("environment", overflow="fold"),
         *("method", "frozen", Column("adapter, by seed", no_wrap=True), "mean", "better", "velocity", "accel."),
         title="success in trials that were never trained on; velocity and acceleration as commanded while exploring, "
-        "in episodes that succeed, as shares of the frozen policy's",
+        "as shares of the frozen policy's, on starts on which both succeed",
     )
     for (env, method), seeds in grouped(results).items():
         base = [one["base_success"] for one in seeds]
-        moves = [
-            ratio(seeds, f"exploring_success_{name}", seeds, f"base_success_{name}")
-            for name in ("velocity", "acceleration")
-        ]
+        shares = moves(seeds, seeds, "base_motion").values()
         shown.add_row(
             env,
             method,
@@ -113,7 +113,7 @@ def table(results: Iterable[Result]) -> Table:
             " ".join(f"{one['success']:.2f}" for one in seeds),
             f"{np.mean(of(seeds, 'success')):.2f}",
             f"{improved(seeds)} of {len(seeds)}",
-            *("-" if share is None else f"{share:.2f}" for share in moves),
+            *("-" if share is None else f"{share:.2f}" for share in shares),
         )
     return shown
 

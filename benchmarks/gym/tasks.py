@@ -10,10 +10,11 @@ is asked, and answers, in the environment's own.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+import tokenize
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -70,7 +71,7 @@ class GymTask:
     def of_metaworld(self) -> bool:
         return self.env.startswith(metaworld.PREFIX)
 
-    def make(self) -> Env:
+    def make(self) -> InHalves:
         """The environment, observation flat and actions from -1 to 1.
 
         Raises `ConfigError` for one that is not there, does not start, or is not for this.
@@ -83,25 +84,22 @@ class GymTask:
             raise self._unfit("a vector of actions", env.action_space)
         if not np.isfinite([low, high]).all() or not (low < high).all():
             raise self._unfit("actions that are numbers between bounds", env.action_space)
-        if not (np.all(low == -1) and np.all(high == 1)):
-            env = gymnasium.wrappers.RescaleAction(env, np.float32(-1.0), np.float32(1.0))
         if not env.observation_space.is_np_flattenable:
             raise self._unfit("observations of a fixed length", env.observation_space)
-        return gymnasium.wrappers.FlattenObservation(env)
+        return InHalves(gymnasium.wrappers.FlattenObservation(env))
 
     def steps_of(self, env: Env) -> int:
         """After how many an episode has failed."""
         own = env.spec.max_episode_steps if env.spec is not None else None
         return self.max_steps or own or LONGEST
 
-    def make_expert(self, env: Env) -> Expert:
+    def make_expert(self, env: InHalves) -> Expert:
         """For one episode: observation [S] -> action [A] from -1 to 1, which may lie outside.
 
         Raises `ConfigError` where there is none, and for what it says that is no action.
         """
-        box = _own_actions(env)
-        middle, half = (box.high + box.low) / 2.0, (box.high - box.low) / 2.0
-        expert = metaworld.expert(self.env) if self.expert is None and self.of_metaworld else self._named_expert(env)
+        its_own = self.expert is None and self.of_metaworld
+        expert = metaworld.expert(self.env) if its_own else self._named_expert(env.env)
         who = f"--expert {self.expert}" if self.expert else f"the expert of {self.env}"
 
         def act(observation: Array) -> Array:
@@ -111,9 +109,9 @@ class GymTask:
                 )  # Meta-World's write into what they are given
             except Exception as error:
                 raise ConfigError(f"{who}: failed where it was asked for an action; {_words(error)}") from error
-            if action.shape != box.shape or not np.isfinite(action).all():
-                raise ConfigError(f"{who}: expected an action of {box.shape[0]} finite numbers, got {action}")
-            scaled: Array = (action - middle) / half
+            if action.shape != env.half.shape or not np.isfinite(action).all():
+                raise ConfigError(f"{who}: expected an action of {len(env.half)} finite numbers, got {action}")
+            scaled: Array = (action - env.middle) / env.half
             return scaled
 
         return act
@@ -122,15 +120,10 @@ class GymTask:
         """Of the module of a named expert; what it shows decides what is cloned. Raises `ConfigError`."""
         if self.expert is None:
             return ""
-        module = self.expert.partition(":")[0]
         try:
-            found = find_spec(module)
-        except (ImportError, ValueError) as error:
-            raise self._no_expert(error) from error
-        if found is None:
-            raise self._no_expert(f"no module named {module!r}")
-        path = Path(found.origin or "")
-        return path.read_text(encoding="utf-8") if path.suffix == ".py" else ""
+            return source_of(self.expert.partition(":")[0])
+        except Exception as error:
+            raise self._no_expert(_words(error)) from error
 
     def succeeded(self, terminated: bool, info: Mapping[str, Any]) -> bool | None:
         """Whether a step ended in success; None: it does not say. Raises `ConfigError` for what is no yes or no."""
@@ -146,13 +139,13 @@ class GymTask:
             )
         return bool(said.item())
 
-    def says_nothing(self, info: Mapping[str, Any], steps: int) -> ConfigError:
-        """For an episode of so many steps, the last with `info`, in which nothing said whether it succeeded."""
-        has = nearest(self.success, list(info)) if info else "; it is empty"
+    def says_nothing(self, keys: Iterable[str], episodes: int) -> ConfigError:
+        """For so many episodes in which the environment never said whether they succeeded, only `keys`."""
+        has = nearest(self.success, keys) if keys else "; it is empty"
         return ConfigError(
-            f"--env {self.env}: in {steps} steps its info did not say {self.success!r}{has}. Name what does by "
-            f"--success, or `{TERMINATED}` where the environment ends an episode that has succeeded, and no other; one "
-            "that says it at its end alone has to come to it (--max-steps)"
+            f"--env {self.env}: in {episodes} episodes of its expert its info never said {self.success!r}{has}. Name "
+            f"what does by --success, or `{TERMINATED}` where the environment ends an episode that has succeeded, and "
+            "no other; one that says it at its end alone has to come to it (--max-steps)"
         )
 
     def _registered(self) -> Env:
@@ -188,15 +181,38 @@ class GymTask:
         )
 
 
-def _own_actions(env: Env) -> spaces.Box:
-    """In the environment's own units."""
-    one: Any = env
-    while isinstance(one, gymnasium.Wrapper):
-        if isinstance(one, gymnasium.wrappers.RescaleAction):
-            env = one.env
-        one = one.env
-    assert isinstance(env.action_space, spaces.Box)
-    return env.action_space
+class InHalves(gymnasium.ActionWrapper[Any, Any, Any]):
+    """Actions in halves of their range; what is passed on lies within the environment's own bounds."""
+
+    def __init__(self, env: Env) -> None:
+        super().__init__(env)
+        box = env.action_space
+        assert isinstance(box, spaces.Box)
+        self.middle, self.half = (box.high + box.low) / 2.0, (box.high - box.low) / 2.0
+        """[A]: of the environment's own actions, in its units."""
+        self.action_space = spaces.Box(-1.0, 1.0, box.shape, np.float32)
+        self._box = box
+
+    def action(self, action: Array) -> Array:
+        own: Array = np.clip(self.middle + self.half * action, self._box.low, self._box.high)
+        return own.astype(self._box.dtype)
+
+
+@cache
+def source_of(module: str) -> str:
+    """Of a module that need not have been imported, as it was when it was first asked for.
+
+    Raises whatever finding, reading or parsing it raises.
+    """
+    found = find_spec(module)
+    if found is None:
+        raise ModuleNotFoundError(f"no module named {module!r}")
+    if not (found.origin or "").endswith(".py"):
+        return ""
+    with tokenize.open(str(found.origin)) as file:
+        source = file.read()
+    compile(source, str(found.origin), "exec")
+    return source
 
 
 def space_of(env: Env) -> ActionSpace:

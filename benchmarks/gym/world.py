@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.gym.policy import KEY, Demonstrations, StatePolicy
-from benchmarks.gym.tasks import Env, GymTask, space_of
+from benchmarks.gym.tasks import GymTask, InHalves, space_of
 from robot_rl.errors import ConfigError
 from robot_rl.policy.backbones.decoder import ChunkDecoder
 from robot_rl.types import Array, Observation
@@ -29,16 +29,18 @@ class State:
     success: bool = False
     over: bool = False
     """The environment ended it, or it has taken as many steps as it may."""
-    said: bool = False
-    """The environment said whether it had succeeded."""
 
 
 class Episodes:
     """An environment that is reset and stepped; one episode at a time."""
 
-    def __init__(self, task: GymTask, env: Env) -> None:
+    def __init__(self, task: GymTask, env: InHalves) -> None:
         self.task, self.env = task, env
         self._longest = task.steps_of(env)
+        self.said = False
+        """The environment has said at least once whether an episode had succeeded."""
+        self.keys: set[str] = set()
+        """What its info had."""
 
     def start(self, rng: np.random.Generator) -> State:
         """The start is drawn from `rng`."""
@@ -46,13 +48,14 @@ class Episodes:
         return State(self._seen(observation))
 
     def step(self, state: State, action: Array) -> State:
-        """One step by `action` [A] from -1 to 1. Raises `ConfigError` where nobody says whether it is a success."""
+        """One step by `action` [A] from -1 to 1. What nobody calls a success is none."""
         observation, _, terminated, truncated, info = self.env.step(action.astype(self.env.action_space.dtype))
         success, steps = self.task.succeeded(bool(terminated), info), state.steps + 1
-        over, said = bool(terminated or truncated or steps >= self._longest), state.said or success is not None
-        if over and not said:
-            raise self.task.says_nothing(info, steps)
-        return State(self._seen(observation), steps, bool(success), over, said)
+        self.said = self.said or success is not None
+        self.keys.update(info)
+        return State(
+            self._seen(observation), steps, bool(success), bool(terminated or truncated or steps >= self._longest)
+        )
 
     def _seen(self, observation: Any) -> Array:
         seen = np.asarray(observation, np.float64)
@@ -64,7 +67,7 @@ class Episodes:
 class GymWorld:
     """A `benchmarks.studies.lockstep.World`; only the newest state of its one episode goes on."""
 
-    def __init__(self, task: GymTask, env: Env, policy: StatePolicy) -> None:
+    def __init__(self, task: GymTask, env: InHalves, policy: StatePolicy) -> None:
         self._episodes = Episodes(task, env)
         self.policy = policy
 
@@ -106,7 +109,9 @@ def demonstrate(task: GymTask, seed: int, done: Callable[[int], None] = lambda n
         off[entry] = amount
     states, actions, numbers = [], [], []
     kept = 0
-    for _ in range(PATIENCE * fault.episodes):
+    for tried in range(PATIENCE * fault.episodes):
+        if tried == PATIENCE and not episodes.said:
+            break
         state, expert = episodes.start(rng), task.make_expert(env)
         seen, carried_out = [], []
         while not (state.success or state.over):
@@ -124,6 +129,8 @@ def demonstrate(task: GymTask, seed: int, done: Callable[[int], None] = lambda n
         if kept == fault.episodes:
             env.close()
             return Demonstrations(np.array(states), np.array(actions), np.array(numbers))
+    if not episodes.said:
+        raise task.says_nothing(episodes.keys, PATIENCE)
     raise ConfigError(
         f"{task.env}: the expert succeeded {kept} times in {PATIENCE * fault.episodes} episodes with {fault}; expected "
         f"{fault.episodes} that succeed"
