@@ -118,8 +118,7 @@ def _table_of(figures: Mapping[str, Any]) -> list[str]:
         if key.endswith("_mean"):
             name = key.removesuffix("_mean")
             mean, half, low, high = (figures[f"{name}_{part}"] for part in ("mean", "half_width_95", "min", "max"))
-            within = "" if half is None else f"{half:.2g}"
-            rows.append(f"| {name.replace('_', ' ')} | {mean:.3g} | {within} | {low:.3g} to {high:.3g} |")
+            rows.append(f"| {name.replace('_', ' ')} | {mean:.3g} | {half:.2g} | {low:.3g} to {high:.3g} |")
     return rows
 
 

@@ -107,7 +107,11 @@ def test_an_interrupt_while_it_imports_is_no_traceback(
     spoilt = f"try: {ctrl_c}\nexcept BaseException: raise ImportError('initialization failed')" if swallows else ctrl_c
     (tmp_path / f"{module}.py").write_text(f"import os, signal, time\n{spoilt}\n")
     monkeypatch.setitem(ENVIRONMENT, "PYTHONPATH", os.pathsep.join([str(tmp_path), str(Path(__file__).parents[1])]))
-    done = robot_rl(verb, *([str(tmp_path)] if verb == "verify" else []))
+    inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # it is ignored, also by children, below `nohup`
+    try:
+        done = robot_rl(verb, *([str(tmp_path)] if verb == "verify" else []))
+    finally:
+        signal.signal(signal.SIGHUP, inherited)
     assert done.returncode == 130
     assert "Traceback" not in done.stdout + done.stderr
 

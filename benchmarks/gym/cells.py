@@ -7,7 +7,6 @@ only: a policy's id stands in each record, and a table says where it is of more 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -133,7 +132,7 @@ def conditions(task: GymTask) -> dict[str, Any]:
     env = task.make()
     simulated_by = type(env.unwrapped).__module__.partition(".")[0]
     packages = {"gymnasium", *metadata.packages_distributions().get(simulated_by, ())}
-    if "mujoco" in sys.modules:
+    if any(type(part).__module__.startswith("mujoco.") for part in vars(env.unwrapped).values()):
         packages.add("mujoco")
     said = {"max_steps": task.steps_of(env), "simulators": {name: metadata.version(name) for name in sorted(packages)}}
     env.close()

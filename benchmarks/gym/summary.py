@@ -10,6 +10,7 @@ import numpy as np
 from rich.table import Column, Table
 
 from benchmarks.gym.cells import slug
+from benchmarks.gym.settings import SETTINGS
 from benchmarks.gym.tasks import GymTask
 from benchmarks.gym.world import GymWorld
 from benchmarks.studies.lockstep import base_adapter, trials
@@ -47,6 +48,8 @@ def summarise(results: Iterable[Result]) -> dict[str, Any]:
     for (env, method), seeds in grouped(results).items():
         name = f"{slug(env)}_{slug(method)}".replace("-", "_")
         found |= figures_of(f"{name}_success", of(seeds, "success"))
+        if len(seeds) == 1:
+            found[f"{name}_success_half_width_95"] = None  # one seed has no interval
         found |= {
             f"{name}_base_success_mean": float(np.mean(of(seeds, "base_success"))),
             f"{name}_seeds_improved": improved(seeds),
@@ -125,13 +128,14 @@ def draw(results: Sequence[Result], path: Path) -> None:
     sheet, panels = figure(1, len(envs), width=4.2 * len(envs), height=3.2)
     for panel, env in zip(panels, envs, strict=True):
         methods = [method for one, method in groups if one == env]
-        for number, method in enumerate(methods):
+        for method in methods:
+            color = f"C{list(SETTINGS).index(method)}"  # the same in every panel
             curves = np.array([moving_average(one["curve"]) for one in groups[env, method]])
             episodes = np.arange(1, curves.shape[1] + 1)
-            panel.plot(episodes, curves.mean(0), color=f"C{number}", label=method)
-            panel.fill_between(episodes, curves.min(0), curves.max(0), color=f"C{number}", alpha=0.15, lw=0)
+            panel.plot(episodes, curves.mean(0), color=color, label=method)
+            panel.fill_between(episodes, curves.min(0), curves.max(0), color=color, alpha=0.15, lw=0)
             final = of(groups[env, method], "success")
-            panel.scatter([curves.shape[1] * 1.03] * len(final), final, s=10, color=f"C{number}")
+            panel.scatter([curves.shape[1] * 1.03] * len(final), final, s=10, color=color)
         base = np.mean([result["base_success"] for result in results if result["env"] == env])
         panel.axhline(base, color="#8a9096", ls="--", lw=1)
         panel.set(title=env, xlabel="episode (dots: judged at the end)", ylim=(0, 1.03))

@@ -78,13 +78,10 @@ class Study:
         return {"study": self.name, "seeds": list(data["seeds"]), **rounded(figures), **holds}
 
 
-def spread(values: Sequence[float]) -> dict[str, float | None]:
-    """Mean over seeds, the half width of its 95 % interval (Student's t), and the worst and best seed.
-
-    One seed has no interval.
-    """
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Mean over seeds, the half width of its 95 % interval (Student's t), and the worst and best seed."""
     known = np.array(values, np.float64)
-    half = float(stats.t.ppf(0.975, len(known) - 1) * stats.sem(known)) if len(known) > 1 else None
+    half = float(stats.t.ppf(0.975, len(known) - 1) * stats.sem(known)) if len(known) > 1 else 0.0
     return {"mean": float(known.mean()), "half_width_95": half, "min": float(known.min()), "max": float(known.max())}
 
 
@@ -95,8 +92,7 @@ def figures_of(name: str, values: Sequence[float]) -> dict[str, Any]:
 
 def words(figures: Mapping[str, Any], name: str, digits: int = 2) -> str:
     """Mean and interval of a figure in words."""
-    half = figures[f"{name}_half_width_95"]
-    return f"{figures[f'{name}_mean']:.{digits}f}" + (f" +- {half:.{digits}f}" if half is not None else " (one seed)")
+    return f"{figures[f'{name}_mean']:.{digits}f} +- {figures[f'{name}_half_width_95']:.{digits}f}"
 
 
 def rounded(value: Any) -> Any:
