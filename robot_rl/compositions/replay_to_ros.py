@@ -40,8 +40,7 @@ def replay_to_ros(folder: Path, rate: float, namespace: str, console: Console) -
     console.print(
         f"{len(recorded)} messages of {seconds:.2f} s, {rate:g} times as fast, as soon as there are listeners"
     )
-    os.environ.update(
-        dds_environment(os.environ, images=False)
-    )  # as the launchers' nodes; Fast DDS reads it at its start
+    # as the launchers' nodes; Fast DDS reads it at its start
+    os.environ.update(dds_environment(os.environ, images=False))
     done = publish_recording(recorded, rate=rate, namespace=place)
     console.print(f"published in {done.seconds:.2f} s; the latest message was {done.latest_ms:.1f} ms late")
