@@ -1,7 +1,7 @@
 """`python -m benchmarks.results`: docs/results.md and its pictures, from what is on record and from nothing else.
 
 The studies' data (`benchmarks/records/studies`), the cells of the lid-opening benchmark (`benchmarks/records`) and
-those of the transfer (`benchmarks/records/transfer`) are read, judged, tabulated and drawn anew; nothing is run. A
+those of the diversity and of the transfer (folders there) are read, judged, tabulated and drawn anew; nothing is run. A
 record that was made by other code than is here now still counts, and is marked.
 """
 
@@ -20,7 +20,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import cells, readme, transfer
+from benchmarks import cells, diversity, readme, transfer
 from benchmarks.cells import Cell
 from benchmarks.digest import DIGITS, ROOT, ceilings_digest
 from benchmarks.gym import page as gym
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--readme", type=Path, help="whose table is made too (default: the README.md beside docs/)")
     arguments = parser.parse_args(argv)
     page = arguments.out / "results.md"
-    sections = [_studies(arguments.out), _lid_opening(arguments.out), _transfer(arguments.out)]
+    sections = [part(arguments.out) for part in (_studies, _lid_opening, _diversity, _transfer)]
     sections.append(gym.section(arguments.out / "images", markdown))
     text = "\n".join([HEAD, *(line for section in sections for line in section)])
     page.write_text(text.rstrip() + "\n", encoding="utf-8")
@@ -182,6 +182,34 @@ def _lid_opening(out: Path) -> list[str]:
         said += [] if present else ["The ceilings were measured by other code than is here now, and not again since."]
         parts += [*lines, "", *(f"- {words}" for words in said), "", of_other_code(results)]
     return parts
+
+
+def _diversity(out: Path) -> list[str]:
+    """What is left of the frozen policy's variety where LP-DS and DSRL succeed alike."""
+    lid = recorded_cells()
+    found, others = [], []
+    for task, methods in diversity.recorded().items():
+        ends = {cell.seed: end for cell, end in lid.get(task, {}).items() if cell.method == diversity.DIVERSE}
+        for method, paths in methods.items():
+            if set(ends) & set(paths):
+                found.append(diversity.alike(task, method, ends, {seed: path for seed, (_, path) in paths.items()}))
+                others += [f"`{task}` `{method}` seed {seed}" for seed, (present, _) in paths.items() if not present]
+    if not found:
+        return []
+    picture = out / "images" / "results_diversity.png"
+    diversity.draw(found, picture)
+    return [
+        "## Variety at equal success\n",
+        "`python -m benchmarks.diversity`: DSRL's adapters on their way, at shares of a run's episodes "
+        f"({diversity.TRIALS} trials a seed), beside LP-DS at its end. Where the mean of DSRL's seeds first comes to "
+        "that of LP-DS, k-NN entropies of the chunks are compared, paired by seed, +- half of a 95 % interval.\n",
+        "![Variety at equal success](images/results_diversity.png)\n",
+        *markdown(diversity.table(found)),
+        "",
+        *(f"- {one}." for one in found),
+        "",
+        *([f"Made by other code than is here now, and not again since: {', '.join(others)}.\n"] if others else []),
+    ]
 
 
 def _transfer(out: Path) -> list[str]:
