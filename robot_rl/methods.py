@@ -19,7 +19,7 @@ SHARED = frozenset(
         *("hidden", "layers", "layer_norm", "critics", "critic_reduce", "clip_targets", "timeouts_terminal"),
     }
 )
-ENTROPY = frozenset({"initial_temperature", "target_entropy", "entropy_in_target"})
+ENTROPY = frozenset({"initial_temperature", "temperature_learning_rate", "target_entropy", "entropy_in_target"})
 NOISE = frozenset({"noise_layout", "noise_rank", "noise_seed", "noise_bound"})
 RESIDUAL = frozenset({"residual_layout", "residual_scale", "residual_std"})
 ALIASED = frozenset({"distill_steps", "pool", "bootstrap", "demonstrations"})
@@ -56,7 +56,7 @@ METHODS: Mapping[str, MethodEntry] = {
     "dsrl-sac": MethodEntry(frozenset({"noise"}), ENTROPY | NOISE, UNALIASED),
     "policy-decorator": MethodEntry(
         frozenset({"residual"}),
-        ENTROPY | RESIDUAL | {"residual_horizon"},
+        ENTROPY | RESIDUAL | {"residual_horizon", "critic_input"},
         {**UNALIASED, "noise_layout": "none", "learning_rate": 1e-4, "actor_learning_rate": 1e-4},
         gated_warmup=True,
         extras="base_chunks",
