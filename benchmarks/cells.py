@@ -24,6 +24,7 @@ from typing import Any
 from benchmarks.digest import DIGITS, ROOT, ceilings_digest, cell_digest
 from robot_rl.adapters.files import read_manifests
 from robot_rl.compositions.results import WINDOW, write_json_results
+from robot_rl.config import load_task
 from robot_rl.errors import ConfigError
 from robot_rl.store.labels import LabelLog
 from robot_rl.types import LabelValue
@@ -116,6 +117,12 @@ def learning_of(folder: Path) -> dict[str, Any]:
         "matmul": json.loads((folder / "compute.json").read_text())["matmul"],
         "curve": _curve(folder),
     }
+
+
+def ceiling_trials(task: str) -> int:
+    """As many as all seeds of a method have together: a ceiling of fewer would be the less certain of the two."""
+    protocol = load_task(task).protocol
+    return protocol.trials * len(protocol.seeds)
 
 
 def run_ceilings(task: str, trials: int, out: Path, *, record: bool = False) -> dict[str, dict[str, Any]]:

@@ -19,6 +19,7 @@ from typing import Any
 
 from robot_rl.compositions.plan import checkpoint_path
 from robot_rl.config import TaskConfig, load_task, task_path
+from robot_rl.methods import STEERING
 from robot_rl.store.files import sha256_file
 from robot_rl.types import canonical_hash
 
@@ -42,7 +43,14 @@ CARRYING = frozenset(
         *(f"sim_twin/{name}.py" for name in ("camera_process", "cameras", "env", "placing", "randomised")),
     }
 )
-JUDGING = ("robot_rl/authority/*.py",)
+JUDGING = (
+    "robot_rl/types.py",
+    *(f"robot_rl/adapters/{name}.py" for name in ("acting", "kinds", "latent", "layout")),
+    *(f"robot_rl/authority/{name}.py" for name in ("ceilings", "guide", "interface", "oracle")),
+    "robot_rl/policy/*.py",
+    "sim_twin/*.py",
+)
+"""What a controller that knows the answer reaches: nothing is learnt there."""
 STUDIED = (
     *(f"robot_rl/{name}.py" for name in ("types", "config", "methods")),
     *(f"robot_rl/{package}/*.py" for package in ("adapters", "learn", "policy")),
@@ -75,10 +83,15 @@ def cell_digest(task: str, method: str) -> str:
 
 
 def ceilings_digest(task: str) -> str:
-    """Of a task's ceilings: every method's settings say what its interface is."""
+    """Of a task's ceilings: those settings of its methods count that say what their interfaces are."""
     config = load_task(task)
-    settings = config.model_dump(mode="json", exclude={"protocol"})
-    return _digest((*deciding(config), *JUDGING), settings, checkpoint_path(config, task_path(task)))
+    settings = config.model_dump(mode="json", exclude={"protocol", "methods"})
+    settings["interfaces"] = {
+        method: {name: value for name, value in own.model_dump(mode="json").items() if name in STEERING}
+        for method, own in config.methods.items()
+    }
+    patterns = JUDGING if config.policy.backbone is None else (*JUDGING, *SEEING)
+    return _digest(patterns, settings, checkpoint_path(config, task_path(task)))
 
 
 def transfer_digest(task: str, method: str) -> str:

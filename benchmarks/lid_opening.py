@@ -20,7 +20,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks.cells import Cell, run_ceilings, run_cell
+from benchmarks.cells import Cell, ceiling_trials, run_ceilings, run_cell
 from benchmarks.summary import draw, summarise, table
 from benchmarks.verdicts import sentences
 from robot_rl.compositions.results import write_json_results
@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return result
 
         def ceilings_of(task: str) -> dict[str, dict[str, Any]]:
-            found = run_ceilings(task, load_task(task).protocol.trials, arguments.out, record=arguments.record)
+            found = run_ceilings(task, ceiling_trials(task), arguments.out, record=arguments.record)
             bar.advance(row)
             return found
 

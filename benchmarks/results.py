@@ -258,7 +258,7 @@ def markdown(shown: Table) -> list[str]:
 
 def _ceilings(task: str) -> tuple[dict[str, dict[str, Any]], bool]:
     """Those on record by method, none if there are none; and whether the code that is here made them."""
-    kind = f"{task}-ceilings-{load_task(task).protocol.trials}"
+    kind = f"{task}-ceilings-{cells.ceiling_trials(task)}"
     present = cells.RECORDS / f"{kind}-{ceilings_digest(task)}.json"
     records = [present] if present.exists() else sorted(cells.RECORDS.glob(f"{kind}-{'?' * DIGITS}.json"))
     if not records:

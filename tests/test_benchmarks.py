@@ -174,6 +174,24 @@ def test_the_readme_s_table_has_the_best_first_and_says_where_seeds_are_missing(
     assert rows[4].split(" | ")[3:] == ["", "", "", " |"]
 
 
+def test_a_ceiling_depends_on_the_interfaces_and_not_on_how_anybody_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = load_task("lid_opening")
+    before = ceilings_digest("lid_opening")
+
+    def digest_with(**settings: object) -> str:
+        changed = {**task.methods, "lp-ds": task.method("lp-ds").model_copy(update=settings)}
+        monkeypatch.setattr(digest, "load_task", lambda name: task.model_copy(update={"methods": changed}))
+        return ceilings_digest("lid_opening")
+
+    assert digest_with(td_steps=7, learning_rate=0.1) == before
+    assert len({before, digest_with(trust_region=9.0), digest_with(noise_layout="full")}) == 3
+    assert "robot_rl/learn/replay.py" not in {p.relative_to(ROOT).as_posix() for p in digest.files(digest.JUDGING)}
+
+
+def test_a_ceiling_is_of_as_many_trials_as_a_row_of_the_table() -> None:
+    assert cells.ceiling_trials("lid_opening") == 5 * 100
+
+
 def test_ceilings_are_read_and_not_measured_again(tmp_path: Path) -> None:
     folder = tmp_path / f"lid_opening-ceilings-100-{ceilings_digest('lid_opening')}"
     folder.mkdir()
