@@ -81,8 +81,8 @@ class Alike:
     """Of the other, means over seeds."""
     at: int | None
     """Which point of it; None: it never comes to LP-DS's success."""
-    more: tuple[float, float] | None
-    """Nats that LP-DS has more there: mean over seeds, and half of a 95 % interval (0 for one seed)."""
+    more: tuple[float, float | None] | None
+    """Nats that LP-DS has more there: mean over seeds, and half of a 95 % interval, which one seed has not."""
 
     def __str__(self) -> str:
         ends = f"`{DIVERSE}` on `{self.task}`, at success {self.success:.2f}, has {self.entropy:.0f} nats"
@@ -93,10 +93,13 @@ class Alike:
                 f"{last['action_entropy']:.0f} nats)"
             )
         there, (mean, half) = self.path[self.at], self.more
-        word = "more" if mean - half > 0 else "less" if mean + half < 0 else "no different, as far as can be told"
+        apart = f"{mean:+.0f}, of one seed"
+        if half is not None:
+            word = "more" if mean - half > 0 else "less" if mean + half < 0 else "no different, as far as can be told"
+            apart = f"{mean:+.0f} +- {half:.0f}, {word}"
         return (
             f"{ends}; `{self.method}` first comes to it after {there['episodes']:.0f} episodes (success "
-            f"{there['success']:.2f}), with {there['action_entropy']:.0f} nats: {mean:+.0f} +- {half:.0f}, {word}"
+            f"{there['success']:.2f}), with {there['action_entropy']:.0f} nats: {apart}"
         )
 
     @property
@@ -133,8 +136,8 @@ def alike(task: str, method: str, ends: Mapping[int, Point], paths: Mapping[int,
     more = None
     if at is not None:
         apart = np.array([ends[seed]["action_entropy"] - paths[seed][at]["action_entropy"] for seed in seeds])
-        half = stats.t.ppf(0.975, len(apart) - 1) * stats.sem(apart) if len(apart) > 1 else 0.0
-        more = float(apart.mean()), float(half)
+        half = float(stats.t.ppf(0.975, len(apart) - 1) * stats.sem(apart)) if len(apart) > 1 else None
+        more = float(apart.mean()), half
     return Alike(task, method, success, entropy, mean, at, more)
 
 
