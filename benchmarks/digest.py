@@ -19,7 +19,7 @@ from typing import Any
 
 from robot_rl.compositions.plan import checkpoint_path
 from robot_rl.config import TaskConfig, load_task, task_path
-from robot_rl.methods import STEERING
+from robot_rl.methods import STEERING, entry_of
 from robot_rl.store.files import sha256_file
 from robot_rl.types import canonical_hash
 
@@ -88,6 +88,7 @@ def ceilings_digest(task: str) -> str:
     settings = config.model_dump(mode="json", exclude={"protocol", "methods"})
     settings["interfaces"] = {
         method: {name: value for name, value in own.model_dump(mode="json").items() if name in STEERING}
+        | {"kind": entry_of(method).kind}
         for method, own in config.methods.items()
     }
     patterns = JUDGING if config.policy.backbone is None else (*JUDGING, *SEEING)

@@ -1,15 +1,20 @@
 """`python -m benchmarks.diversity`: what is left of the frozen policy's variety where LP-DS and DSRL succeed alike.
 
 At the end of a run the two differ in success too, and whoever has learnt more has less variety left. So DSRL is judged
-on its way as well, at `MARKS` of its run: where its seeds' mean has first come to that of LP-DS at its end, the k-NN
-entropies of the chunks (LP-DS paper, appendix C) are compared, paired by seed. Runs and LP-DS's ends are the cells of
-`benchmarks.lid_opening`, and taken from there if they were run in the same folder, or are on record. A run that is
-judged is not judged again; `--record` keeps it in `benchmarks/records/diversity/`.
+on its way as well, at `MARKS` of its run. Where the mean of its seeds first comes to LP-DS's at its end, between two
+marks, its k-NN entropy (LP-DS paper, appendix C) is interpolated and compared with LP-DS's, paired by seed. Success is
+that of an adapter as it is deployed, DSRL's being the mode of its actor; entropy that of one that explores, without
+which DSRL, as it is deployed, would have none at all.
+
+Runs, and LP-DS's ends, are the cells of `benchmarks.lid_opening`, and taken from there if they were run in the same
+folder, or are on record. A run that is judged is not judged again; `--record` keeps it in
+`benchmarks/records/diversity/`.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -24,7 +29,7 @@ from rich.table import Table
 from scipy import stats
 
 from benchmarks import cells, ending
-from benchmarks.cells import Cell, robot_rl, run_cell, train
+from benchmarks.cells import Cell, Latched, robot_rl, run_cell, train
 from benchmarks.digest import DIGITS
 from benchmarks.lid_opening import TASKS
 from benchmarks.summary import method_key
@@ -34,37 +39,51 @@ from robot_rl.config import load_task
 from robot_rl.errors import ConfigError
 
 DIVERSE, STEERED = "lp-ds", ("dsrl-sac", "dsrl-na")
-MARKS = (0.2, 0.4, 0.6, 0.8, 1.0)
-"""Shares of a run's episodes, after which its newest adapter is judged."""
-TRIALS = 50
-"""Of an adapter on its way; ends are judged by the protocol's."""
+MARKS = (0.1, 0.25, 0.5, 1.0)
+"""Shares of a run's episodes, after which its newest adapter is judged: the first is the warm-up's end."""
 
 Point = Mapping[str, float]
 """`episodes`, `success`, `action_entropy` of an adapter (nats)."""
 
 
+def cell_of(task: str, method: str, seed: int) -> Cell:
+    """By the task's protocol."""
+    protocol = load_task(task).protocol
+    return Cell(task, method, seed, protocol.episodes, protocol.trials)
+
+
+def records() -> Path:
+    """Where judged runs are kept."""
+    return cells.RECORDS / "diversity"
+
+
 def path_of(cell: Cell, out: Path, *, record: bool = False) -> list[Point]:
     """A run's adapters at `MARKS`; trained, or taken from where it was, and put on `record` if asked."""
     done = out / cell.name / "diversity.json"
-    records = cells.RECORDS / "diversity"
-    made = cells.once(done, cell.kind, cell.name, lambda: {"path": _judge(cell, out)}, record, records)
+    made = cells.once(done, cell.kind, cell.name, lambda: _judge(cell, out), record, records(), _fits)
     found: list[Point] = made["path"]
     return found
 
 
-def _judge(cell: Cell, out: Path) -> list[Point]:
+def _fits(made: Mapping[str, Any]) -> bool:
+    return made["marks"] == list(MARKS)
+
+
+def _judge(cell: Cell, out: Path) -> dict[str, Any]:
     folder = out / cell.name
-    train(cell, folder)
+    with contextlib.suppress(Latched):  # judged by what it had learnt until then, as in the table
+        train(cell, folder)
     versions = {one["through_episode"]: one["version"] for one in read_manifests(folder / "adapters")}
-    points = []
+    path = []
     for mark in MARKS:
         episodes = round(mark * cell.episodes)
-        if episodes not in versions:
-            raise ConfigError(f"{folder} has no adapter after episode {episodes}: remove it, and it is made again")
-        which = ["--version", str(versions[episodes]), "--trials", str(TRIALS), "--seed", str(cell.seed)]
+        newest = max((through for through in versions if through <= episodes), default=None)
+        if newest is None:
+            raise ConfigError(f"{folder} has no adapter from before episode {episodes}")
+        which = ["--version", str(versions[newest]), "--trials", str(cell.trials), "--seed", str(cell.seed)]
         said = json.loads(robot_rl(["eval", str(folder), *which], folder).strip().splitlines()[-1])
-        points.append({"episodes": episodes, **{name: said[name] for name in ("success", "action_entropy")}})
-    return points
+        path.append({"episodes": episodes, **{name: said[name] for name in ("success", "action_entropy")}})
+    return {"marks": list(MARKS), "path": path}
 
 
 @dataclass(frozen=True)
@@ -73,46 +92,44 @@ class Alike:
 
     task: str
     method: str
+    seeds: list[int]
     success: float
     """Of LP-DS, mean over seeds."""
     entropy: float
     """Of LP-DS, nats, mean over seeds."""
     path: list[Point]
     """Of the other, means over seeds."""
-    at: int | None
-    """Which point of it; None: it never comes to LP-DS's success."""
+    there: Point | None
+    """Of the other, interpolated to LP-DS's success, means over seeds; None: it is never below and then above."""
     more: tuple[float, float | None] | None
     """Nats that LP-DS has more there: mean over seeds, and half of a 95 % interval, which one seed has not."""
 
     def __str__(self) -> str:
         ends = f"`{DIVERSE}` on `{self.task}`, at success {self.success:.2f}, has {self.entropy:.0f} nats"
-        if self.at is None or self.more is None:
-            last = self.path[-1]
-            return (
-                f"{ends}; `{self.method}` does not come to that success ({last['success']:.2f} at its end, "
-                f"{last['action_entropy']:.0f} nats)"
-            )
-        there, (mean, half) = self.path[self.at], self.more
+        if self.there is None or self.more is None:
+            first, last = self.path[0], self.path[-1]
+            never = "is above that from the first mark on" if first["success"] >= self.success else "never comes to it"
+            return f"{ends}; `{self.method}` {never} ({last['success']:.2f} at its end): no comparison"
+        mean, half = self.more
         apart = f"{mean:+.0f}, of one seed"
         if half is not None:
             word = "more" if mean - half > 0 else "less" if mean + half < 0 else "no different, as far as can be told"
             apart = f"{mean:+.0f} +- {half:.0f}, {word}"
         return (
-            f"{ends}; `{self.method}` first comes to it after {there['episodes']:.0f} episodes (success "
-            f"{there['success']:.2f}), with {there['action_entropy']:.0f} nats: {apart}"
+            f"{ends}; `{self.method}`, which comes to it after about {self.there['episodes']:.0f} episodes, has "
+            f"{self.there['action_entropy']:.0f} nats there: {apart}"
         )
 
     @property
     def figures(self) -> dict[str, Any]:
         """Snake_case name -> figure."""
         key = f"{self.task}_{method_key(self.method)}"
-        there = None if self.at is None else self.path[self.at]
         return {
-            f"{self.task}_{method_key(DIVERSE)}_success": self.success,
-            f"{self.task}_{method_key(DIVERSE)}_action_entropy": self.entropy,
-            f"{key}_episodes_at_equal_success": there and there["episodes"],
-            f"{key}_success_at_equal_success": there and there["success"],
-            f"{key}_entropy_at_equal_success": there and there["action_entropy"],
+            f"{key}_seeds": self.seeds,
+            f"{key}_lp_ds_success": self.success,
+            f"{key}_lp_ds_action_entropy": self.entropy,
+            f"{key}_episodes_at_equal_success": self.there and self.there["episodes"],
+            f"{key}_entropy_at_equal_success": self.there and self.there["action_entropy"],
             f"{key}_more_entropy_of_lp_ds": self.more and self.more[0],
             f"{key}_more_entropy_half_width_95": self.more and self.more[1],
         }
@@ -121,37 +138,50 @@ class Alike:
 def alike(task: str, method: str, ends: Mapping[int, Point], paths: Mapping[int, Sequence[Point]]) -> Alike:
     """`ends`: LP-DS by seed; `paths`: of `method` by seed. Over the seeds that both have; raises `ConfigError` if none.
 
-    Both are to be of one protocol, and every path of the same episodes.
+    Where the mean success crosses LP-DS's is taken as known: the interval is of entropies alone.
     """
     seeds = sorted(set(ends) & set(paths))
     if not seeds:
         raise ConfigError(f"{task}: {DIVERSE} and {method} have no seed in common")
-    success = float(np.mean([ends[seed]["success"] for seed in seeds]))
-    entropy = float(np.mean([ends[seed]["action_entropy"] for seed in seeds]))
-    mean = [
-        {name: float(np.mean([paths[seed][i][name] for seed in seeds])) for name in paths[seeds[0]][i]}
-        for i in range(len(paths[seeds[0]]))
+    success = _mean([ends[seed]["success"] for seed in seeds])
+    entropies = np.array([ends[seed]["action_entropy"] for seed in seeds])
+    points = [[paths[seed][i] for seed in seeds] for i in range(len(paths[seeds[0]]))]
+    means = [{name: _mean([one[name] for one in those]) for name in those[0]} for those in points]
+    rises = [i for i in range(1, len(means)) if means[i - 1]["success"] < success <= means[i]["success"]]
+    if not rises:
+        return Alike(task, method, seeds, success, float(entropies.mean()), means, None, None)
+    before, after = rises[0] - 1, rises[0]
+    share = (success - means[before]["success"]) / (means[after]["success"] - means[before]["success"])
+    there = {name: (1 - share) * means[before][name] + share * means[after][name] for name in means[before]}
+    theirs = [
+        (1 - share) * one["action_entropy"] + share * other["action_entropy"]
+        for one, other in zip(points[before], points[after], strict=True)
     ]
-    at = next((i for i, point in enumerate(mean) if point["success"] >= success), None)
-    more = None
-    if at is not None:
-        apart = np.array([ends[seed]["action_entropy"] - paths[seed][at]["action_entropy"] for seed in seeds])
-        half = float(stats.t.ppf(0.975, len(apart) - 1) * stats.sem(apart)) if len(apart) > 1 else None
-        more = float(apart.mean()), half
-    return Alike(task, method, success, entropy, mean, at, more)
+    apart = entropies - np.array(theirs)
+    half = float(stats.t.ppf(0.975, len(apart) - 1) * stats.sem(apart)) if len(apart) > 1 else None
+    return Alike(task, method, seeds, success, float(entropies.mean()), means, there, (float(apart.mean()), half))
 
 
-def recorded() -> dict[str, dict[str, dict[int, tuple[bool, list[Point]]]]]:
-    """Task -> method -> seed -> whether the code that is here made it, and the path, of all that is on record."""
-    found: dict[str, dict[str, dict[int, tuple[bool, list[Point]]]]] = {}
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values))
+
+
+def recorded() -> dict[str, dict[str, dict[Cell, list[Point]]]]:
+    """Task -> method -> its judged runs on record; those of other code too, where there is none of this."""
+    found: dict[str, dict[str, dict[Cell, list[Point]]]] = {}
     for task in TASKS:
-        protocol = load_task(task).protocol
         for method in STEERED:
-            for seed in protocol.seeds:
-                cell = Cell(task, method, seed, protocol.episodes, protocol.trials)
-                if these := sorted((cells.RECORDS / "diversity").glob(f"{cell.kind}-{'?' * DIGITS}.json")):
-                    path = json.loads(these[-1].read_text(encoding="utf-8"))["path"]
-                    found.setdefault(task, {}).setdefault(method, {})[seed] = these[-1].stem == cell.name, path
+            for seed in load_task(task).protocol.seeds:
+                cell = cell_of(task, method, seed)
+                places = sorted(records().glob(f"{cell.kind}-{'?' * DIGITS}.json"), key=lambda p: p.stem == cell.name)
+                made = [one for one in map(_read, places) if _fits(one)]
+                if made:
+                    found.setdefault(task, {}).setdefault(method, {})[cell] = made[-1]["path"]
+    return found
+
+
+def _read(place: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(place.read_text(encoding="utf-8"))
     return found
 
 
@@ -167,8 +197,7 @@ def draw(those: Sequence[Alike], path: Path) -> None:
         1, len(tasks), figsize=(5.4 * len(tasks), 4), dpi=130, layout="constrained", squeeze=False
     )
     for panel, task in zip(panels[0], tasks, strict=True):
-        here = [one for one in those if one.task == task]
-        for one in here:
+        for one in (one for one in those if one.task == task):
             colour = f"C{STEERED.index(one.method)}"
             xs, ys = [p["success"] for p in one.path], [p["action_entropy"] for p in one.path]
             panel.plot(xs, ys, color=colour, marker="o", ms=5, label=f"{one.method}, after so many episodes")
@@ -177,8 +206,9 @@ def draw(those: Sequence[Alike], path: Path) -> None:
                 panel.annotate(
                     f"{point['episodes']:.0f}", place, (4, 5), textcoords="offset points", fontsize=8, color=colour
                 )
-        panel.scatter([here[0].success], [here[0].entropy], color="C3", marker="D", s=46, zorder=3, label="lp-ds, end")
-        panel.axvline(here[0].success, color="C3", lw=0.8, ls=":")
+            panel.scatter([one.success], [one.entropy], color="C3", edgecolor=colour, marker="D", s=46, zorder=3)
+            panel.axvline(one.success, color="C3", lw=0.8, ls=":")
+        panel.scatter([], [], color="C3", marker="D", s=46, label=f"{DIVERSE}, at its end")
         panel.set(title=f"{task}, means over seeds", xlabel="success", ylabel="k-NN entropy of chunks, nats")
         panel.legend(fontsize=8)
     figure.savefig(path)
@@ -189,34 +219,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Train and judge what is missing, print the table, draw; the last line is JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.diversity", description=__doc__)
     parser.add_argument("--task", choices=TASKS, action="append", help="(default: both)")
-    parser.add_argument("--method", choices=STEERED, action="append", help="beside lp-ds (default: both)")
+    parser.add_argument("--method", choices=STEERED, action="append", help=f"beside {DIVERSE} (default: both)")
     parser.add_argument("--seed", type=int, action="append", help="(default: those of the task's protocol)")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark"), help="(default: %(default)s)")
     parser.add_argument("--record", action="store_true", help="put what is done on record in benchmarks/records/")
     arguments = parser.parse_args(argv)
     console = Console()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    tasks, methods = arguments.task or TASKS, arguments.method or STEERED
-    seeds_of = {task: tuple(dict.fromkeys(arguments.seed or load_task(task).protocol.seeds)) for task in tasks}
+    tasks, methods = arguments.task or TASKS, list(dict.fromkeys(arguments.method or STEERED))
+    seeds_of = {task: list(dict.fromkeys(arguments.seed or load_task(task).protocol.seeds)) for task in tasks}
     found = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as bar:
         row = bar.add_task("runs", total=sum(len(seeds) for seeds in seeds_of.values()) * (1 + len(methods)))
 
-        def cell(task: str, method: str, seed: int) -> Cell:
-            bar.update(row, description=f"{task}: {method}, seed {seed}", advance=1)
-            protocol = load_task(task).protocol
-            return Cell(task, method, seed, protocol.episodes, protocol.trials)
+        def next_cell(task: str, method: str, seed: int) -> Cell:
+            bar.update(row, description=f"{task}: {method}, seed {seed}")
+            return cell_of(task, method, seed)
 
         for task, seeds in seeds_of.items():
-            ends = {seed: run_cell(cell(task, DIVERSE, seed), arguments.out, record=arguments.record) for seed in seeds}
+            ends = {}
+            for seed in seeds:
+                ends[seed] = run_cell(next_cell(task, DIVERSE, seed), arguments.out, record=arguments.record)
+                bar.advance(row)
             for method in methods:
-                paths = {
-                    seed: path_of(cell(task, method, seed), arguments.out, record=arguments.record) for seed in seeds
-                }
+                paths = {}
+                for seed in seeds:
+                    paths[seed] = path_of(next_cell(task, method, seed), arguments.out, record=arguments.record)
+                    bar.advance(row)
                 found.append(alike(task, method, ends, paths))
     draw(found, arguments.out / "diversity.png")
-    figures: dict[str, Any] = {"seeds": {task: list(seeds) for task, seeds in seeds_of.items()}, "trials": TRIALS}
+    figures: dict[str, Any] = {}
     for one in found:
         figures |= one.figures
     write_json_results(arguments.out / "diversity_results.json", figures)
@@ -224,18 +257,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def table(those: Sequence[Alike]) -> Table:
-    """A row for each point of each method's way."""
-    shown = Table("task", "method", "episodes", "success", "entropy, nats", "lp-ds at its end")
+    """A row for each point of each method's way, and one for LP-DS's end."""
+    shown = Table("task", "method", "episodes", "success", "entropy, nats")
     for one in those:
-        for i, point in enumerate(one.path):
+        for point in one.path:
             shown.add_row(
                 one.task,
                 one.method,
                 f"{point['episodes']:.0f}",
                 f"{point['success']:.2f}",
                 f"{point['action_entropy']:.0f}",
-                f"success {one.success:.2f}, {one.entropy:.0f} nats" if i == one.at else "",
             )
+        shown.add_row(one.task, f"{DIVERSE}, same seeds", "at its end", f"{one.success:.2f}", f"{one.entropy:.0f}")
     return shown
 
 

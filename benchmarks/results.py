@@ -179,30 +179,36 @@ def _lid_opening(out: Path) -> list[str]:
         lines = markdown(table(results, summary))
         parts += [f"### `{task}`: {episodes} episodes, {trials} trials a seed\n", f"![{task}](images/{picture.name})\n"]
         said = sentences(task, list(dict.fromkeys(cell.method for cell in results)), summary)
-        said += [] if present else ["The ceilings were measured by other code than is here now, and not again since."]
+        said += [] if present else ["The ceilings were measured otherwise than they would be now, and not again since."]
         parts += [*lines, "", *(f"- {words}" for words in said), "", of_other_code(results)]
     return parts
 
 
 def _diversity(out: Path) -> list[str]:
     """What is left of the frozen policy's variety where LP-DS and DSRL succeed alike."""
-    lid = recorded_cells()
+    known = recorded_cells()
     found, others = [], []
     for task, methods in diversity.recorded().items():
-        ends = {cell.seed: end for cell, end in lid.get(task, {}).items() if cell.method == diversity.DIVERSE}
+        wanted = [diversity.cell_of(task, diversity.DIVERSE, seed) for seed in load_task(task).protocol.seeds]
+        ends = {cell.seed: known[task][cell] for cell in wanted if cell in known.get(task, {})}
         for method, paths in methods.items():
-            if set(ends) & set(paths):
-                found.append(diversity.alike(task, method, ends, {seed: path for seed, (_, path) in paths.items()}))
-                others += [f"`{task}` `{method}` seed {seed}" for seed, (present, _) in paths.items() if not present]
+            if common := [cell for cell in paths if cell.seed in ends]:
+                found.append(diversity.alike(task, method, ends, {cell.seed: paths[cell] for cell in common}))
+                others += [
+                    f"`{task}` `{cell.method}` seed {cell.seed}"
+                    for cell in common
+                    if not (diversity.records() / f"{cell.name}.json").exists()
+                ]
     if not found:
         return []
     picture = out / "images" / "results_diversity.png"
     diversity.draw(found, picture)
     return [
         "## Variety at equal success\n",
-        "`python -m benchmarks.diversity`: DSRL's adapters on their way, at shares of a run's episodes "
-        f"({diversity.TRIALS} trials a seed), beside LP-DS at its end. Where the mean of DSRL's seeds first comes to "
-        "that of LP-DS, k-NN entropies of the chunks are compared, paired by seed, +- half of a 95 % interval.\n",
+        "`python -m benchmarks.diversity`: DSRL's adapters on their way, beside LP-DS at its end (its cells above). "
+        "Where the mean of DSRL's seeds first comes to that of LP-DS, between two of the points, its k-NN entropy is "
+        "interpolated and compared, paired by seed, +- half of a 95 % interval (of the entropies alone). Success is of "
+        "adapters as they are deployed, DSRL's being the mode of its actor; entropy of adapters that explore.\n",
         "![Variety at equal success](images/results_diversity.png)\n",
         *markdown(diversity.table(found)),
         "",
@@ -257,10 +263,10 @@ def markdown(shown: Table) -> list[str]:
 
 
 def _ceilings(task: str) -> tuple[dict[str, dict[str, Any]], bool]:
-    """Those on record by method, none if there are none; and whether the code that is here made them."""
-    kind = f"{task}-ceilings-{cells.ceiling_trials(task)}"
-    present = cells.RECORDS / f"{kind}-{ceilings_digest(task)}.json"
-    records = [present] if present.exists() else sorted(cells.RECORDS.glob(f"{kind}-{'?' * DIGITS}.json"))
+    """Those on record by method, none if there are none; and whether they are such as would be measured now."""
+    kind = f"{task}-ceilings"
+    present = cells.RECORDS / f"{kind}-{cells.ceiling_trials(task)}-{ceilings_digest(task)}.json"
+    records = [present] if present.exists() else sorted(cells.RECORDS.glob(f"{kind}-*-{'?' * DIGITS}.json"))
     if not records:
         return {}, True
     return cells.ceilings_in(json.loads(records[-1].read_text(encoding="utf-8"))), present.exists()

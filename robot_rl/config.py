@@ -103,8 +103,6 @@ class MethodConfig(Section):
     """
     residual_std: float = Field(default=1.0, gt=0, le=2)
     """Standard deviation of the residual's entries before tanh that an actor begins with: how boldly it tries them."""
-    critic_input: Literal["sum", "both", "residual"] = "sum"
-    """What Policy Decorator's critic is told of a chunk (`adapters.policy_decorator`)."""
     residual_horizon: int = Field(default=0, ge=0)
     """H: executed chunks over which the chance of applying the residual rises from 0 to 1."""
     latent_scale: float = Field(default=0.0, ge=0)
@@ -159,7 +157,7 @@ class MethodConfig(Section):
     """Updates of the critics per update of the actor and of what it is weighed with (temperature, multiplier)."""
     initial_temperature: float = Field(default=0.1, gt=0)
     temperature_learning_rate: float | None = Field(default=None, gt=0)
-    """Of the temperature's logarithm, which moves by no more than this an update; None: as the actor's.
+    """Of the temperature's logarithm, which moves by about this an update at most; None: as the actor's.
 
     At 3e-4 and UTD 5, a hundred episodes leave it within a factor of three of where it began, whatever the entropy.
     """

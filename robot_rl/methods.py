@@ -58,7 +58,7 @@ METHODS: Mapping[str, MethodEntry] = {
     "dsrl-sac": MethodEntry(frozenset({"noise"}), ENTROPY | NOISE, UNALIASED),
     "policy-decorator": MethodEntry(
         frozenset({"residual"}),
-        ENTROPY | RESIDUAL | {"residual_horizon", "critic_input"},
+        ENTROPY | RESIDUAL | {"residual_horizon"},
         {**UNALIASED, "noise_layout": "none", "learning_rate": 1e-4, "actor_learning_rate": 1e-4},
         gated_warmup=True,
         extras="base_chunks",

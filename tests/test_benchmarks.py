@@ -21,6 +21,7 @@ from benchmarks.summary import summarise, table
 from benchmarks.verdicts import sentences
 from robot_rl.config import load_task
 from robot_rl.errors import ConfigError
+from robot_rl.methods import METHODS
 
 ROOT = Path(__file__).parent.parent
 
@@ -185,6 +186,8 @@ def test_a_ceiling_depends_on_the_interfaces_and_not_on_how_anybody_learns(monke
 
     assert digest_with(td_steps=7, learning_rate=0.1) == before
     assert len({before, digest_with(trust_region=9.0), digest_with(noise_layout="full")}) == 3
+    monkeypatch.setattr(digest, "entry_of", lambda name: METHODS["usr"])  # all of one kind
+    assert digest_with() != before
     assert "robot_rl/learn/replay.py" not in {p.relative_to(ROOT).as_posix() for p in digest.files(digest.JUDGING)}
 
 

@@ -45,14 +45,13 @@ class Steering:
         self._bound = config.noise_bound
         self._noise_map = torch.from_numpy(layout.noise_map)
         self._residual_map = torch.from_numpy(layout.residual_map / layout.action_half)
-        self._residual_of = torch.linalg.pinv(self._residual_map)
         self._latent_map = torch.from_numpy(layout.latent_map)
         self._mid = torch.from_numpy(layout.action_mid)
         self._half = torch.from_numpy(layout.action_half)
 
     def to(self, device: torch.device) -> None:
         """The maps, and the decoder if there is anything in it to move."""
-        for name in ("_noise_map", "_residual_map", "_residual_of", "_latent_map", "_mid", "_half"):
+        for name in ("_noise_map", "_residual_map", "_latent_map", "_mid", "_half"):
             setattr(self, name, getattr(self, name).to(device))
         if isinstance(self._decoder, Movable):
             self._decoder.to(device)
@@ -65,11 +64,6 @@ class Steering:
     def residual(self, residual_steer: Tensor) -> Tensor:
         """Residual part of the steer [B, R] -> what it adds to a chunk [B, T*A]."""
         return residual_steer @ self._residual_map
-
-    def residual_of(self, added: Tensor) -> Tensor:
-        """The residual part of a steer [B, R] that comes nearest to what was added to a chunk [B, T*A]."""
-        nearest: Tensor = added @ self._residual_of
-        return nearest
 
     def latent_shift(self, latent_steer: Tensor) -> Tensor:
         """Latent part of the steer [B, L] -> lambda dz [B, Z]."""

@@ -61,33 +61,6 @@ def test_the_residual_moves_what_the_critic_is_asked_about_by_alpha() -> None:
     assert torch.equal(method.taken(batch), batch.executed)
 
 
-@pytest.mark.parametrize("layout", ["constant", "per_step"])
-def test_the_critic_can_be_told_of_the_residual_apart_from_the_base(layout: str) -> None:
-    for seen in ("both", "residual"):
-        subject = learner(critic_input=seen, residual_layout=layout, residual_scale=(0.0, 0.001, 0.002, 0.0))
-        size = subject.layout.residual_size
-        episode = chunks(1, 3, size)
-        steers = np.random.default_rng(0).uniform(-1, 1, (3, size)).astype(np.float32)
-        added = subject.layout.split(steers)[1]
-        sent = [replace(t, executed_chunk=t.base_chunk + more) for t, more in zip(episode, added, strict=True)]
-        sent[1] = replace(sent[1], executed_chunk=sent[1].base_chunk)  # its gate was shut
-        subject.add_episode(sent)
-        subject.set_labels({1: LabelValue.SUCCESS})
-        batch = subject.replay.sample(64, torch.Generator().manual_seed(0))
-        method: Any = subject._method
-        taken, base = method.taken(batch), batch.extra["base"]
-        if seen == "both":
-            assert torch.equal(taken[:, :-size], base)
-            asked = method.would(batch, torch.ones(64, size), following=True)
-            assert torch.equal(asked, torch.cat([batch.extra["next_base"], torch.ones(64, size)], 1))
-        moves = np.abs(subject.layout.residual_map).sum(1) > 0  # entries with a bound of 0 leave no trace
-        known = torch.from_numpy(np.where(moves, steers, 0)[[0, 2]])
-        apart = taken[:, None, -size:] - torch.cat([known, torch.zeros(1, size)])
-        assert apart.abs().amax(2).amin(1).max() < 1e-4
-        assert len(torch.unique(taken[:, -size:].round(decimals=3), dim=0)) == 3
-        subject.learn(2)
-
-
 def test_the_actor_sees_the_features_alone() -> None:
     subject = learner()
     subject.add_episode(chunks(1, 3, 1))
