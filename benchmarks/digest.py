@@ -19,7 +19,7 @@ from typing import Any
 
 from robot_rl.compositions.plan import checkpoint_path
 from robot_rl.config import TaskConfig, load_task, task_path
-from robot_rl.methods import STEERING, entry_of
+from robot_rl.methods import NOISE, RESIDUAL, entry_of
 from robot_rl.store.files import sha256_file
 from robot_rl.types import canonical_hash
 
@@ -51,6 +51,8 @@ JUDGING = (
     "sim_twin/*.py",
 )
 """What a controller that knows the answer reaches: nothing is learnt there."""
+STEERING = NOISE | RESIDUAL | {"latent_scale", "latent_rank", "trust_region"}
+"""Settings that say how far a method can move a chunk (`robot_rl.authority.interface`)."""
 STUDIED = (
     *(f"robot_rl/{name}.py" for name in ("types", "config", "methods")),
     *(f"robot_rl/{package}/*.py" for package in ("adapters", "learn", "policy")),

@@ -156,11 +156,6 @@ class MethodConfig(Section):
     actor_delay: int = Field(default=1, ge=1)
     """Updates of the critics per update of the actor and of what it is weighed with (temperature, multiplier)."""
     initial_temperature: float = Field(default=0.1, gt=0)
-    temperature_learning_rate: float | None = Field(default=None, gt=0)
-    """Of the temperature's logarithm, which moves by about this an update at most; None: as the actor's.
-
-    At 3e-4 and UTD 5, a hundred episodes leave it within a factor of three of where it began, whatever the entropy.
-    """
     target_entropy: float = 0.0
     """Of the squashed action in [-1, 1]^S, before the scaling by b_W."""
     entropy_in_target: bool = False

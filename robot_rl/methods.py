@@ -19,11 +19,9 @@ SHARED = frozenset(
         *("hidden", "layers", "layer_norm", "critics", "critic_reduce", "clip_targets", "timeouts_terminal"),
     }
 )
-ENTROPY = frozenset({"initial_temperature", "temperature_learning_rate", "target_entropy", "entropy_in_target"})
+ENTROPY = frozenset({"initial_temperature", "target_entropy", "entropy_in_target"})
 NOISE = frozenset({"noise_layout", "noise_rank", "noise_seed", "noise_bound"})
 RESIDUAL = frozenset({"residual_layout", "residual_scale", "residual_std"})
-STEERING = NOISE | RESIDUAL | {"latent_scale", "latent_rank", "trust_region"}
-"""What says how far a method can move a chunk (`robot_rl.authority.interface`)."""
 ALIASED = frozenset({"distill_steps", "pool", "bootstrap", "demonstrations"})
 """Of methods that learn from executed chunks and distil: an expert's will do, though nobody knows their steers."""
 

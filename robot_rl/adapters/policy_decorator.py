@@ -16,7 +16,7 @@ gate. Paper: lr 1e-4, tau 0.01, gamma 0.97, target entropy -R (the residual's di
 the demonstrations' actions, a large H is safe. Unlike the released code, a is what the robot was sent, after clipping.
 
 The paper tried two more inputs of the critic (appendix E.2), and so did we: on the strict lid-opening task it learns
-less from a_b and a_res side by side than from their sum, and next to nothing from a_res alone (see tuning.jsonl).
+less from a_b and a_res side by side than from their sum, and least from a_res alone (`benchmarks/tuning.jsonl`).
 """
 
 from __future__ import annotations

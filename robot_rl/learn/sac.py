@@ -72,7 +72,7 @@ class Temperature:
 
     def __init__(self, config: MethodConfig) -> None:
         self._log = torch.full((1,), math.log(config.initial_temperature))
-        self._adam = Adam(self._log, config.temperature_learning_rate or config.actor_learning_rate)
+        self._adam = Adam(self._log, config.actor_learning_rate)
         self._target = config.target_entropy
 
     @property

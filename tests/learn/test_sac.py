@@ -58,14 +58,6 @@ def test_the_temperature_rises_when_the_entropy_is_below_its_target(log_prob: fl
     assert math.isclose(float(temperature.value), 0.1, rel_tol=0.01)
 
 
-@pytest.mark.parametrize(("rate", "factor"), [(None, math.exp(-3e-4)), (0.1, math.exp(-0.1))])
-def test_the_temperature_may_move_at_a_rate_of_its_own(rate: float | None, factor: float) -> None:
-    config = MethodConfig(initial_temperature=0.1, actor_learning_rate=3e-4, temperature_learning_rate=rate)
-    temperature = Temperature(config)
-    temperature.step(torch.full((8,), -3.0))
-    assert math.isclose(float(temperature.value), 0.1 * factor, rel_tol=1e-5)
-
-
 def test_the_target_is_the_reward_alone_when_done() -> None:
     config = MethodConfig(clip_targets=False)
     assert td_target(ONE, 0.9 * ONE, ONE, 5 * ONE, config) == 1
