@@ -20,7 +20,7 @@ from robot_rl.control.motion import Motion
 from robot_rl.control.ports import EpisodeRecord, Recorder
 from robot_rl.errors import BadObservation, ContextMiss, DeadlineMissed, PolicyReplaced, RobotFault, WireError
 from robot_rl.protocols import Adapter, FrozenPolicy
-from robot_rl.types import ActionChunk, CommandResult, Context, Observation, Transition, Verdict
+from robot_rl.types import ActionChunk, Array, CommandResult, Context, Observation, Steering, Transition, Verdict
 
 CHUNK_IDS = 100_000
 """The chunk ids of an episode begin at this times its number."""
@@ -132,10 +132,22 @@ class EpisodeRun:
         except PASSING as error:
             self._hold(f"holding, the policy gives no chunk: {error}")
             return None
+        chunk = self._chunk(seen.observation, steering, base)
+        refusal = self._motion.port.check(chunk.final)
+        if refusal is not None:
+            self._reject(chunk, refusal)
+            self._verdicts[Verdict.REJECTED] += 1
+            self._motion.totals[Verdict.REJECTED] += 1
+            self._hold(f"a chunk was rejected: {refusal}")
+            return None
+        return chunk
+
+    def _chunk(self, seen: Observation, steering: Steering, base: Array) -> ActionChunk:
+        """The next chunk: of what `steering` asks for, `base` [T, A] being what the policy decoded of it."""
         spec = self._policy.spec
         chunk = ActionChunk(
             id=self._episode * CHUNK_IDS + self._chunks,
-            observation_seq=seen.observation.seq,
+            observation_seq=seen.seq,
             space=spec.action_space.kind,
             step_s=spec.step_s,
             base=base,
@@ -146,13 +158,6 @@ class EpisodeRun:
             adapter_version=self._adapter.version,
         )
         self._chunks += 1
-        refusal = self._motion.port.check(chunk.final)
-        if refusal is not None:
-            self._reject(chunk, refusal)
-            self._verdicts[Verdict.REJECTED] += 1
-            self._motion.totals[Verdict.REJECTED] += 1
-            self._hold(f"a chunk was rejected: {refusal}")
-            return None
         return chunk
 
     def _execute(self, chunk: ActionChunk) -> ChunkBuffer:

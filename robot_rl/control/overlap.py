@@ -43,8 +43,8 @@ from typing import Any, Literal
 import numpy as np
 
 from robot_rl.control.chunk_buffer import ChunkBuffer
-from robot_rl.control.episode import CHUNK_IDS, PASSING, EpisodeRun, Seen
-from robot_rl.control.inference import Flight, Inference, Inferred, RoundTrips
+from robot_rl.control.episode import PASSING, EpisodeRun, Seen
+from robot_rl.control.inference import Flight, Inference, RoundTrips
 from robot_rl.control.ports import PatientPolicy
 from robot_rl.errors import RobotFault
 from robot_rl.types import ActionChunk, Array, Verdict
@@ -138,7 +138,7 @@ class OverlappedRun(EpisodeRun):
             inferred = flight.result()
         except PASSING as error:
             return self._do_without(f"the policy gives no chunk: {error}")
-        chunk, skipped = self._chunk(flight, inferred), self.steps - flight.step
+        chunk, skipped = self._chunk(flight.observation, inferred.steering, inferred.base), self.steps - flight.step
         if skipped >= len(chunk.final):
             return self._do_without("the policy's chunk came when all of it was over")
         if refusal := self._motion.port.check(chunk.final[skipped:]):
@@ -163,23 +163,6 @@ class OverlappedRun(EpisodeRun):
         else:
             self._hold(f"holding, {why}")
         return False
-
-    def _chunk(self, flight: Flight, inferred: Inferred) -> ActionChunk:
-        spec, steering, base = self._policy.spec, inferred.steering, inferred.base
-        chunk = ActionChunk(
-            id=self._episode * CHUNK_IDS + self._chunks,
-            observation_seq=flight.observation.seq,
-            space=spec.action_space.kind,
-            step_s=spec.step_s,
-            base=base,
-            final=base + steering.residual if steering.chunk is None else steering.chunk,
-            steer=steering.steer,
-            noise=steering.noise,
-            policy_id=spec.policy_id,
-            adapter_version=self._adapter.version,
-        )
-        self._chunks += 1
-        return chunk
 
     def _note_splice(self, chunk: ActionChunk, skipped: int, flight: Flight) -> None:
         seam = np.asarray(chunk.final[skipped] - self._sent[-1], np.float64)
