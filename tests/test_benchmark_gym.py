@@ -17,7 +17,7 @@ from benchmarks.gym.experts import pick_and_place
 from benchmarks.gym.judging import carried_out, motion
 from benchmarks.gym.policy import MOST, Demonstrations, Scaling, StatePolicy
 from benchmarks.gym.settings import SETTINGS, SHORT_POLICY, Frozen, settings_of
-from benchmarks.gym.summary import moves
+from benchmarks.gym.summary import moves, moving_seeds
 from benchmarks.gym.tasks import GymTask, Imperfection, InHalves, source_of, space_of
 from benchmarks.gym.world import Episodes, GymWorld, State, demonstrate
 from benchmarks.studies.lockstep import Played, base_adapter, play, trials
@@ -134,7 +134,9 @@ def test_motion_is_compared_on_starts_on_which_both_succeed() -> None:
     assert moves(ours, ours, "base_motion") == {"velocity": 0.5, "acceleration": 1.0}
     theirs = [cell(0, "a", [(4.0, 2.0), (1.0, 1.0), None, None], []), cell(1, "a", [(7.0, 7.0)] * 4, [])]
     assert moves(ours, theirs, "exploring_motion") == {"velocity": 0.25, "acceleration": 1.5}
+    assert moving_seeds(ours, theirs, "exploring_motion") == [0]
     elsewhere = [cell(0, "b", [(4.0, 2.0)] * 4, [])]
+    assert moving_seeds(ours, elsewhere, "exploring_motion") == []
     assert moves(ours, elsewhere, "exploring_motion") == {"velocity": None, "acceleration": None}
     assert moves([{"seed": 0, "policy": "a"}], ours, "exploring_motion")["velocity"] is None  # a record from before
 
@@ -306,6 +308,8 @@ def test_the_page_says_what_is_on_record(out: Path, tmp_path: Path, monkeypatch:
             made_up = {"method": method, "seed": seed, "success": success, "base_success": 0.5}
             made_up["policy"] = f"flow-{seed // 2}"
             moving = {"exploring_motion": [[speed, speed / 2], None]}
+            if method == "policy-decorator" and seed == 3:
+                moving, made_up["success"] = {"exploring_motion": []}, 0.0  # a record from before
             (tmp_path / "records").mkdir(exist_ok=True)
             (tmp_path / "records" / f"{cell.name}.json").write_text(json.dumps({**result, **made_up, **moving}))
     text = "\n".join(page.section(tmp_path, lambda table: [str(table.row_count)]))
@@ -313,7 +317,7 @@ def test_the_page_says_what_is_on_record(out: Path, tmp_path: Path, monkeypatch:
     assert "`policy-decorator` 4; `policy-decorator:per-step` 0, 1, 2, 3, 4; `zprl` 4; commanded" in text
     assert "its cells are of 2 frozen policies" in text
     assert "velocity -30 %, acceleration -30 %" in text
-    assert "at success 0.90 and 0.40" in text
+    assert "at success 0.90 and 0.40, seeds 0 1 2." in text  # of those that the motion is of
     again = f"Made by other code than is here now, and not again since: `{ID}` policy-decorator, `{ID}` zprl."
     assert again in text  # with another policy's settings
     assert (tmp_path / "results_gym.png").exists()

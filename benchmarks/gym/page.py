@@ -14,7 +14,7 @@ from benchmarks.gym import cells
 from benchmarks.gym.cells import Cell
 from benchmarks.gym.known import task_of
 from benchmarks.gym.settings import METHODS, SETTINGS
-from benchmarks.gym.summary import SEEDS, Result, draw, grouped, improved, mixed, moves, of, table
+from benchmarks.gym.summary import SEEDS, Result, draw, grouped, improved, mixed, moves, moving_seeds, table
 
 ENOUGH = 4
 """Seeds of `SEEDS` that a method must have improved, to be said to help: without any effect, one in five does."""
@@ -91,13 +91,15 @@ def said(results: Sequence[Result]) -> list[str]:
 
 
 def _gentler(zprl: Sequence[Result], other: Sequence[Result], name: str) -> str:
-    """How both move while they explore, and at what success."""
+    """How both move while they explore, and at what success, of the seeds that say so of both."""
     shares = moves(zprl, other, "exploring_motion")
+    seeds = moving_seeds(zprl, other, "exploring_motion")
     if None in shares.values():
         return ""
     velocity, acceleration = (f"{100 * (share - 1):+.0f} %" for share in shares.values() if share is not None)
-    good, theirs = (np.mean(of(one, "success")) for one in (zprl, other))
+    good, theirs = (np.mean([one["success"] for one in each if one["seed"] in seeds]) for each in (zprl, other))
     return (
         f"; commanded while exploring, on starts on which both succeed, `zprl` against `{name}`: velocity {velocity}, "
-        f"acceleration {acceleration} (-29 % and -39 % in ZPRL's table II), at success {good:.2f} and {theirs:.2f}"
+        f"acceleration {acceleration} (-29 % and -39 % in ZPRL's table II), at success {good:.2f} and {theirs:.2f}, "
+        f"{'seeds' if len(seeds) > 1 else 'seed'} {' '.join(map(str, seeds))}"
     )

@@ -69,16 +69,31 @@ def moves(ours: Sequence[Result], theirs: Sequence[Result], motion: str) -> dict
 
     Over the starts on which both succeed, of seeds that both have on the same frozen policy; None: there are none.
     """
-    others = {(one["seed"], one["policy"]): one.get(motion) or [] for one in theirs}
-    pairs = [
-        pair
-        for one in ours
-        for pair in zip(one.get("exploring_motion") or [], others.get((one["seed"], one["policy"]), []), strict=False)
-        if None not in pair
-    ]
+    pairs = [pair for both in _paired(ours, theirs, motion).values() for pair in both]
     means = np.mean(pairs, axis=0) if pairs else None  # [2, 2]: ours and theirs; velocity and acceleration
     names = ("velocity", "acceleration")
     return {name: None if means is None else float(means[0, i] / means[1, i]) for i, name in enumerate(names)}
+
+
+def moving_seeds(ours: Sequence[Result], theirs: Sequence[Result], motion: str) -> list[int]:
+    """Those that `moves` is of."""
+    return list(_paired(ours, theirs, motion))
+
+
+def _paired(ours: Sequence[Result], theirs: Sequence[Result], motion: str) -> dict[int, list[Any]]:
+    """Seed -> (our motion, theirs) for each start on which both succeed; of seeds that have such starts."""
+    others = {(one["seed"], one["policy"]): one.get(motion) or [] for one in theirs}
+    paired = {
+        one["seed"]: [
+            pair
+            for pair in zip(
+                one.get("exploring_motion") or [], others.get((one["seed"], one["policy"]), []), strict=False
+            )
+            if None not in pair
+        ]
+        for one in ours
+    }
+    return {seed: pairs for seed, pairs in paired.items() if pairs}
 
 
 def mixed(results: Iterable[Result]) -> list[str]:
@@ -109,6 +124,8 @@ def table(results: Iterable[Result]) -> Table:
     for (env, method), seeds in grouped(results).items():
         base = [one["base_success"] for one in seeds]
         shares = moves(seeds, seeds, "base_motion").values()
+        some = len(moving_seeds(seeds, seeds, "base_motion"))
+        of_some = "" if some == len(seeds) else f" ({some} of {len(seeds)} seeds)"
         shown.add_row(
             env,
             method,
@@ -116,7 +133,7 @@ def table(results: Iterable[Result]) -> Table:
             " ".join(f"{one['success']:.2f}" for one in seeds),
             f"{np.mean(of(seeds, 'success')):.2f}",
             f"{improved(seeds)} of {len(seeds)}",
-            *("-" if share is None else f"{share:.2f}" for share in shares),
+            *("-" if share is None else f"{share:.2f}{of_some}" for share in shares),
         )
     return shown
 
