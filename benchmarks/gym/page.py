@@ -18,6 +18,12 @@ from benchmarks.gym.summary import SEEDS, Result, draw, grouped, improved, mixed
 
 ENOUGH = 4
 """Seeds of `SEEDS` that a method must have improved, to be said to help: without any effect, one in five does."""
+OF_VELOCITY = (
+    "ZPRL's table II is of a task whose actions are positions: what jitters in them is velocity, and more so "
+    "acceleration. An action of these environments is a displacement: what jitters is acceleration, and is added to a "
+    "velocity that the way to the goal asks for. So expect the paper's sign of acceleration here, and of velocity "
+    "little.\n"
+)
 
 
 def section(images: Path, markdown: Callable[[Table], list[str]]) -> list[str]:
@@ -36,6 +42,7 @@ def section(images: Path, markdown: Callable[[Table], list[str]]) -> list[str]:
         "",
         *(f"- {words}" for words in said(results)),
         "",
+        OF_VELOCITY,
     ]
     parts += [f"{words}.\n" for words in mixed(results)]
     others = dict.fromkeys(
