@@ -19,10 +19,10 @@ from benchmarks.gym.summary import SEEDS, Result, draw, grouped, improved, mixed
 ENOUGH = 4
 """Seeds of `SEEDS` that a method must have improved, to be said to help: without any effect, one in five does."""
 OF_VELOCITY = (
-    "ZPRL's table II is of a task whose actions are positions: what jitters in them is velocity, and more so "
-    "acceleration. An action of these environments is a displacement: what jitters is acceleration, and is added to a "
-    "velocity that the way to the goal asks for. So expect the paper's sign of acceleration here, and of velocity "
-    "little.\n"
+    "Why velocity need not follow the paper's: its table II is of a task whose actions are positions, and what jitters "
+    "in a position is velocity, and more so acceleration. An action of Meta-World's is a displacement: what jitters is "
+    "acceleration, beside a velocity that the way to the goal asks for. A residual per step raises the one and not the "
+    "other in the table above; one that is constant over a chunk jitters little.\n"
 )
 
 
