@@ -159,6 +159,14 @@ class MethodConfig(Section):
     target_entropy: float = 0.0
     """Of the squashed action in [-1, 1]^S, before the scaling by b_W."""
     entropy_in_target: bool = False
+    exploration_correlation: float = Field(default=0.0, ge=0, lt=1)
+    """rho of the draws with which the actor explores in one chunk and the next of an episode, AR(1) of variance 1.
+
+    0: each chunk has its own, as in the papers; over an episode such draws cancel, and one label at its end cannot tell
+    them apart. Near 1 an episode tries one thing, from its beginning to its end (Eberhard et al. 2023, "Pink noise is
+    all you need": temporally correlated noise, there for SAC too). What the actor learns is not changed, nor how it
+    acts in evaluation.
+    """
     clip_targets: bool = True
     """TD targets clipped to [0, 1], the range of a 0/1 return."""
     timeouts_terminal: bool = True

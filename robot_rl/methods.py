@@ -19,7 +19,8 @@ SHARED = frozenset(
         *("hidden", "layers", "layer_norm", "critics", "critic_reduce", "clip_targets", "timeouts_terminal"),
     }
 )
-ENTROPY = frozenset({"initial_temperature", "target_entropy", "entropy_in_target"})
+SAMPLED = frozenset({"initial_temperature", "target_entropy", "entropy_in_target", "exploration_correlation"})
+"""Of methods whose actor is a distribution."""
 NOISE = frozenset({"noise_layout", "noise_rank", "noise_seed", "noise_bound"})
 RESIDUAL = frozenset({"residual_layout", "residual_scale", "residual_std"})
 ALIASED = frozenset({"distill_steps", "pool", "bootstrap", "demonstrations"})
@@ -48,28 +49,28 @@ class MethodEntry:
 
 
 METHODS: Mapping[str, MethodEntry] = {
-    "usr": MethodEntry(frozenset({"noise"}), ENTROPY | NOISE | RESIDUAL | ALIASED | {"residual_horizon"}),
+    "usr": MethodEntry(frozenset({"noise"}), SAMPLED | NOISE | RESIDUAL | ALIASED | {"residual_horizon"}),
     "usr-sac": MethodEntry(
-        frozenset({"noise", "residual"}), ENTROPY | NOISE | RESIDUAL | {"residual_horizon"}, UNALIASED
+        frozenset({"noise", "residual"}), SAMPLED | NOISE | RESIDUAL | {"residual_horizon"}, UNALIASED
     ),
-    "dsrl-na": MethodEntry(frozenset({"noise"}), ENTROPY | NOISE | ALIASED),
-    "dsrl-sac": MethodEntry(frozenset({"noise"}), ENTROPY | NOISE, UNALIASED),
+    "dsrl-na": MethodEntry(frozenset({"noise"}), SAMPLED | NOISE | ALIASED),
+    "dsrl-sac": MethodEntry(frozenset({"noise"}), SAMPLED | NOISE, UNALIASED),
     "policy-decorator": MethodEntry(
         frozenset({"residual"}),
-        ENTROPY | RESIDUAL | {"residual_horizon"},
+        SAMPLED | RESIDUAL | {"residual_horizon"},
         {**UNALIASED, "noise_layout": "none", "learning_rate": 1e-4, "actor_learning_rate": 1e-4},
         gated_warmup=True,
         extras="base_chunks",
     ),
     "residual-rl": MethodEntry(
         frozenset({"residual"}),
-        ENTROPY | {"residual_layout", "residual_std"},
+        SAMPLED | {"residual_layout", "residual_std"},
         {**UNALIASED, "noise_layout": "none", "residual_layout": "constant", "residual_scale": "full"},
         extras="base_chunks",
     ),
     "zprl": MethodEntry(
         frozenset(),
-        ENTROPY | {"latent_scale", "latent_rank"},
+        SAMPLED | {"latent_scale", "latent_rank"},
         {
             **UNALIASED,
             "noise_layout": "none",
@@ -92,7 +93,7 @@ METHODS: Mapping[str, MethodEntry] = {
     ),
     "rlpd": MethodEntry(
         frozenset({"residual"}),
-        ENTROPY | {"residual_layout", "demonstrations"},
+        SAMPLED | {"residual_layout", "demonstrations"},
         {
             **UNALIASED,
             "prior_share": 0.5,

@@ -100,8 +100,13 @@ class Adapter(Protocol):
     @property
     def version(self) -> int: ...
 
-    def steer(self, context: Context, rng: np.random.Generator, *, explore: bool) -> Steering:
-        """For a context of batch 1. `explore` samples; otherwise the mode is taken."""
+    def steer(
+        self, context: Context, rng: np.random.Generator, *, explore: bool, previous: Steering | None = None
+    ) -> Steering:
+        """For a context of batch 1. `explore` samples; otherwise the mode is taken.
+
+        `previous` is what was decided before in the same episode, None at its beginning: exploration may go on from it.
+        """
         ...
 
 

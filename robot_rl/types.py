@@ -148,6 +148,8 @@ class Steering:
     """[Z] latent to decode with instead of the context's z, or None."""
     chunk: Array | None = None
     """[T, A] SI units: executed in place of the decoded chunk and its residual, or None."""
+    draw: Array | None = None
+    """[S] float32: the draw from N(0, I) with which an actor explored, for the episode's next decision; or None."""
 
 
 @dataclass(frozen=True, slots=True)

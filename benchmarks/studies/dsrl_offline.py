@@ -58,7 +58,9 @@ class Operator:
     def __init__(self, world: plane.Plane, layout: SteeringLayout, goal: Array, noise_m: float) -> None:
         self._world, self._layout, self._goal, self._noise_m = world, layout, goal, noise_m
 
-    def steer(self, context: Context, rng: np.random.Generator, *, explore: bool) -> Steering:
+    def steer(
+        self, context: Context, rng: np.random.Generator, *, explore: bool, previous: Steering | None = None
+    ) -> Steering:
         """For a context of batch 1: where the point is, is in its features."""
         weights = self._world.policy.weights
         point = (context.features[0] * weights["features.scale"] + weights["features.mean"])[:2].astype(np.float64)

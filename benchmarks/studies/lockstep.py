@@ -76,9 +76,9 @@ def play(
     policy, state = world.policy, world.start(rng)
     context = policy.encode([world.observe(state)])
     transitions: list[Transition] = []
-    outcome = None
+    steering = outcome = None
     while outcome is None:
-        steering = adapter.steer(context, rng, explore=explore)
+        steering = adapter.steer(context, rng, explore=explore, previous=steering)
         latent = None if steering.latent is None else steering.latent[None]
         base = policy.decode(context, steering.noise[None], latent)[0]
         wanted = base + steering.residual if steering.chunk is None else steering.chunk

@@ -37,7 +37,9 @@ class BaseAdapter:
     layout: SteeringLayout
     version: int = 0
 
-    def steer(self, context: Context, rng: np.random.Generator, *, explore: bool) -> Steering:
+    def steer(
+        self, context: Context, rng: np.random.Generator, *, explore: bool, previous: Steering | None = None
+    ) -> Steering:
         """For a context of batch 1."""
         steer = np.zeros((1, self.layout.size), np.float32)
         steer[0, : self.layout.noise_size] = rng.standard_normal(self.layout.noise_size) / self.layout.noise_bound
@@ -65,9 +67,11 @@ class SteeringAdapter:
     gate: float
     """eps = min(chunks / H, 1)."""
 
-    def steer(self, context: Context, rng: np.random.Generator, *, explore: bool) -> Steering:
+    def steer(
+        self, context: Context, rng: np.random.Generator, *, explore: bool, previous: Steering | None = None
+    ) -> Steering:
         """For a context of batch 1. Draws the same amount from `rng` whatever the gate."""
-        steer = self.actor.sample(features_of(context), rng, explore=explore)
+        steer, draw = self.actor.sample(features_of(context), rng, explore=explore, previous=previous)
         if explore and rng.random() >= self.gate:
             steer[:, self.layout.noise_size :] = 0
         noise, residual = self.layout.split(steer)
@@ -75,6 +79,7 @@ class SteeringAdapter:
             steer=steer[0],
             noise=noise[0] if self.layout.noise_size else base_noise(self.layout.spec, rng),
             residual=residual[0],
+            draw=draw,
         )
 
 
@@ -100,7 +105,7 @@ def make_adapter(arrays: Mapping[str, Array], manifest: Mapping[str, Any], spec:
         return BaseAdapter(layout, version)
     if entry.kind == "perturbation":
         return PerturbationAdapter(NumpyPerturbation(arrays, layer_norm=config.layer_norm), layout, version)
-    actor = NumpyActor(arrays, layer_norm=config.layer_norm)
+    actor = NumpyActor(arrays, layer_norm=config.layer_norm, correlation=config.exploration_correlation)
     if entry.kind == "latent":
         return LatentAdapter(actor, layout, version)
     if entry.kind == "chunk":

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from robot_rl.errors import BadObservation
-from robot_rl.types import Array
+from robot_rl.types import Array, Steering
 
 LOG_STD_LOW, LOG_STD_HIGH = -5.0, 2.0
 """Range of the actor's log standard deviation before squashing."""
@@ -53,17 +53,30 @@ class NumpyActor(NumpyNetwork):
     The last layer gives mean and raw log-std side by side.
     """
 
+    def __init__(self, weights: Mapping[str, Array], *, layer_norm: bool, correlation: float = 0.0) -> None:
+        """`correlation`: of an episode's draws, one chunk's and the next's (`MethodConfig.exploration_correlation`)."""
+        super().__init__(weights, layer_norm=layer_norm)
+        self._correlation = np.float32(correlation)
+
     def __call__(self, features: Array) -> tuple[Array, Array]:
         mean, raw = np.split(self.outputs(features), 2, axis=-1)
         return mean, LOG_STD_LOW + (LOG_STD_HIGH - LOG_STD_LOW) / 2 * (np.tanh(raw) + 1)
 
-    def sample(self, features: Array, rng: np.random.Generator, *, explore: bool) -> Array:
-        """Steer [B, S]: tanh(mean + std * N(0, I)) when exploring, tanh(mean) otherwise."""
+    def sample(
+        self, features: Array, rng: np.random.Generator, *, explore: bool, previous: Steering | None
+    ) -> tuple[Array, Array | None]:
+        """(steer [1, S], draw [S]): tanh(mean + std * draw), draw ~ N(0, I), when exploring; else (tanh(mean), None).
+
+        After a decision of the same episode that explored, the draw is rho times that one's and sqrt(1 - rho^2) times a
+        fresh one: N(0, I) again. Draws the same amount from `rng` whatever rho.
+        """
         mean, log_std = self(features)
-        if explore:
-            mean = mean + np.exp(log_std) * rng.standard_normal(mean.shape).astype(np.float32)
-        steer: Array = np.tanh(mean)
-        return steer
+        if not explore:
+            return np.tanh(mean), None
+        draw = rng.standard_normal((mean.shape[1],)).astype(np.float32)
+        if previous is not None and previous.draw is not None:
+            draw = self._correlation * previous.draw + np.sqrt(1 - self._correlation**2) * draw
+        return np.tanh(mean + np.exp(log_std) * draw), draw
 
 
 class NumpyPerturbation(NumpyNetwork):

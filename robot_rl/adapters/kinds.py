@@ -20,15 +20,19 @@ class LatentAdapter:
     layout: SteeringLayout
     version: int
 
-    def steer(self, context: Context, rng: np.random.Generator, *, explore: bool) -> Steering:
+    def steer(
+        self, context: Context, rng: np.random.Generator, *, explore: bool, previous: Steering | None = None
+    ) -> Steering:
         """For a context of batch 1."""
         z = latent_of(context)
-        steer = self.actor.sample(np.concatenate([features_of(context), z], 1), rng, explore=explore)
+        seen = np.concatenate([features_of(context), z], 1)
+        steer, draw = self.actor.sample(seen, rng, explore=explore, previous=previous)
         return Steering(
             steer=steer[0],
             noise=base_noise(self.layout.spec, rng),
             residual=self.layout.split(steer)[1][0],
             latent=(z + self.layout.latent_shift(steer))[0],
+            draw=draw,
         )
 
 
@@ -40,7 +44,9 @@ class PerturbationAdapter:
     layout: SteeringLayout
     version: int
 
-    def steer(self, context: Context, rng: np.random.Generator, *, explore: bool) -> Steering:
+    def steer(
+        self, context: Context, rng: np.random.Generator, *, explore: bool, previous: Steering | None = None
+    ) -> Steering:
         """For a context of batch 1; the steer is w / b_W, and may lie beyond 1."""
         base = rng.standard_normal((1, self.layout.noise_size)) / self.layout.noise_bound
         steer = base.astype(np.float32) + self.shift(features_of(context))
@@ -56,15 +62,18 @@ class ChunkAdapter:
     layout: SteeringLayout
     version: int
 
-    def steer(self, context: Context, rng: np.random.Generator, *, explore: bool) -> Steering:
+    def steer(
+        self, context: Context, rng: np.random.Generator, *, explore: bool, previous: Steering | None = None
+    ) -> Steering:
         """For a context of batch 1; `chunk` is what is executed."""
-        steer = self.actor.sample(features_of(context), rng, explore=explore)
+        steer, draw = self.actor.sample(features_of(context), rng, explore=explore, previous=previous)
         residual = self.layout.split(steer)[1][0]
         return Steering(
             steer=steer[0],
             noise=base_noise(self.layout.spec, rng),
             residual=np.zeros_like(residual),
             chunk=self.layout.action_mid.reshape(residual.shape) + residual,
+            draw=draw,
         )
 
 

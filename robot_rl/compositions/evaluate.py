@@ -63,9 +63,11 @@ class Witness:
     def version(self) -> int:
         return self.adapter.version
 
-    def steer(self, context: Context, rng: np.random.Generator, *, explore: bool) -> Steering:
+    def steer(
+        self, context: Context, rng: np.random.Generator, *, explore: bool, previous: Steering | None = None
+    ) -> Steering:
         self.contexts.append(context)
-        return self.adapter.steer(context, rng, explore=explore)
+        return self.adapter.steer(context, rng, explore=explore, previous=previous)
 
 
 def frozen(policy: FrozenPolicy) -> BaseAdapter:

@@ -193,7 +193,9 @@ class _Watched:
     def version(self) -> int:
         return self.adapter.version
 
-    def steer(self, context: Context, rng: np.random.Generator, *, explore: bool) -> Steering:
-        steering = self.adapter.steer(context, rng, explore=explore)
+    def steer(
+        self, context: Context, rng: np.random.Generator, *, explore: bool, previous: Steering | None = None
+    ) -> Steering:
+        steering = self.adapter.steer(context, rng, explore=explore, previous=previous)
         self.tell(context, steering)
         return steering

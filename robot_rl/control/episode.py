@@ -67,6 +67,7 @@ class EpisodeRun:
         self._rng, self._explore = rng, explore
         self._verdicts: Counter[Verdict] = Counter()
         self._chunks = self._rejected = self._transitions = 0
+        self._decided: Steering | None = None
         self._due: Transition | None = None
         self._causes: frozenset[str] = frozenset()
         self._held_for = ""
@@ -125,7 +126,8 @@ class EpisodeRun:
 
     def _plan(self, seen: Seen) -> ActionChunk | None:
         """A chunk that may begin; None after holding for one control period instead."""
-        steering = self._adapter.steer(seen.context, self._rng, explore=self._explore)
+        steering = self._adapter.steer(seen.context, self._rng, explore=self._explore, previous=self._decided)
+        self._decided = steering
         latent = None if steering.latent is None else steering.latent[None]
         try:
             base = self._asker.decode(seen.context, steering.noise[None], latent)[0]

@@ -45,7 +45,9 @@ class Raising:
         self._spec, self._height = spec, height
         self.explored: set[bool] = set()
 
-    def steer(self, context: Context, rng: np.random.Generator, *, explore: bool) -> Steering:
+    def steer(
+        self, context: Context, rng: np.random.Generator, *, explore: bool, previous: Steering | None = None
+    ) -> Steering:
         self.explored.add(explore)
         residual = np.zeros((self._spec.horizon, 4))
         residual[:, 2] = self._height / self._spec.horizon

@@ -78,7 +78,9 @@ class PointAdapter:
     whole_chunk: Array | None = None
     """[T, A]: sent in place of what the policy decodes."""
 
-    def steer(self, context: Context, rng: np.random.Generator, *, explore: bool) -> Steering:
+    def steer(
+        self, context: Context, rng: np.random.Generator, *, explore: bool, previous: Steering | None = None
+    ) -> Steering:
         noise = rng.standard_normal((HORIZON, 4)).astype(np.float32)
         residual = np.zeros((HORIZON, 4), np.float32)
         residual[:, 2] = self.residual_m

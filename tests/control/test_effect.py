@@ -26,7 +26,9 @@ class Decided:
     def __init__(self, steering: Steering) -> None:
         self.steering = steering
 
-    def steer(self, context: Context, rng: np.random.Generator, *, explore: bool) -> Steering:
+    def steer(
+        self, context: Context, rng: np.random.Generator, *, explore: bool, previous: Steering | None = None
+    ) -> Steering:
         return self.steering
 
 

@@ -35,7 +35,9 @@ class SidewaysPolicy(PointPolicy):
 class Left(PointAdapter):
     """Noise that goes to the left, and a residual of 2 mm a chunk upwards."""
 
-    def steer(self, context: Context, rng: np.random.Generator, *, explore: bool) -> Steering:
+    def steer(
+        self, context: Context, rng: np.random.Generator, *, explore: bool, previous: Steering | None = None
+    ) -> Steering:
         noise = np.zeros((HORIZON, 4), np.float32)
         noise[:, 1] = 1
         residual = np.zeros((HORIZON, 4), np.float32)

@@ -51,7 +51,9 @@ class Leaning:
     times: float = 1.0
     version: int = 12
 
-    def steer(self, context: Context, rng: np.random.Generator, *, explore: bool) -> Steering:
+    def steer(
+        self, context: Context, rng: np.random.Generator, *, explore: bool, previous: Steering | None = None
+    ) -> Steering:
         assert not explore
         steer = np.asarray(np.tanh(context.features[0] * self.times), np.float64)
         return Steering(steer, rng.standard_normal((8, 4)).astype(np.float32), np.zeros((8, 4)), latent=steer[:2])

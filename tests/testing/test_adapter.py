@@ -32,7 +32,9 @@ class GaussianAdapter:
 
     version = 0
 
-    def steer(self, context: Context, rng: np.random.Generator, *, explore: bool) -> Steering:
+    def steer(
+        self, context: Context, rng: np.random.Generator, *, explore: bool, previous: Steering | None = None
+    ) -> Steering:
         steer: Array = np.full(6, context.features.mean(), np.float32)
         if explore:
             steer = steer + rng.standard_normal(6).astype(np.float32)
@@ -50,12 +52,16 @@ class TestGaussianAdapter(AdapterConformance):
 
 
 class OneStepOnly(GaussianAdapter):
-    def steer(self, context: Context, rng: np.random.Generator, *, explore: bool) -> Steering:
+    def steer(
+        self, context: Context, rng: np.random.Generator, *, explore: bool, previous: Steering | None = None
+    ) -> Steering:
         return replace(super().steer(context, rng, explore=explore), residual=np.zeros(2))
 
 
 class NotFinite(GaussianAdapter):
-    def steer(self, context: Context, rng: np.random.Generator, *, explore: bool) -> Steering:
+    def steer(
+        self, context: Context, rng: np.random.Generator, *, explore: bool, previous: Steering | None = None
+    ) -> Steering:
         return replace(super().steer(context, rng, explore=explore), residual=np.full((3, 2), np.nan))
 
 
@@ -63,12 +69,16 @@ class HasItsOwnChance(GaussianAdapter):
     def __init__(self) -> None:
         self.own = np.random.default_rng(0)
 
-    def steer(self, context: Context, rng: np.random.Generator, *, explore: bool) -> Steering:
+    def steer(
+        self, context: Context, rng: np.random.Generator, *, explore: bool, previous: Steering | None = None
+    ) -> Steering:
         return super().steer(context, self.own, explore=True)
 
 
 class NeverExplores(GaussianAdapter):
-    def steer(self, context: Context, rng: np.random.Generator, *, explore: bool) -> Steering:
+    def steer(
+        self, context: Context, rng: np.random.Generator, *, explore: bool, previous: Steering | None = None
+    ) -> Steering:
         return super().steer(context, rng, explore=False)
 
 
@@ -76,14 +86,18 @@ class ReusesItsBuffer(GaussianAdapter):
     def __init__(self) -> None:
         self.noise = np.zeros((3, 2), np.float32)
 
-    def steer(self, context: Context, rng: np.random.Generator, *, explore: bool) -> Steering:
+    def steer(
+        self, context: Context, rng: np.random.Generator, *, explore: bool, previous: Steering | None = None
+    ) -> Steering:
         steering = super().steer(context, rng, explore=explore)
         self.noise[:] = steering.noise
         return replace(steering, noise=self.noise)
 
 
 class WritesIntoTheContext(GaussianAdapter):
-    def steer(self, context: Context, rng: np.random.Generator, *, explore: bool) -> Steering:
+    def steer(
+        self, context: Context, rng: np.random.Generator, *, explore: bool, previous: Steering | None = None
+    ) -> Steering:
         context.features[:] = 0.0
         return super().steer(context, rng, explore=explore)
 
