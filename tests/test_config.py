@@ -200,6 +200,10 @@ def test_a_key_that_comes_twice_is_an_error_and_not_a_silent_choice() -> None:
         ({"methods__dsrl-na__residual_horizon": 5}, "methods.dsrl-na.residual_horizon: dsrl-na does not read"),
         ({"methods__zprl": {"noise_layout": "full"}}, "methods.zprl.noise_layout: zprl does not read"),
         ({"methods__rlpd": {"residual_scale": [0.1]}}, "methods.rlpd.residual_scale: rlpd does not read"),
+        (
+            {"methods__lp-ds__exploration_correlation": 0.9},
+            "exploration_correlation: lp-ds does not read this",
+        ),
         ({"methods__ursr": {}}, "methods.ursr: no such method; did you mean 'usr'?"),
         ({"methods__usr__noise_layout": "none"}, "usr steers the noise: expected full, repeat or low_rank"),
         ({"methods__usr__noise_rank": 4}, "noise_rank: is read with noise_layout: low_rank only"),

@@ -50,11 +50,13 @@ class AdapterConformance:
 
     @pytest.mark.parametrize("explore", [True, False])
     def test_chance_comes_from_the_generator_alone(self, adapter: Adapter, context: Context, explore: bool) -> None:
+        """And what went before, from the caller: an episode's decisions follow each other, not the adapter's calls."""
         first = adapter.steer(context, np.random.default_rng(3), explore=explore)
-        adapter.steer(context, np.random.default_rng(4), explore=explore)
-        again = adapter.steer(context, np.random.default_rng(3), explore=explore)
-        for one, other in zip(arrays(first), arrays(again), strict=True):
-            np.testing.assert_array_equal(one, other)
+        second = adapter.steer(context, np.random.default_rng(4), explore=explore, previous=first)
+        for seed, previous, decided in ((3, None, first), (4, first, second)):
+            again = adapter.steer(context, np.random.default_rng(seed), explore=explore, previous=previous)
+            for one, other in zip(arrays(decided), arrays(again), strict=True):
+                np.testing.assert_array_equal(one, other)
 
     def test_exploring_samples(self, adapter: Adapter, context: Context) -> None:
         one, other = (adapter.steer(context, np.random.default_rng(seed), explore=True) for seed in (0, 1))
@@ -64,7 +66,7 @@ class AdapterConformance:
         features = context.features.copy()
         first = adapter.steer(context, np.random.default_rng(0), explore=True)
         kept = [array.copy() for array in arrays(first)]
-        adapter.steer(context, np.random.default_rng(1), explore=True)
+        adapter.steer(context, np.random.default_rng(1), explore=True, previous=first)
         np.testing.assert_array_equal(context.features, features)
         for array, copy in zip(arrays(first), kept, strict=True):
             np.testing.assert_array_equal(array, copy)
@@ -72,5 +74,5 @@ class AdapterConformance:
 
 def arrays(steering: Steering) -> list[Array]:
     """All that an adapter decided."""
-    decided = (steering.steer, steering.noise, steering.residual, steering.latent, steering.chunk)
+    decided = (steering.steer, steering.noise, steering.residual, steering.latent, steering.chunk, steering.draw)
     return [array for array in decided if array is not None]

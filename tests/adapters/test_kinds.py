@@ -13,7 +13,7 @@ from robot_rl.errors import BadObservation, SpecMismatch
 from robot_rl.learn.learner import METHODS, Learner
 from robot_rl.protocols import Adapter
 from robot_rl.testing.adapter import AdapterConformance
-from robot_rl.types import Context, PolicySpec
+from robot_rl.types import Array, Context, PolicySpec, Steering
 from tests.learn.bandit import A, T, chunks, config_of, decoder_of, spec_of
 
 CONTEXT = Context(np.array([[0.3, 1.0, -0.7]], np.float32), np.array([[0.4, -0.2]], np.float32))
@@ -119,6 +119,70 @@ def test_a_whole_chunk_lies_in_the_action_range() -> None:
     assert (sent >= np.array(space.low) - 1e-6).all()
     assert (sent <= np.array(space.high) + 1e-6).all()
     assert sent.std(0).min() > 0.002
+
+
+def explored(adapter: Adapter, rng: np.random.Generator, decisions: int) -> Array:
+    """The draws [decisions, S] of one episode."""
+    decided: list[Steering] = []
+    for _ in range(decisions):
+        decided.append(adapter.steer(CONTEXT, rng, explore=True, previous=decided[-1] if decided else None))
+    return np.stack([steering.draw for steering in decided])
+
+
+def correlation(one: Array, other: Array) -> float:
+    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
+
+
+SAMPLED = sorted(set(METHODS) - {"lp-ds"})
+"""Methods whose actor is a distribution."""
+
+
+@pytest.mark.parametrize("method", SAMPLED)
+def test_draws_of_an_episode_are_as_correlated_as_is_set_and_standard_normal(method: str) -> None:
+    adapter, rng = learner(method, exploration_correlation=0.8).adapter(), np.random.default_rng(0)
+    draws = np.stack([explored(adapter, rng, 8) for _ in range(1500)])  # [episodes, decisions, S]
+    assert np.abs(draws.mean(0)).max() < 0.12
+    assert np.abs(draws.std(0) - 1).max() < 0.09
+    for lag in (1, 3):
+        assert correlation(draws[:, :-lag], draws[:, lag:]) == pytest.approx(0.8**lag, abs=0.03)
+    assert abs(correlation(draws[:-1, -1], draws[1:, 0])) < 0.08  # one episode's end, the next one's beginning
+
+
+@pytest.mark.parametrize("method", SAMPLED)
+def test_uncorrelated_draws_are_those_of_chunks_on_their_own(method: str) -> None:
+    adapter, first, second = learner(method).adapter(), np.random.default_rng(0), np.random.default_rng(0)
+    alone = [adapter.steer(CONTEXT, first, explore=True).draw for _ in range(5)]
+    assert np.array_equal(explored(adapter, second, 5), np.stack(alone))
+    assert first.bit_generator.state == second.bit_generator.state
+
+
+@pytest.mark.parametrize("method", SAMPLED)
+def test_the_draw_is_what_the_steer_was_made_of(method: str) -> None:
+    """The same draw again gives the same steer, whatever the generator: with a correlation of almost 1."""
+    adapter = learner(method, exploration_correlation=1 - 1e-7, residual_horizon=0).adapter()
+    first = adapter.steer(CONTEXT, np.random.default_rng(0), explore=True)
+    second = adapter.steer(CONTEXT, np.random.default_rng(1), explore=True, previous=first)
+    assert np.allclose(first.steer, second.steer, atol=2e-3)
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_what_does_not_explore_draws_nothing_and_follows_nothing(method: str) -> None:
+    adapter = learner(method, **({} if method == "lp-ds" else {"exploration_correlation": 0.9})).adapter()
+    first = adapter.steer(CONTEXT, np.random.default_rng(0), explore=True)
+    alone = adapter.steer(CONTEXT, np.random.default_rng(1), explore=False)
+    after = adapter.steer(CONTEXT, np.random.default_rng(1), explore=False, previous=first)
+    assert after.draw is None
+    assert np.array_equal(after.steer, alone.steer)
+
+
+def test_the_warm_up_is_the_frozen_policy_whose_draws_nothing_holds_together() -> None:
+    adapter = learner("usr", warmup_episodes=3, exploration_correlation=0.9).adapter()
+    first = adapter.steer(CONTEXT, np.random.default_rng(0), explore=True)
+    following, alone = (
+        adapter.steer(CONTEXT, np.random.default_rng(1), explore=True, previous=previous) for previous in (first, None)
+    )
+    assert first.draw is None
+    assert np.array_equal(following.noise, alone.noise)
 
 
 @pytest.mark.parametrize("explore", [True, False])

@@ -77,6 +77,9 @@ class PointAdapter:
     residual_m: float = 0.0005
     whole_chunk: Array | None = None
     """[T, A]: sent in place of what the policy decodes."""
+    asked: list[Steering | None] = field(default_factory=list)
+    """What each decision was told of the one before it."""
+    decided: list[Steering] = field(default_factory=list)
 
     def steer(
         self, context: Context, rng: np.random.Generator, *, explore: bool, previous: Steering | None = None
@@ -84,7 +87,9 @@ class PointAdapter:
         noise = rng.standard_normal((HORIZON, 4)).astype(np.float32)
         residual = np.zeros((HORIZON, 4), np.float32)
         residual[:, 2] = self.residual_m
-        return Steering(steer=noise.reshape(-1), noise=noise, residual=residual, chunk=self.whole_chunk)
+        self.asked.append(previous)
+        self.decided.append(Steering(noise.reshape(-1), noise, residual, chunk=self.whole_chunk))
+        return self.decided[-1]
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,16 @@ def test_the_residual_is_executed_and_the_base_chunk_kept_without_it(cell: Cell,
     assert first.discount == 0.97
 
 
+def test_each_decision_is_told_of_the_one_before_it_in_the_same_episode(cell: Cell, recorder: MemoryRecorder) -> None:
+    adapter = PointAdapter()
+    for _ in range(2):
+        run_episode(Cell(), MemoryRecorder(), adapter=adapter)
+    first, second = adapter.decided[:3], adapter.decided[3:]
+    assert len(second) == 3
+    expected = [None, *first[:-1], None, *second[:-1]]
+    assert all(told is due for told, due in zip(adapter.asked, expected, strict=True))
+
+
 def test_a_whole_chunk_is_executed_and_the_base_chunk_kept(cell: Cell, recorder: MemoryRecorder) -> None:
     own = np.tile(np.array([0.001, -0.002, 0.0, 0.04], np.float32), (HORIZON, 1))
     run_episode(cell, recorder, adapter=PointAdapter(whole_chunk=own))

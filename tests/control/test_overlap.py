@@ -165,6 +165,21 @@ def test_a_robot_whose_next_chunk_was_asked_for_in_time_does_not_wait_for_it(lea
     assert record.verdicts["held"] - LAST_LOOK == held
 
 
+def test_each_decision_is_told_of_the_one_before_it_though_its_chunk_was_not_executed() -> None:
+    adapter = PointAdapter()
+    late = iter([False, True, False])
+
+    def trouble(call: str) -> None:
+        if call == "decode" and next(late, False):
+            raise DeadlineMissed("late")
+
+    scene = Scene(TimedPolicy([1], trouble), lead=2, adapter=adapter)
+    scene.play()
+    assert len(scene.recorder.transitions) < len(adapter.decided)
+    expected = [None, *adapter.decided[:-1]]
+    assert all(told is due for told, due in zip(adapter.asked, expected, strict=True))
+
+
 def test_rows_that_were_overtaken_are_skipped_and_the_record_says_how_old_the_decision_was() -> None:
     scene = Scene(TimedPolicy([2]), lead=2)
     scene.play()

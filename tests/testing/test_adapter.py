@@ -75,6 +75,17 @@ class HasItsOwnChance(GaussianAdapter):
         return super().steer(context, self.own, explore=True)
 
 
+class RemembersByItself(GaussianAdapter):
+    steps = 0
+
+    def steer(
+        self, context: Context, rng: np.random.Generator, *, explore: bool, previous: Steering | None = None
+    ) -> Steering:
+        self.steps += 1
+        steering = super().steer(context, rng, explore=explore)
+        return replace(steering, steer=steering.steer + self.steps)
+
+
 class NeverExplores(GaussianAdapter):
     def steer(
         self, context: Context, rng: np.random.Generator, *, explore: bool, previous: Steering | None = None
@@ -112,6 +123,7 @@ FAULTS: list[tuple[type[GaussianAdapter], Callable[..., None]]] = [
     (OneStepOnly, SUITE.test_steering_fits_the_policy),
     (NotFinite, SUITE.test_steering_fits_the_policy),
     (HasItsOwnChance, SUITE.test_chance_comes_from_the_generator_alone),
+    (RemembersByItself, SUITE.test_chance_comes_from_the_generator_alone),
     (NeverExplores, SUITE.test_exploring_samples),
     (ReusesItsBuffer, SUITE.test_inputs_are_only_read_and_outputs_the_callers_own),
     (WritesIntoTheContext, SUITE.test_inputs_are_only_read_and_outputs_the_callers_own),
