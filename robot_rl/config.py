@@ -160,12 +160,13 @@ class MethodConfig(Section):
     """Of the squashed action in [-1, 1]^S, before the scaling by b_W."""
     entropy_in_target: bool = False
     exploration_correlation: float = Field(default=0.0, ge=0, lt=1)
-    """rho of the draws with which the actor explores in one chunk and the next of an episode, AR(1) of variance 1.
+    """rho: of the draws with which the actor explores in one chunk and the next of an episode, AR(1) of variance 1.
 
     0: each chunk has its own, as in the papers; over an episode such draws cancel, and one label at its end cannot tell
-    them apart. Near 1 an episode tries one thing, from its beginning to its end (Eberhard et al. 2023, "Pink noise is
-    all you need": temporally correlated noise, there for SAC too). What the actor learns is not changed, nor how it
-    acts in evaluation.
+    them apart. Near 1 an episode tries one thing from its beginning to its end (a gate of the residual is drawn for
+    each chunk all the same). This is DDPG's noise of Ornstein and Uhlenbeck, in an actor's own standard deviation as
+    Eberhard et al. 2023 have theirs (pink noise, which they find the better of the two). Losses and evaluation are as
+    without; with `td_steps` above 1 a target is the value of chunks whose draws go together.
     """
     clip_targets: bool = True
     """TD targets clipped to [0, 1], the range of a 0/1 return."""

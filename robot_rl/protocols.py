@@ -105,7 +105,8 @@ class Adapter(Protocol):
     ) -> Steering:
         """For a context of batch 1. `explore` samples; otherwise the mode is taken.
 
-        `previous` is what was decided before in the same episode, None at its beginning: exploration may go on from it.
+        `previous` is what was decided for the episode's chunk before, from which exploration may go on; None for its
+        first chunk, and after one that was refused.
         """
         ...
 

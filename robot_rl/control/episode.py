@@ -67,7 +67,7 @@ class EpisodeRun:
         self._rng, self._explore = rng, explore
         self._verdicts: Counter[Verdict] = Counter()
         self._chunks = self._rejected = self._transitions = 0
-        self._decided: Steering | None = None
+        self._previous: Steering | None = None
         self._due: Transition | None = None
         self._causes: frozenset[str] = frozenset()
         self._held_for = ""
@@ -126,8 +126,7 @@ class EpisodeRun:
 
     def _plan(self, seen: Seen) -> ActionChunk | None:
         """A chunk that may begin; None after holding for one control period instead."""
-        steering = self._adapter.steer(seen.context, self._rng, explore=self._explore, previous=self._decided)
-        self._decided = steering
+        steering = self._adapter.steer(seen.context, self._rng, explore=self._explore, previous=self._previous)
         latent = None if steering.latent is None else steering.latent[None]
         try:
             base = self._asker.decode(seen.context, steering.noise[None], latent)[0]
@@ -142,6 +141,7 @@ class EpisodeRun:
             self._motion.totals[Verdict.REJECTED] += 1
             self._hold(f"a chunk was rejected: {refusal}")
             return None
+        self._previous = steering
         return chunk
 
     def _chunk(self, seen: Observation, steering: Steering, base: Array) -> ActionChunk:
@@ -215,6 +215,7 @@ class EpisodeRun:
 
     def _reject(self, chunk: ActionChunk, reason: str) -> None:
         """The chunk is not (further) executed; too many in a row are a fault of the policy, not of the episode."""
+        self._previous = None  # what goes on from a refused decision is likely to be refused too
         self._rejected += 1
         self._write("/rejected", {"chunk": chunk.id, "reason": reason, "final": chunk.final.tolist()})
         if self._rejected >= REJECTIONS:

@@ -85,7 +85,7 @@ class RoundTrips:
 
 
 class Inference:
-    """Asks `policy` for an episode's chunks, one at a time; a context manager, whose end gives up what is under way."""
+    """Asks `policy` for one chunk at a time; a context manager, whose end gives up what is under way."""
 
     def __init__(
         self, policy: PatientPolicy, adapter: Adapter, rng: np.random.Generator, trips: RoundTrips, *, explore: bool
@@ -94,8 +94,6 @@ class Inference:
         self._trips = trips
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="inference")
         self._flight: Flight | None = None
-        self._decided: Steering | None = None
-        """By the last one, whatever became of it."""
 
     def __enter__(self) -> Inference:
         return self
@@ -105,19 +103,20 @@ class Inference:
             self._flight.cancel()
         self._pool.shutdown()
 
-    def begin(self, observation: Observation, step: int) -> Flight:
-        """Ask for the chunk of `observation`, of which `step` control steps had been carried out before it."""
+    def begin(self, observation: Observation, step: int, previous: Steering | None) -> Flight:
+        """Ask for the chunk of `observation`, before which `step` control steps had been carried out.
+
+        `previous`: as `Adapter.steer` has it.
+        """
         cancelled = threading.Event()
-        self._flight = Flight(
-            self._pool.submit(self._infer, observation, cancelled), observation, step, time.monotonic(), cancelled
-        )
+        inferred = self._pool.submit(self._infer, observation, previous, cancelled)
+        self._flight = Flight(inferred, observation, step, time.monotonic(), cancelled)
         return self._flight
 
-    def _infer(self, observation: Observation, cancelled: threading.Event) -> Inferred:
+    def _infer(self, observation: Observation, previous: Steering | None, cancelled: threading.Event) -> Inferred:
         began = time.monotonic()
         context = _awaited(self._policy.begin_encode([observation]), cancelled)
-        steering = self._adapter.steer(context, self._rng, explore=self._explore, previous=self._decided)
-        self._decided = steering
+        steering = self._adapter.steer(context, self._rng, explore=self._explore, previous=previous)
         latent = None if steering.latent is None else steering.latent[None]
         base = _awaited(self._policy.begin_decode(context, steering.noise[None], latent), cancelled)[0]
         self._trips.add(time.monotonic() - began)

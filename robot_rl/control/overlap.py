@@ -124,7 +124,7 @@ class OverlappedRun(EpisodeRun):
 
     def _ask(self, asking: Inference) -> Flight | None:
         try:
-            return asking.begin(self._motion.port.observe(), self.steps)
+            return asking.begin(self._motion.port.observe(), self.steps, self._previous)
         except RobotFault:  # latched by the guard: the session hears of it now, and the episode is over
             self._motion.tend()
             return None
@@ -153,6 +153,7 @@ class OverlappedRun(EpisodeRun):
             buffer.sent(row)
         if self._leg is not None and self._leg.moved:
             self._before = self._leg
+        self._previous = inferred.steering
         self._leg = Leg(Seen(flight.observation, inferred.context), flight.step, buffer, skipped)
         return True
 

@@ -46,6 +46,8 @@ class AdapterConformance:
                 assert steering.latent.shape == (spec.latent,)
             if steering.chunk is not None:
                 assert steering.chunk.shape == (spec.horizon, spec.action_space.size)
+            if steering.draw is not None:
+                assert (steering.draw.dtype.name, steering.draw.shape) == ("float32", steering.steer.shape)
             assert all(np.isfinite(array).all() for array in arrays(steering))
 
     @pytest.mark.parametrize("explore", [True, False])

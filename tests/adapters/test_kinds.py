@@ -177,11 +177,12 @@ def test_what_does_not_explore_draws_nothing_and_follows_nothing(method: str) ->
 
 def test_the_warm_up_is_the_frozen_policy_whose_draws_nothing_holds_together() -> None:
     adapter = learner("usr", warmup_episodes=3, exploration_correlation=0.9).adapter()
-    first = adapter.steer(CONTEXT, np.random.default_rng(0), explore=True)
+    learnt = learner("usr", exploration_correlation=0.9).adapter()
+    before = learnt.steer(CONTEXT, np.random.default_rng(0), explore=True)
     following, alone = (
-        adapter.steer(CONTEXT, np.random.default_rng(1), explore=True, previous=previous) for previous in (first, None)
+        adapter.steer(CONTEXT, np.random.default_rng(1), explore=True, previous=previous) for previous in (before, None)
     )
-    assert first.draw is None
+    assert following.draw is None
     assert np.array_equal(following.noise, alone.noise)
 
 

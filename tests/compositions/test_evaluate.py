@@ -44,15 +44,25 @@ class Raising:
     def __init__(self, spec: PolicySpec, height: float) -> None:
         self._spec, self._height = spec, height
         self.explored: set[bool] = set()
+        self.previous: Steering | None = None
 
     def steer(
         self, context: Context, rng: np.random.Generator, *, explore: bool, previous: Steering | None = None
     ) -> Steering:
         self.explored.add(explore)
+        self.previous = previous
         residual = np.zeros((self._spec.horizon, 4))
         residual[:, 2] = self._height / self._spec.horizon
         noise = rng.standard_normal(self._spec.noise_shape).astype(np.float32)
         return Steering(noise.ravel(), noise, residual)
+
+
+def test_a_witness_hands_on_what_was_decided_before(policy: FlowPolicy) -> None:
+    asked = Raising(policy.spec, 0.0)
+    context, rng = Context(np.zeros((1, policy.spec.features), np.float32)), np.random.default_rng(0)
+    first = Witness(asked).steer(context, rng, explore=True)
+    Witness(asked).steer(context, rng, explore=True, previous=first)
+    assert asked.previous is first
 
 
 class Broken:

@@ -25,11 +25,20 @@ class Decided:
 
     def __init__(self, steering: Steering) -> None:
         self.steering = steering
+        self.previous: Steering | None = None
 
     def steer(
         self, context: Context, rng: np.random.Generator, *, explore: bool, previous: Steering | None = None
     ) -> Steering:
+        self.previous = previous
         return self.steering
+
+
+def test_who_is_watched_is_told_of_the_decision_before() -> None:
+    of, before, watched = meter(), steering(), Decided(steering())
+    context = Context(np.zeros((1, 3), np.float32))
+    of.watch(watched).steer(context, np.random.default_rng(0), explore=True, previous=before)
+    assert watched.previous is before
 
 
 def steering(*, noise: float = 1.0, residual_m: Sequence[float] = (0, 0, 0), **rest: Any) -> Steering:

@@ -288,6 +288,42 @@ def test_a_row_rejected_on_its_way_cuts_the_chunk(
     np.testing.assert_array_equal(first.executed_chunk[2:], [[0, 0, 0, cell.robot.gripper_width]] * 2)
 
 
+@pytest.mark.parametrize("checked", [True, False])
+def test_after_a_refused_chunk_exploration_begins_anew(
+    cell: Cell, recorder: MemoryRecorder, monkeypatch: pytest.MonkeyPatch, checked: bool
+) -> None:
+    """Refused as a whole, or on its way; what went on from it would be likely to be refused too."""
+    policy, adapter, plans = PointPolicy(), PointAdapter(), 0
+
+    def shift(call: str) -> None:
+        nonlocal plans
+        plans += call == "decode"
+        policy.shift[2:, 0] = np.nan if plans == 2 else 0.0
+
+    policy.trouble = shift
+    if not checked:
+        monkeypatch.setattr(cell.guard, "check", lambda chunk: None)
+    run_episode(cell, recorder, policy, adapter=adapter)
+    assert len(recorder.topic("/rejected")) == 1
+    expected = [None, adapter.decided[0], None, *adapter.decided[2:-1]]
+    assert all(told is due for told, due in zip(adapter.asked, expected, strict=True))
+
+
+def test_after_a_chunk_that_never_came_exploration_goes_on_from_the_one_before(
+    cell: Cell, recorder: MemoryRecorder
+) -> None:
+    adapter, late = PointAdapter(), iter([False, True])
+
+    def trouble(call: str) -> None:
+        if call == "decode" and next(late, False):
+            raise DeadlineMissed("slow")
+
+    run_episode(cell, recorder, PointPolicy(trouble), adapter=adapter)
+    first, _lost, *more = adapter.decided
+    assert more
+    assert all(told is due for told, due in zip(adapter.asked, [None, first, first, *more[:-1]], strict=True))
+
+
 @pytest.mark.parametrize("call", ["encode", "decode"])
 @pytest.mark.parametrize("error", [DeadlineMissed("slow"), BadObservation("no image")])
 def test_a_silent_policy_holds_the_robot_until_it_answers(

@@ -17,7 +17,7 @@ from robot_rl.control.motion import Motion
 from robot_rl.control.overlap import OverlappedRun
 from robot_rl.control.ports import EpisodeRecord
 from robot_rl.errors import DeadlineMissed
-from robot_rl.types import Array, Context, Observation
+from robot_rl.types import Array, Context, Observation, Steering
 from tests.control.cell import HORIZON, Cell, MemoryRecorder, PointAdapter, PointPolicy
 from tests.control.test_asking import GuardClock
 
@@ -111,9 +111,9 @@ class Scene:
     def play(self) -> EpisodeRecord:
         begin = Inference.begin
 
-        def noted(asking: Inference, observation: Observation, step: int) -> Flight:
+        def noted(asking: Inference, observation: Observation, step: int, previous: Steering | None) -> Flight:
             before = len(self.policy.begun)
-            self.flights.append(begin(asking, observation, step))
+            self.flights.append(begin(asking, observation, step, previous))
             with self.policy.passed:  # the periods count from here, not from when a thread comes to run
                 self.policy.passed.wait_for(lambda: len(self.policy.begun) > before)
             return self.flights[-1]
@@ -165,9 +165,9 @@ def test_a_robot_whose_next_chunk_was_asked_for_in_time_does_not_wait_for_it(lea
     assert record.verdicts["held"] - LAST_LOOK == held
 
 
-def test_each_decision_is_told_of_the_one_before_it_though_its_chunk_was_not_executed() -> None:
+def test_each_decision_is_told_of_the_newest_whose_chunk_took_over() -> None:
     adapter = PointAdapter()
-    late = iter([False, True, False])
+    late = iter([False, True])
 
     def trouble(call: str) -> None:
         if call == "decode" and next(late, False):
@@ -175,8 +175,21 @@ def test_each_decision_is_told_of_the_one_before_it_though_its_chunk_was_not_exe
 
     scene = Scene(TimedPolicy([1], trouble), lead=2, adapter=adapter)
     scene.play()
-    assert len(scene.recorder.transitions) < len(adapter.decided)
-    expected = [None, *adapter.decided[:-1]]
+    first, _lost, *more = adapter.decided
+    assert more
+    assert all(told is due for told, due in zip(adapter.asked, [None, first, first, *more[:-1]], strict=True))
+
+
+def test_after_a_chunk_that_the_guard_refuses_exploration_begins_anew() -> None:
+    adapter = PointAdapter()
+    scene = Scene(TimedPolicy([1]), lead=2, adapter=adapter)
+    check = scene.motion.port.check
+    answers = iter([None, "not there"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scene.motion.port, "check", lambda rows: next(answers, None) or check(rows))
+        scene.play()
+    assert len(scene.recorder.topic("/rejected")) == 1
+    expected = [None, adapter.decided[0], None, *adapter.decided[2:-1]]
     assert all(told is due for told, due in zip(adapter.asked, expected, strict=True))
 
 

@@ -334,6 +334,7 @@ def test_a_checkpoint_from_before_a_setting_existed_is_gone_on_from() -> None:
         "dual_rate",
         "critic",
         "prior_share",
+        "exploration_correlation",
     )
     old = {name: value for name, value in manifest["config"].items() if name not in new}
     resumed.restore(arrays, {**manifest, "config": old})
