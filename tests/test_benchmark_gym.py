@@ -149,7 +149,8 @@ def test_the_settings_of_every_method_fit_any_action_space(world: GymWorld, meth
     if method == "zprl":
         assert config.latent_scale == pytest.approx(0.6 / 0.628, rel=0.1)
     if method.startswith("policy-decorator"):
-        assert config.residual_scale == pytest.approx((0.1, 1.0))
+        assert config.residual_scale == pytest.approx((0.4 if method.endswith(":paper") else 0.1, 1.0))
+        assert config.residual_layout == ("constant" if method == "policy-decorator" else "per_step")
 
 
 def test_actions_are_in_halves_of_their_range_whatever_the_environments_units_are() -> None:

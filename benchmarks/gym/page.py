@@ -90,7 +90,7 @@ def said(results: Sequence[Result]) -> list[str]:
         words += f"; not run yet, by seed: {'; '.join(missing)}" if missing else ""
         words += "".join(
             _gentler(methods["zprl"], methods[other], other)
-            for other in ("policy-decorator:per-step", "policy-decorator")
+            for other in ("policy-decorator:paper", "policy-decorator:per-step", "policy-decorator")
             if {"zprl", other} <= methods.keys()
         )
         lines.append(words + ".")
