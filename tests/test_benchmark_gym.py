@@ -14,7 +14,7 @@ from benchmarks.gym import __main__ as command
 from benchmarks.gym import cells, page
 from benchmarks.gym.cells import Cell, run_cell, world_of
 from benchmarks.gym.experts import pick_and_place
-from benchmarks.gym.judging import carried_out, motion
+from benchmarks.gym.judging import at_bound, carried_out, motion
 from benchmarks.gym.policy import MOST, Demonstrations, Scaling, StatePolicy
 from benchmarks.gym.settings import SETTINGS, SHORT_POLICY, Frozen, settings_of
 from benchmarks.gym.summary import moves, moving_seeds
@@ -122,6 +122,10 @@ def test_motion_is_that_of_the_actions_that_were_carried_out(world: GymWorld) ->
     assert motion(cut) == pytest.approx((2.5, 5.0))
     assert motion(cut[:, :1]) == pytest.approx((1.5, 3.0))
     assert motion(cut[:1]) is None
+
+
+def test_a_step_is_at_the_bound_where_any_entry_is() -> None:
+    assert at_bound(np.array([[0.5, 1.0], [-1.0, -1.0], [0.9, -0.9], [0.0, 0.0]])) == 0.5
 
 
 def test_motion_is_compared_on_starts_on_which_both_succeed() -> None:
@@ -308,15 +312,17 @@ def test_the_page_says_what_is_on_record(out: Path, tmp_path: Path, monkeypatch:
             result = run_cell(Cell(POINT, "zprl", 0, 3, 2, SHORT_POLICY), out)
             made_up = {"method": method, "seed": seed, "success": success, "base_success": 0.5}
             made_up["policy"] = f"flow-{seed // 2}"
-            moving = {"exploring_motion": [[speed, speed / 2], None]}
+            moving = {"exploring_motion": [[speed, speed / 2], None], "base_at_bound": None if seed else 0.625}
             if method == "policy-decorator" and seed == 3:
-                moving, made_up["success"] = {"exploring_motion": []}, 0.0  # a record from before
+                del result["base_at_bound"]  # a record from before
+                moving, made_up["success"] = {"exploring_motion": []}, 0.0
             (tmp_path / "records").mkdir(exist_ok=True)
             (tmp_path / "records" / f"{cell.name}.json").write_text(json.dumps({**result, **made_up, **moving}))
     text = "\n".join(page.section(tmp_path, lambda table: [str(table.row_count)]))
     assert "in 4 or more of 5 seeds: `zprl` (4 of 4); not run yet, by seed: `usr` 0, 1, 2, 3, 4;" in text
-    assert "`policy-decorator` 4; `policy-decorator:per-step` 0, 1, 2, 3, 4; `zprl` 4; commanded" in text
+    assert "`policy-decorator` 4; `policy-decorator:per-step` 0, 1, 2, 3, 4; `zprl` 4; the frozen policy asks" in text
     assert "its cells are of 2 frozen policies" in text
+    assert "; the frozen policy asks for all that the range allows in 62 % of its steps" in text
     assert "velocity -30 %, acceleration -30 %" in text
     assert "at success 0.90 and 0.40, seeds 0 1 2." in text  # of those that the motion is of
     again = f"Made by other code than is here now, and not again since: `{ID}` policy-decorator, `{ID}` zprl."

@@ -16,6 +16,8 @@ from robot_rl.types import Array
 
 LOOKED_AT, LOOKS = 2000, 10
 """Seed and number of the episodes in which the frozen policy's latents are looked at."""
+AT_BOUND = 0.98
+"""Of half the range."""
 EXPLORED = 4
 """One of so many trials is played again while exploring, for how the method moves."""
 
@@ -51,6 +53,8 @@ def train_and_judge(
         found[f"{name}motion"] = [
             motion(carried_out(one)[:, entries]) if one.success else None for one in played[:explored]
         ]
+    moved = [carried_out(one)[:, entries] for one in base if one.success]
+    found["base_at_bound"] = at_bound(np.concatenate(moved)) if moved else None
     return {**found, "curve": training.curve, "training_seconds": round(seconds, 1)}
 
 
@@ -64,6 +68,11 @@ def carried_out(played: Played) -> Array:
     """[steps, A]: the actions of an episode up to its end, which may come within the last chunk."""
     actions: Array = played.executed[: played.last.steps]
     return actions
+
+
+def at_bound(actions: Array) -> float:
+    """Share of steps [steps, moves] that ask for all the range allows, by any entry: what is added there is cut off."""
+    return float(f"{(np.abs(actions) > AT_BOUND).any(1).mean():.4g}")
 
 
 def motion(actions: Array) -> tuple[float, float] | None:

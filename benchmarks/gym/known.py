@@ -32,6 +32,14 @@ KNOWN: Mapping[str, GymTask] = {
             expert="benchmarks.gym.experts:pick_and_place",
         ),
         GymTask(
+            "gymnasium_robotics:FetchReach-v4",
+            Imperfection(25, bias=((1, 0.5),)),
+            max_steps=50,
+            success="is_success",
+            moves=HAND,
+            expert="benchmarks.gym.experts:reach",
+        ),
+        GymTask(
             "MountainCarContinuous-v0",
             Imperfection(10),
             max_steps=200,

@@ -21,8 +21,8 @@ ENOUGH = 4
 OF_VELOCITY = (
     "Why velocity need not follow the paper's: its table II is of a task whose actions are positions, and what jitters "
     "in a position is velocity, and more so acceleration. An action of Meta-World's is a displacement: what jitters is "
-    "acceleration, beside a velocity that the way to the goal asks for. A residual per step raises the one and not the "
-    "other in the table above; one that is constant over a chunk jitters little.\n"
+    "acceleration, beside a velocity that the way to the goal asks for, often all that the range allows. A residual "
+    "per step raises the one and not the other in the table above; one that is constant over a chunk jitters little.\n"
 )
 
 
@@ -88,6 +88,9 @@ def said(results: Sequence[Result]) -> list[str]:
         words = f"`{env}` (demonstrations: {any_one['imperfection']}): better than the frozen policy in {ENOUGH} or "
         words += f"more of {SEEDS} seeds: {', '.join(helped) or 'none'}"
         words += f"; not run yet, by seed: {'; '.join(missing)}" if missing else ""
+        at_bound = [one["base_at_bound"] for seeds in methods.values() for one in seeds if one.get("base_at_bound")]
+        if at_bound:  # older records do not say
+            words += f"; the frozen policy asks for all that the range allows in {100 * at_bound[0]:.0f} % of its steps"
         words += "".join(
             _gentler(methods["zprl"], methods[other], other)
             for other in ("policy-decorator:paper", "policy-decorator:per-step", "policy-decorator")
