@@ -23,11 +23,6 @@ NEAR, ABOVE, HELD = 0.02, 0.08, 0.055
 fingers that have the block of 50 mm."""
 
 
-def reach(env: gymnasium.Env[Any, Any]) -> Expert:
-    """Of gymnasium-robotics' FetchReach: the hand to the goal."""
-    return lambda observation: _towards(observation[3:6] - observation[0:3], grip=0.0)
-
-
 def pick_and_place(env: gymnasium.Env[Any, Any]) -> Expert:
     """Of gymnasium-robotics' FetchPickAndPlace: over the block, down, close, and to the goal."""
 
