@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -19,9 +19,8 @@ from benchmarks.studies.catalogue import NAMES, study
 from benchmarks.studies.lockstep import base_adapter, clipped, first_reached, play, success_rate, trials
 from benchmarks.studies.study import spread
 from robot_rl.errors import ConfigError
-from robot_rl.protocols import Adapter
 from robot_rl.testing.policy import FrozenPolicyConformance
-from robot_rl.types import Context, Observation, Steering
+from robot_rl.types import Observation
 
 SEEDS = (0, 1)
 
@@ -169,34 +168,13 @@ def test_the_same_seed_is_the_same_episode_and_transitions_say_what_was_done() -
 
 def test_a_decision_is_told_of_the_one_before_it_in_the_same_episode() -> None:
     world = plane.four_goals(True)
-    witness = Told(base_adapter(world))
     for seed in (0, 1):
-        play(world, witness, np.random.default_rng(seed), explore=True)
-    assert witness.asked.count(None) == 2
-    begins = [number for number, previous in enumerate(witness.asked) if previous is None]
-    assert begins[0] == 0
-    for number, previous in enumerate(witness.asked):
-        assert previous is (None if number in begins else witness.decided[number - 1])
-
-
-@dataclass
-class Told:
-    """An adapter, and what it was told of its earlier decisions."""
-
-    adapter: Adapter
-    asked: list[Steering | None] = field(default_factory=list)
-    decided: list[Steering] = field(default_factory=list)
-
-    @property
-    def version(self) -> int:
-        return self.adapter.version
-
-    def steer(
-        self, context: Context, rng: np.random.Generator, *, explore: bool, previous: Steering | None = None
-    ) -> Steering:
-        self.asked.append(previous)
-        self.decided.append(self.adapter.steer(context, rng, explore=explore, previous=previous))
-        return self.decided[-1]
+        watched = Mock(wraps=base_adapter(world))
+        played = play(world, watched, np.random.default_rng(seed), explore=True)
+        first, *told = (call.kwargs["previous"] for call in watched.steer.call_args_list)
+        assert first is None
+        assert told
+        assert all(one.steer is did.steer for one, did in zip(told, played.transitions[:-1], strict=True))
 
 
 class TestTwoModesPolicy(FrozenPolicyConformance):

@@ -5,9 +5,9 @@ succeeds in 30 to 60 % of its episodes: 0.45, 0.43 and 0.49 of 100 in Meta-World
 0.76 with a bias of 0.15).
 
 The Fetch's had been few before, 10 without bias (0.29). Neither way do 300 episodes teach anything (few: USR 0.22, ZPRL
-0.23, a seed each), nor do five updates a chunk: what such a policy gets wrong differs from place to place. A residual
-that is the same everywhere makes the biased one worse in every direction of the hand (60 trials each), and w = 0 makes
-one of noisy demonstrations no better.
+0.23, a seed each), nor do five updates a chunk. Looked at by hand, 60 trials each: a residual that is the same
+everywhere makes the biased one no better along any axis of the hand, nor does w = 0 one of noisy demonstrations. So its
+failures may well differ from place to place; this is not shown.
 
 Mountain Car is there to see that the benchmark runs where neither is installed: its frozen policy succeeds always.
 """

@@ -88,9 +88,10 @@ def said(results: Sequence[Result]) -> list[str]:
         words = f"`{env}` (demonstrations: {any_one['imperfection']}): better than the frozen policy in {ENOUGH} or "
         words += f"more of {SEEDS} seeds: {', '.join(helped) or 'none'}"
         words += f"; not run yet, by seed: {'; '.join(missing)}" if missing else ""
-        at_bound = [one["base_at_bound"] for seeds in methods.values() for one in seeds if one.get("base_at_bound")]
-        if at_bound:  # older records do not say
-            words += f"; the frozen policy asks for all that the range allows in {100 * at_bound[0]:.0f} % of its steps"
+        at_bound = [one.get("base_at_bound") for seeds in methods.values() for one in seeds]
+        if known := [share for share in at_bound if share is not None]:  # older records do not say
+            words += f"; the frozen policy asks for all that the range allows in {100 * np.mean(known):.0f} % of its "
+            words += "steps"
         words += "".join(
             _gentler(methods["zprl"], methods[other], other)
             for other in ("policy-decorator:paper", "policy-decorator:per-step", "policy-decorator")
