@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from robot_rl.adapters.actor import NumpyActor, NumpyPerturbation
 from robot_rl.adapters.files import read_weights
@@ -73,7 +74,7 @@ class SteeringAdapter:
         """For a context of batch 1. Draws the same amount from `rng` whatever the gate."""
         steer, draw = self.actor.sample(features_of(context), rng, explore=explore, previous=previous)
         if explore and rng.random() >= self.gate:
-            steer[:, self.layout.noise_size :] = 0
+            steer[:, self.layout.residual_part] = 0
         noise, residual = self.layout.split(steer)
         return Steering(
             steer=steer[0],
@@ -89,7 +90,10 @@ def gate(chunks: int, horizon: int) -> float:
 
 
 def make_adapter(arrays: Mapping[str, Array], manifest: Mapping[str, Any], spec: PolicySpec) -> Adapter:
-    """The adapter that a manifest and its arrays describe. Raises `SpecMismatch` for another policy's adapter."""
+    """The adapter that a manifest and its arrays describe.
+
+    Raises `SpecMismatch` for another policy's adapter, and for one with settings that this version does not know.
+    """
     if manifest["spec_hash"] != spec.hash:
         raise SpecMismatch(
             f"adapter {manifest['version']} was trained on the policy with spec hash {manifest['spec_hash'][:12]}, "
@@ -99,7 +103,14 @@ def make_adapter(arrays: Mapping[str, Array], manifest: Mapping[str, Any], spec:
     if method not in METHODS:
         raise SpecMismatch(f"adapter {manifest['version']}: no method {manifest['method']!r}{nearest(method, METHODS)}")
     entry = METHODS[method]
-    config = MethodConfig.model_validate(manifest["config"])
+    try:
+        config = MethodConfig.model_validate(manifest["config"])
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise SpecMismatch(
+            f"adapter {manifest['version']}: its setting {'.'.join(map(str, first['loc']))} is not known here "
+            f"({first['msg']}): it was written by another version of robot_rl; run that one"
+        ) from error
     layout, version = SteeringLayout(spec, config), manifest["version"]
     if manifest["warmup"] and not entry.gated_warmup:
         return BaseAdapter(layout, version)

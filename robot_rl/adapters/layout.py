@@ -71,6 +71,21 @@ class SteeringLayout:
         return self.noise_size + self.residual_size + self.latent_size
 
     @property
+    def noise_part(self) -> slice:
+        """Where in a steer the entries lie that choose the noise."""
+        return slice(0, self.noise_size)
+
+    @property
+    def residual_part(self) -> slice:
+        """Where those of the residual lie."""
+        return slice(self.noise_size, self.noise_size + self.residual_size)
+
+    @property
+    def latent_part(self) -> slice:
+        """Where those of the latent lie."""
+        return slice(self.size - self.latent_size, self.size)
+
+    @property
     def chunk_size(self) -> int:
         """T*A, entries of a flat chunk."""
         return int(self.action_half.size)
@@ -79,10 +94,8 @@ class SteeringLayout:
         """Steer [B, S] -> noise [B, *noise_shape] (0 if not steered) and residual [B, T, A] in SI units, float32."""
         if steer.ndim != 2 or steer.shape[1] != self.size:
             raise BadAction(f"expected steer [B, {self.size}], got {list(steer.shape)}")
-        noise = steer[:, : self.noise_size].astype(np.float32) @ self.noise_map
-        residual = (
-            steer[:, self.noise_size : self.noise_size + self.residual_size].astype(np.float32) @ self.residual_map
-        )
+        noise = steer[:, self.noise_part].astype(np.float32) @ self.noise_map
+        residual = steer[:, self.residual_part].astype(np.float32) @ self.residual_map
         return (
             noise.reshape(len(steer), *self.spec.noise_shape),
             residual.reshape(len(steer), self.spec.horizon, self.spec.action_space.size),
@@ -103,7 +116,7 @@ class SteeringLayout:
 
     def latent_shift(self, steer: Array) -> Array:
         """Steer [B, S] -> lambda dz [B, Z] float32."""
-        shift: Array = steer[:, self.size - self.latent_size :].astype(np.float32) @ self.latent_map
+        shift: Array = steer[:, self.latent_part].astype(np.float32) @ self.latent_map
         return shift
 
     def normalise(self, chunks: Array) -> Array:

@@ -8,8 +8,8 @@ the whole chunk replaced. Steer 0 is where an interface begins: w = 0, Delta = 0
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -45,17 +45,18 @@ class Interface:
         return self.kind == "perturbation" or (self.kind != "chunk" and not self.layout.noise_size)
 
     @property
-    def parts(self) -> tuple[slice, slice, slice]:
-        """Where noise, residual and latent lie in a steer."""
-        noise, residual = self.layout.noise_size, self.layout.noise_size + self.layout.residual_size
-        return slice(0, noise), slice(noise, residual), slice(residual, self.layout.size)
+    def key(self) -> Hashable:
+        """Alike for two that allow the same steers and carry them out alike, whatever they are called."""
+        layout, std = self.layout, self.residual_std if self.layout.residual_size else 1.0
+        maps = (layout.noise_map, layout.residual_map, layout.latent_map)
+        return self.kind, self.radius, std, layout.noise_bound, *(m.tobytes() for m in maps)
 
     def fresh(self, rng: np.random.Generator, size: int) -> Array:
         """Steers [size, S] of an actor that has learnt nothing: tanh(N(0, std^2)); LP-DS's Delta begins at 0."""
         if self.kind == "perturbation":
             return np.zeros((size, self.layout.size), np.float32)
         std = np.ones(self.layout.size)
-        std[self.parts[1]] = self.residual_std
+        std[self.layout.residual_part] = self.residual_std
         drawn: Array = np.tanh(std * rng.standard_normal((size, self.layout.size))).astype(np.float32)
         return drawn
 
@@ -63,8 +64,9 @@ class Interface:
         """The nearest steers [n, S] that the interface allows: in the box, and the noise part in the ball."""
         bounded: Array = np.clip(steer, -1.0, 1.0).astype(np.float32)
         if math.isfinite(self.radius):
-            norm = np.linalg.norm(bounded[:, self.parts[0]], axis=1, keepdims=True)
-            bounded[:, self.parts[0]] *= np.minimum(1.0, self.radius / np.maximum(norm, 1e-12))
+            noise = self.layout.noise_part
+            norm = np.linalg.norm(bounded[:, noise], axis=1, keepdims=True)
+            bounded[:, noise] *= np.minimum(1.0, self.radius / np.maximum(norm, 1e-12))
         return bounded
 
     def draw_base(self, rng: np.random.Generator, size: int) -> Array:
@@ -117,8 +119,7 @@ def interface_of(spec: PolicySpec, config: MethodConfig, kind: str = "squashed")
         if config.residual_scale == "full":
             parts.append(f"residual {shape} unbounded")
         else:
-            metres = [a for a, unit in zip(config.residual_scale, spec.action_space.units, strict=True) if unit == "m"]
-            parts.append(f"residual {shape} ±{1000 * spec.horizon * max(metres):g} mm")
+            parts.append(f"residual {shape} {_bounds(config.residual_scale, spec)}")
     if layout.latent_size:
         rank = f" of {config.latent_rank} entries" if config.latent_rank else ""
         parts.append(f"latent{rank} λ {config.latent_scale:g}")
@@ -126,14 +127,35 @@ def interface_of(spec: PolicySpec, config: MethodConfig, kind: str = "squashed")
     return Interface(name, layout, kind, radius, config.residual_std)
 
 
+def _bounds(alpha: Sequence[float], spec: PolicySpec) -> str:
+    """How far a bounded residual reaches: the largest of the displacements over a chunk, and each absolute entry."""
+    space = spec.action_space
+    factors, units = display_units(space)
+    reach = np.asarray(alpha) * factors * np.where(is_displacement(space), spec.horizon, 1)
+    most: dict[str, float] = {}
+    for entry, adds_up in enumerate(is_displacement(space)):
+        if reach[entry]:
+            before = "" if adds_up else f"{space.names[entry]} "
+            key = f"{before}±{{:g}} {units[entry]}".replace(" °", "°")
+            most[key] = max(most.get(key, 0.0), float(f"{reach[entry]:.6g}"))
+    return ", ".join(words.format(bound) for words, bound in most.items())
+
+
 def interfaces_of(task: TaskConfig, spec: PolicySpec) -> list[Interface]:
-    """Every interface that a method of `task` has, once; and the noise of each both tied and untied, to compare."""
-    found: dict[str, Interface] = {}
+    """Every interface that a method of `task` has, once; and the noise of each both tied and untied, to compare.
+
+    Where two that differ have one name, the later one's says whose it is.
+    """
+    found: dict[Hashable, Interface] = {}
 
     def add(config: MethodConfig, kind: str, methods: tuple[str, ...]) -> None:
         made = interface_of(spec, config, kind)
-        known = found[made.name].methods if made.name in found else ()
-        found[made.name] = Interface(made.name, made.layout, kind, made.radius, made.residual_std, known + methods)
+        if (known := found.get(made.key)) is not None:
+            found[made.key] = replace(known, methods=known.methods + methods)
+            return
+        taken = made.name in {one.name for one in found.values()}
+        name = f"{made.name} ({', '.join(methods)})" if taken else made.name
+        found[made.key] = replace(made, name=name, methods=methods)
 
     for method, config in task.methods.items():
         add(config, entry_of(method).kind, (method,))

@@ -61,7 +61,7 @@ class Oracle:
 
     def _search(self, context: Context, base: Array, goals: Array) -> Array:
         """The best steer [S] found: `base` M base noises, `goals` [P, T*A] ways."""
-        size, residual = self.interface.layout.size, self.interface.parts[1]
+        size, residual = self.interface.layout.size, self.interface.layout.residual_part
         searched = np.ones(size, bool)
         searched[residual] = False
         if not searched.any():
@@ -107,7 +107,7 @@ class Oracle:
         cost = np.square(left).sum(-1).min(-1).mean(1)  # [K, P + 1]
         chosen = (cost <= cost.min(1, keepdims=True) + TIE_M2).argmax(1)
         steers = steers.copy()
-        steers[:, self.interface.parts[1]] = residual[np.arange(k), chosen]
+        steers[:, self.interface.layout.residual_part] = residual[np.arange(k), chosen]
         return steers, cost[np.arange(k), chosen]
 
     def _fit(self, missing: Array) -> Array:

@@ -94,7 +94,7 @@ class _Movement:
             self._rest = self._decoded(torch.zeros(len(contexts), layout.size), np.arange(len(contexts)))
 
     def __call__(self, steer: Tensor, states: Array) -> Tensor:
-        residual = steer[:, self._interface.parts[1]] @ self._residual_map
+        residual = steer[:, self._interface.layout.residual_part] @ self._residual_map
         return (self._decoded(steer, states) - self._rest[states] + residual) @ self._displacement
 
     def linear(self) -> Array:
@@ -107,7 +107,7 @@ class _Movement:
         layout = self._interface.layout
         if self._interface.kind == "chunk":
             return torch.zeros(len(steer), layout.chunk_size)
-        noise_part, _, latent_part = self._interface.parts
+        noise_part, latent_part = self._interface.layout.noise_part, self._interface.layout.latent_part
         base = self._base[states]
         noise = base + (steer[:, noise_part] @ self._noise_map).view_as(base)
         latent = None if self._z is None else self._z[states] + steer[:, latent_part] @ self._latent_map
@@ -127,7 +127,7 @@ def _most(interface: Interface, movement: _Movement, n: int, rng: np.random.Gene
     towards = torch.from_numpy(np.tile(np.repeat(directions, STARTS, 0), (n, 1)))
     begin = rng.uniform(-1, 1, (len(states), interface.layout.size)).astype(np.float32)
     begin[::STARTS] = 0
-    begin[:, interface.parts[1]] = 0
+    begin[:, interface.layout.residual_part] = 0
     steer = torch.from_numpy(interface.within(begin)).requires_grad_()
     in_ball = math.isfinite(interface.radius)
     ascent = (torch.optim.SGD if in_ball else torch.optim.Adam)([steer], lr=ASCENT_RATE)
@@ -139,7 +139,7 @@ def _most(interface: Interface, movement: _Movement, n: int, rng: np.random.Gene
         if step == steps:
             break
         (gradient,) = torch.autograd.grad(-reached.sum(), [steer])
-        gradient[:, interface.parts[1]] = 0
+        gradient[:, interface.layout.residual_part] = 0
         if in_ball:  # Adam's steps are as long in every entry, which is another direction than the steepest
             gradient *= interface.radius / gradient.norm(dim=1, keepdim=True).clamp(min=1e-30)
         steer.grad = gradient

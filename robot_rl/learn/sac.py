@@ -41,7 +41,7 @@ class Actor:
         bias.zero_()
         middle, half = (LOG_STD_HIGH + LOG_STD_LOW) / 2, (LOG_STD_HIGH - LOG_STD_LOW) / 2
         log_std = torch.zeros(steer)
-        log_std[layout.noise_size : layout.noise_size + layout.residual_size] = math.log(config.residual_std)
+        log_std[layout.residual_part] = math.log(config.residual_std)
         bias[..., steer:] = torch.atanh((log_std - middle) / half)
 
     def sample(self, features: Tensor, generator: torch.Generator, *, frozen: bool = False) -> tuple[Tensor, Tensor]:

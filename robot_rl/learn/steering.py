@@ -71,9 +71,7 @@ class Steering:
 
     def act(self, features: Tensor, steer: Tensor) -> Tensor:
         """Features [B, F], steer [B, S] -> chunks [B, T*A], the residual always applied."""
-        noise, residual, _ = steer.split(
-            [self.layout.noise_size, self.layout.residual_size, self.layout.latent_size], dim=1
-        )
+        noise, residual = steer[:, self.layout.noise_part], steer[:, self.layout.residual_part]
         return self.decode(features, noise) + self.residual(residual)
 
     def decode_base(self, features: Tensor, generator: torch.Generator) -> Tensor:

@@ -18,7 +18,7 @@ from robot_rl.adapters.acting import (
     load_adapter,
     make_adapter,
 )
-from robot_rl.adapters.files import write_weights
+from robot_rl.adapters.files import read_weights, write_weights
 from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.errors import BadObservation, IntegrityError, SpecMismatch
 from robot_rl.learn.learner import Learner
@@ -170,6 +170,14 @@ def test_an_adapter_of_another_policy_is_refused(tmp_path: Path) -> None:
     write(tmp_path, 1, seed=0)
     with pytest.raises(SpecMismatch, match="another-policy"):
         load_adapter(tmp_path, 1, replace(SPEC, policy_id="another-policy"))
+
+
+def test_an_adapter_with_a_setting_of_a_later_version_is_refused_in_words(tmp_path: Path) -> None:
+    write(tmp_path, 1, seed=0)
+    arrays, manifest = read_weights(tmp_path, 1)
+    manifest["config"]["of_tomorrow"] = 1
+    with pytest.raises(SpecMismatch, match=r"adapter 1: its setting of_tomorrow is not known here .*another version"):
+        make_adapter(arrays, manifest, SPEC)
 
 
 def test_a_residual_is_within_alpha() -> None:

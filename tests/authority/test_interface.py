@@ -11,12 +11,13 @@ from robot_rl.adapters.acting import BaseAdapter
 from robot_rl.authority.interface import (
     displacement_map,
     display_units,
+    interface_of,
     interfaces_of,
     is_displacement,
     plain_interface,
 )
 from robot_rl.compositions.plan import load_policy
-from robot_rl.config import load_task, task_path
+from robot_rl.config import load_task, method_config, task_path
 from robot_rl.errors import SpecMismatch
 from robot_rl.types import ActionSpace
 from tests.authority.bandit import LINEAR_SPEC, LinearPolicy, contexts, interface
@@ -40,6 +41,47 @@ def test_every_method_of_a_task_has_one_interface(task: str) -> None:
     names = [one.name for one in found]
     for layout in ("full", "repeat"):
         assert any(name.startswith(f"noise {layout}") and "+" not in name for name in names)
+
+
+def test_interfaces_that_differ_are_not_taken_for_one() -> None:
+    config = load_task("lid_opening")
+    spec = load_policy(config, task_path("lid_opening")).spec
+    alpha = (0.00075, 0.00075, 0.00075, 0.0)
+    usr = {"noise_layout": "repeat", "noise_bound": 0.5, "residual_layout": "constant"}
+    low_rank = {"noise_layout": "low_rank", "noise_rank": 4}
+    methods = {
+        "usr": method_config("usr", **usr, residual_scale=alpha),
+        "usr:same": method_config("usr", **usr, residual_scale=alpha, learning_rate=1e-5),
+        "usr:z": method_config("usr", **usr, residual_scale=(0.0, 0.0, 0.00075, 0.0)),
+        "usr:narrow": method_config("usr", **usr, residual_scale=alpha, residual_std=0.1),
+        "dsrl-na": method_config("dsrl-na", **low_rank),
+        "dsrl-na:other": method_config("dsrl-na", **low_rank, noise_seed=7),
+        "lp-ds": method_config("lp-ds"),
+        "lp-ds:near": method_config("lp-ds", noise_bound=0.1),
+    }
+    found = interfaces_of(config.model_copy(update={"methods": methods}), spec)
+    assert [one.methods for one in found if one.methods] == [
+        ("usr", "usr:same"), ("usr:z",), ("usr:narrow",), ("dsrl-na",), ("dsrl-na:other",), ("lp-ds",), ("lp-ds:near",),
+    ]  # fmt: skip
+    assert len({one.name for one in found}) == len(found)
+    assert [one.layout.size for one in found if one.methods][:2] == [7, 5]
+
+
+@pytest.mark.parametrize(
+    ("alpha", "words"),
+    [
+        ((0.00075, 0.0005, 0.0, 0.0), "±6 mm"),
+        ((0.00075, 0.0, 0.0, 0.02), "±6 mm, width ±20 mm"),
+        ((0.0, 0.0, 0.0, 0.02), "width ±20 mm"),
+    ],
+)
+def test_a_residuals_bound_is_that_of_the_chunk_where_it_adds_up(alpha: tuple[float, ...], words: str) -> None:
+    config = load_task("lid_opening")
+    spec = load_policy(config, task_path("lid_opening")).spec
+    assert spec.horizon == 8
+    settings = method_config("policy-decorator", residual_layout="constant", residual_scale=alpha)
+    gripper = spec.action_space.names[-1]
+    assert interface_of(spec, settings).name == f"residual constant {words}".replace("width", gripper)
 
 
 @pytest.mark.parametrize("method", SETTINGS)
