@@ -26,11 +26,11 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
-from scipy import stats
 
 from benchmarks import cells, ending
 from benchmarks.cells import Cell, Latched, robot_rl, run_cell, train
 from benchmarks.digest import DIGITS
+from benchmarks.intervals import half_width
 from benchmarks.lid_opening import TASKS
 from benchmarks.summary import method_key
 from robot_rl.adapters.files import read_manifests
@@ -158,8 +158,8 @@ def alike(task: str, method: str, ends: Mapping[int, Point], paths: Mapping[int,
         for one, other in zip(points[before], points[after], strict=True)
     ]
     apart = entropies - np.array(theirs)
-    half = float(stats.t.ppf(0.975, len(apart) - 1) * stats.sem(apart)) if len(apart) > 1 else None
-    return Alike(task, method, seeds, success, float(entropies.mean()), means, there, (float(apart.mean()), half))
+    more = float(apart.mean()), half_width(apart.tolist())
+    return Alike(task, method, seeds, success, float(entropies.mean()), means, there, more)
 
 
 def _mean(values: Sequence[float]) -> float:

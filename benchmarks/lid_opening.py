@@ -21,7 +21,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmarks.cells import Cell, ceiling_trials, run_ceilings, run_cell
-from benchmarks.summary import draw, summarise, table
+from benchmarks.curves import draw
+from benchmarks.summary import summarise, table
 from benchmarks.verdicts import sentences
 from robot_rl.compositions.results import write_json_results
 from robot_rl.config import load_task
@@ -91,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for task in tasks:
         for words in sentences(task, list(dict.fromkeys(cell.method for cell in cells)), summary):
             console.print(f"{task}: {words}", markup=False, soft_wrap=True)
-    draw(results, arguments.out / "curves.png")
+    draw(results, summary, arguments.out / "curves.png")
     write_json_results(arguments.out / "summary.json", summary)
     console.file.write(json.dumps(summary) + "\n")
     return 0

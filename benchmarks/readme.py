@@ -6,28 +6,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.summary import key_of
+from benchmarks.summary import NAMES, key_of
+from benchmarks.verdicts import in_short
 from robot_rl.errors import ConfigError
 
 BEGIN, END = "<!-- python -m benchmarks.results: begin -->", "<!-- end -->"
 PLAIN, STRICT = "lid_opening", "lid_opening_strict"
-NAMES: Mapping[str, str] = {
-    "usr": "USR",
-    "usr-sac": "USR-SAC (single critic)",
-    "policy-decorator": "Policy Decorator",
-    "dsrl-na": "DSRL-NA",
-    "dsrl-sac": "DSRL-SAC",
-    "zprl": "ZPRL (four latent axes)",
-    "lp-ds": "LP-DS (tied noise, δ 4)",
-    "lp-ds:paper": "LP-DS as in the paper",
-    "residual-rl": "residual RL, unbounded",
-    "rlpd": "RLPD from scratch",
-}
-"""As people say it; the tasks' other entries are not in the table."""
+
+
+def section(summary: Mapping[str, Any]) -> list[str]:
+    """Markdown: the table, and what it says in short; `summary` is that of both tasks."""
+    said = {
+        word: in_short(task, [m for m in NAMES if f"{key_of(task, m)}_mean" in summary], summary)
+        for word, task in (("Plain", PLAIN), ("Strict", STRICT))
+        if f"{task}_base" in summary
+    }
+    return [*table(summary), "", *(f"- {word}: {words[0].lower()}{words[1:]}" for word, words in said.items() if words)]
 
 
 def table(summary: Mapping[str, Any]) -> list[str]:
-    """Markdown: a row a method, the best on the plain task first; `summary` is that of both tasks."""
+    """Markdown: a row a method, the best on the plain task first."""
     head = ["plain", "interval", "ceiling", "strict", "interval", "ceiling"]
     rows = [["frozen policy", *(cell for task in (PLAIN, STRICT) for cell in _frozen(task, summary))]]
     known = [method for method in NAMES if f"{key_of(PLAIN, method)}_mean" in summary]

@@ -12,6 +12,7 @@ import io
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,15 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import cells, diversity, readme, transfer
+from benchmarks import cells, diversity, readme, transfer, tuning
 from benchmarks.cells import Cell
+from benchmarks.curves import draw
 from benchmarks.digest import DIGITS, ROOT, ceilings_digest
 from benchmarks.gym import page as gym
 from benchmarks.studies import study as studies
 from benchmarks.studies.catalogue import NAMES, study
 from benchmarks.studies.study import Study, Verdict
-from benchmarks.summary import draw, summarise, table
+from benchmarks.summary import summarise, table
 from benchmarks.verdicts import sentences
 from robot_rl.config import load_task, task_names
 from robot_rl.errors import ConfigError
@@ -38,11 +40,22 @@ Made by `python -m benchmarks.results` from what is on record in `benchmarks/rec
 a figure here, run what it comes of with `--record` and then that command. `+-` is half of a 95 % interval over seeds
 (Student's t).
 """
+HOW_TO_READ = """`python -m benchmarks.lid_opening --all-methods`: a run of so many episodes a seed, then the newest
+adapter on starts that were never trained on. What other code or settings than these have made is named below its table.
+
+- *95 % interval*: of the mean, at each end the wider of two: Student's t over the seeds, and Wilson's over all their
+  trials. The frozen policy's, which does not depend on a seed, is Wilson's alone.
+- *entropy*: how varied an adapter's chunks of actions are in one state while it explores, by the distance to nearest
+  neighbours (LP-DS paper, appendix C); higher is more varied.
+- *ceiling*: what a controller made by hand reaches, on as many other starts, that knows the true state of the world,
+  may change no more than the method may, and plans no further than one chunk, so that a method may lie above it.
+  *blind*: it chooses before the policy's noise is drawn, as the method's actor does; beside it one that saw the noise.
+"""
 CELL = re.compile(rf"(?P<task>\w+)-(?P<method>[\w-]+)-(?P<seed>\d+)-(?P<episodes>\d+)x(?P<trials>\d+)-\w{{{DIGITS}}}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write page and pictures, and the README's table."""
+    """Write page and pictures, and the README's table of results."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.results", description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="(default: docs/)")
     parser.add_argument("--readme", type=Path, help="whose table is made too (default: the README.md beside docs/)")
@@ -54,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     page.write_text(text.rstrip() + "\n", encoding="utf-8")
     print(page)
     if of_the_project := arguments.readme or (ROOT / "README.md" if arguments.out == ROOT / "docs" else None):
-        readme.put(of_the_project, readme.table(table_summary()))
+        readme.put(of_the_project, readme.section(table_summary()))
     return 0
 
 
@@ -150,6 +163,24 @@ def of_other_code(found: Iterable[Cell]) -> str:
     return f"Made by other code or settings than are here now, and not again since: {named}.\n" if named else ""
 
 
+def _not_run(task: str, found: Iterable[Cell]) -> str:
+    """Which seeds of the task's methods are on record for no code at all; empty: none."""
+    there = {(cell.method, cell.seed) for cell in found}
+    config = load_task(task)
+    lacking = {m: [str(s) for s in config.protocol.seeds if (m, s) not in there] for m in config.methods}
+    named = "; ".join(f"`{method}`, seeds {' '.join(seeds)}" for method, seeds in lacking.items() if seeds)
+    return f"Not run yet: {named}." if named else ""
+
+
+def _tried(task: str) -> str:
+    """How many runs each method's settings were chosen by."""
+    runs = Counter(one["method"] for one in tuning.recorded() if one["task"] == task)
+    counts = ", ".join(f"`{method}` {runs[method]}" for method in load_task(task).methods)
+    return (
+        f"Runs on other seeds by which settings were chosen (`benchmarks/tuning.jsonl`), not alike for all: {counts}."
+    )
+
+
 def table_summary() -> dict[str, Any]:
     """Of all cells on record with their tasks' ceilings."""
     found: dict[str, Any] = {}
@@ -158,29 +189,30 @@ def table_summary() -> dict[str, Any]:
     return found
 
 
-def _summary(task: str, results: Mapping[Cell, Mapping[str, Any]]) -> tuple[dict[str, Any], bool]:
-    """Of a task's cells, and whether the code that is here measured its ceilings."""
-    ceilings, present = _ceilings(task)
-    return summarise(results, {task: ceilings} if ceilings else None), present
+def _summary(task: str, results: Mapping[Cell, Mapping[str, Any]]) -> tuple[dict[str, Any], bool, float | None]:
+    """Of a task's cells; whether the code that is here measured its ceilings; the frozen policy's success there."""
+    report, present = _ceilings(task)
+    ceilings = {task: cells.ceilings_in(report)} if report else None
+    frozen = report["frozen_policy"]["with_fault_random_noise"]["success"] if report else None
+    return summarise(results, ceilings), present, frozen
 
 
 def _lid_opening(out: Path) -> list[str]:
     """Tables and curves of the benchmark's tasks."""
-    parts = [
-        "## Opening the lid\n",
-        "`python -m benchmarks.lid_opening`: a run of so many episodes a seed, then the adapter on starts that were "
-        "never trained on. What other code or settings than these have made is named below its table.\n",
-    ]
+    parts = ["## Opening the lid\n", HOW_TO_READ]
     for task, results in recorded_cells().items():
-        summary, present = _summary(task, results)
+        summary, present, frozen = _summary(task, results)
         episodes, trials = summary[f"{task}_episodes"], summary[f"{task}_trials_per_seed"]
         picture = out / "images" / f"results_{task}.png"
-        draw(results, picture)
+        draw(results, summary, picture)
         lines = markdown(table(results, summary))
         parts += [f"### `{task}`: {episodes} episodes, {trials} trials a seed\n", f"![{task}](images/{picture.name})\n"]
         said = sentences(task, list(dict.fromkeys(cell.method for cell in results)), summary)
+        if frozen is not None:
+            said.append(f"On the starts of the ceilings the frozen policy has {frozen:.2f}.")
         said += [] if present else ["The ceilings were measured otherwise than they would be now, and not again since."]
-        parts += [*lines, "", *(f"- {words}" for words in said), "", of_other_code(results)]
+        said += [_tried(task), _not_run(task, results)]
+        parts += [*lines, "", *(f"- {words}" for words in said if words), "", of_other_code(results)]
     return parts
 
 
@@ -262,14 +294,15 @@ def markdown(shown: Table) -> list[str]:
     return title + [re.sub(r" {2,}", " ", line.strip()) for line in text.getvalue().splitlines() if line.strip()]
 
 
-def _ceilings(task: str) -> tuple[dict[str, dict[str, Any]], bool]:
-    """Those on record by method, none if there are none; and whether they are such as would be measured now."""
+def _ceilings(task: str) -> tuple[dict[str, Any], bool]:
+    """The report on record, empty if there is none; and whether it is such as would be measured now."""
     kind = f"{task}-ceilings"
     present = cells.RECORDS / f"{kind}-{cells.ceiling_trials(task)}-{ceilings_digest(task)}.json"
     records = [present] if present.exists() else sorted(cells.RECORDS.glob(f"{kind}-*-{'?' * DIGITS}.json"))
     if not records:
         return {}, True
-    return cells.ceilings_in(json.loads(records[-1].read_text(encoding="utf-8"))), present.exists()
+    report: dict[str, Any] = json.loads(records[-1].read_text(encoding="utf-8"))
+    return report, present.exists()
 
 
 if __name__ == "__main__":

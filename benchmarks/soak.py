@@ -41,6 +41,7 @@ from rich.table import Table
 from scipy import stats
 
 from benchmarks.ending import show
+from benchmarks.intervals import half_width
 from robot_rl.clock import SECOND
 from robot_rl.config import TASKS_DIR, task_path
 from robot_rl.errors import StoreError
@@ -315,7 +316,8 @@ def viewing(folder: Path, minutes: float, viewers: int, console: Console) -> dic
     directory = RunDirectory.look(run.path)
     late = {watched: lateness_ms(directory, blocks) for watched, blocks in spans.items()}
     difference = np.array([np.mean(on) - np.mean(off) for on, off in zip(late[True], late[False], strict=True)])
-    half = float(stats.sem(difference) * stats.t.ppf(0.975, pairs - 1)) if pairs > 1 else float("nan")
+    half = half_width(difference.tolist())
+    half = float("nan") if half is None else half
     figures: dict[str, float] = {"viewers": viewers, "pairs": pairs, "frames_per_second": frames / (pairs * BLOCK_S)}
     for name, side in (("with", late[True]), ("without", late[False])):
         steps = np.concatenate(side)

@@ -1,9 +1,8 @@
-"""What a benchmark's cells say together: means over seeds, intervals, paired differences, a table and curves."""
+"""What a benchmark's cells say together: means over seeds, intervals, paired differences, a table."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,8 @@ from rich.table import Table
 from scipy import stats
 
 from benchmarks.cells import Cell, Results
-from robot_rl.compositions.results import Rate, moving_average
+from benchmarks.intervals import over_seeds
+from robot_rl.compositions.results import Rate
 
 Ceilings = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """Task -> method -> its ceiling (`cells.run_ceilings`)."""
@@ -19,16 +19,29 @@ FIGURES = ("actor_value", "shift_squared", "multiplier", "latent_rms_ratio", "la
 """Of a learner's log: by them one sees whether a critic, a trust region or a latent's scale is as it should be."""
 REFERENCE = "usr"
 """The method that the others are compared with, seed by seed."""
+NAMES: Mapping[str, str] = {
+    "usr": "USR",
+    "usr-sac": "USR-SAC (single critic)",
+    "policy-decorator": "Policy Decorator",
+    "dsrl-na": "DSRL-NA",
+    "dsrl-sac": "DSRL-SAC",
+    "zprl": "ZPRL (four latent axes)",
+    "lp-ds": "LP-DS (tied noise, δ 4)",
+    "lp-ds:paper": "LP-DS as in the paper",
+    "residual-rl": "residual RL, unbounded",
+    "rlpd": "RLPD from scratch",
+}
+"""As people say it."""
 
 
 def summarise(results: Results, ceilings: Ceilings | None = None) -> dict[str, Any]:
-    """Per task and method: mean and worst over seeds, pooled Wilson interval; what USR is better by, paired by seed.
+    """Per task and method: mean and worst over seeds, its interval; what USR is better by, paired by seed.
 
     With the entropy of its chunks, and those `FIGURES` that its learner logs, means over seeds; which seeds the guard
-    stopped for good; with `ceilings` also what its oracle reaches.
+    stopped for good, and after how many episodes; with `ceilings` also what its oracle reaches.
     """
     summary: dict[str, Any] = {}
-    for task, methods in _cells(results).items():
+    for task, methods in grouped(results).items():
         rates = {}
         for method, cells in methods.items():
             rates[method] = np.array([float(results[cell]["success"]) for cell in cells])
@@ -37,7 +50,7 @@ def summarise(results: Results, ceilings: Ceilings | None = None) -> dict[str, A
                 f"{key}_mean": float(rates[method].mean()),
                 f"{key}_min": float(rates[method].min()),
                 f"{key}_seeds": rates[method].tolist(),
-                f"{key}_interval": list(_pooled(results, cells, "success").interval),
+                f"{key}_interval": list(over_seeds(_rates(results, cells, "success"))),
                 f"{task}_episodes": cells[0].episodes,
                 f"{task}_trials_per_seed": cells[0].trials,
                 f"{key}_action_entropy": float(np.mean([results[cell]["action_entropy"] for cell in cells])),
@@ -46,9 +59,9 @@ def summarise(results: Results, ceilings: Ceilings | None = None) -> dict[str, A
             summary |= {
                 f"{key}_{name}": float(np.mean([log[name] for log in logs])) for name in FIGURES if name in logs[0]
             }
-            latched = [cell.seed for cell in cells if results[cell].get("latched")]
+            latched = {cell.seed: len(results[cell]["curve"]) for cell in cells if results[cell].get("latched")}
             if latched:
-                summary[f"{key}_latched_seeds"] = latched
+                summary[f"{key}_latched_after"] = latched
             ceiling = (ceilings or {}).get(task, {}).get(method)
             if ceiling is not None:
                 summary |= {f"{key}_ceiling": ceiling["success"], f"{key}_ceiling_interval": ceiling["interval"]}
@@ -85,10 +98,10 @@ def key_of(task: str, method: str) -> str:
 def table(results: Results, summary: Mapping[str, Any]) -> Table:
     """A row a task and method."""
     made = Table(
-        "task", "method", "frozen policy", "mean", "worst seed", "95 % interval, pooled", "seeds", "entropy, nats",
-        "ceiling", "oracle", "if it saw the draw",
+        "task", "method", "frozen policy", "mean", "worst seed", "95 % interval", "seeds", "entropy, nats",
+        "ceiling", "its interface", "ceiling if it saw the noise",
     )  # fmt: skip
-    for task, methods in _cells(results).items():
+    for task, methods in grouped(results).items():
         for method in methods:
             key = key_of(task, method)
             made.add_row(
@@ -107,48 +120,7 @@ def table(results: Results, summary: Mapping[str, Any]) -> Table:
     return made
 
 
-def draw(results: Results, path: Path) -> None:
-    """Training curves (a thin moving average for each seed, their mean thick) and evaluated ends, a panel a task.
-
-    A run that was stopped counts in the mean as long as it went on.
-    """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    tasks = _cells(results)
-    figure, panels = pyplot.subplots(
-        1, len(tasks), figsize=(6.4 * len(tasks), 4), dpi=130, layout="constrained", squeeze=False
-    )
-    for panel, (task, methods) in zip(panels[0], tasks.items(), strict=True):
-        for number, (method, cells) in enumerate(methods.items()):
-            colour = f"C{number}"
-            curves = [moving_average([value for _, value in results[cell]["curve"]]) for cell in cells]
-            longest = max(len(curve) for curve in curves)
-            padded = [np.pad(curve, (0, longest - len(curve)), constant_values=np.nan) for curve in curves]
-            if len(methods) <= 3:  # more would hide each other
-                for curve in curves:
-                    panel.plot(np.arange(1, len(curve) + 1), curve, color=colour, lw=0.7, alpha=0.4)
-            panel.plot(np.arange(1, longest + 1), np.nanmean(padded, axis=0), color=colour, lw=2.0, label=method)
-            ends = [results[cell]["success"] for cell in cells]
-            panel.scatter([longest + 3 + 2 * number] * len(ends), ends, color=colour, marker="D", s=20)
-        base = np.mean([results[cell]["base_success"] for cells in methods.values() for cell in cells])
-        panel.axhline(base, color="#8a9096", ls="--", label=f"frozen policy {base:.2f}")
-        panel.set(
-            title=f"{task}: while training (lines), evaluated (diamonds)",
-            xlabel="episode",
-            ylabel="success",
-            ylim=(-0.03, 1.03),
-        )
-        aside = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if len(methods) > 4 else {"loc": "upper left"}
-        panel.legend(fontsize=8, frameon=False, **aside)
-        panel.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path)
-    pyplot.close(figure)
-
-
-def _cells(results: Results) -> dict[str, dict[str, list[Cell]]]:
+def grouped(results: Results) -> dict[str, dict[str, list[Cell]]]:
     """Task -> method -> its cells, one a seed."""
     grouped: dict[str, dict[str, list[Cell]]] = {}
     for cell in results:
@@ -156,6 +128,12 @@ def _cells(results: Results) -> dict[str, dict[str, list[Cell]]]:
     return grouped
 
 
+def _rates(results: Results, cells: list[Cell], figure: str) -> list[Rate]:
+    """One a seed."""
+    return [Rate(round(float(results[cell][figure]) * cell.trials), cell.trials) for cell in cells]
+
+
 def _pooled(results: Results, cells: list[Cell], figure: str) -> Rate:
-    """One rate over the trials of all seeds."""
-    return Rate(round(sum(float(results[c][figure]) * c.trials for c in cells)), sum(c.trials for c in cells))
+    """One over the trials of all seeds: of the frozen policy, which is the same for each."""
+    rates = _rates(results, cells, figure)
+    return Rate(sum(one.successes for one in rates), sum(one.trials for one in rates))

@@ -27,9 +27,9 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
-from scipy import stats
 
 from benchmarks.ending import show
+from benchmarks.intervals import half_width
 from benchmarks.learner import BATCH, HORIZON, PAIRS, SPEC, Cell, flow_policy, make_learner
 from robot_rl.learn.__main__ import NICE
 from robot_rl.learn.matmul import probe
@@ -90,17 +90,14 @@ def summarise(on: Sequence[Array], off: Sequence[Array]) -> dict[str, float]:
     """Late ticks of both sides; the mean difference of a pair of blocks, with its 95 % interval."""
     counts = np.array([[(late > LATE_S).sum() for late in side] for side in (on, off)])
     difference = counts[0] - counts[1]
-    half = (
-        float(stats.sem(difference) * stats.t.ppf(0.975, len(difference) - 1)) if len(difference) > 1 else float("nan")
-    )
-    mean = float(difference.mean())
+    half, mean = half_width(difference.tolist()) or 0.0, float(difference.mean())
     return {
         "ticks_each": sum(map(len, on)),
         "late_with_learner": int(counts[0].sum()),
         "late_without_learner": int(counts[1].sum()),
         "difference_per_block": mean,
-        "difference_low": mean - half if np.isfinite(half) else mean,
-        "difference_high": mean + half if np.isfinite(half) else mean,
+        "difference_low": mean - half,
+        "difference_high": mean + half,
         "p99_ms_with_learner": float(np.percentile(np.concatenate(on), 99) * 1e3),
         "p99_ms_without_learner": float(np.percentile(np.concatenate(off), 99) * 1e3),
     }

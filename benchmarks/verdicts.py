@@ -24,8 +24,16 @@ def sentences(task: str, methods: Sequence[str], summary: Mapping[str, Any]) -> 
     found = [_better(task, methods, summary), _near(task, methods, summary), _best(task, methods, summary)]
     found += [_needs_both(task, summary)] if task == STRICT and {REFERENCE, BOUNDED} <= set(methods) else []
     found += [_diversity(task, other, summary) for other in STEERED if {DIVERSE, other} <= set(methods)]
+    found += [_dual(task, summary)] if DIVERSE in methods else []
     found += [_latched(task, methods, summary)]
     return [words for words in found if words]
+
+
+def in_short(task: str, methods: Sequence[str], summary: Mapping[str, Any]) -> str:
+    """The most important of the `sentences`, as a paragraph."""
+    found = [_near(task, methods, summary), _best(task, methods, summary)]
+    found += [_needs_both(task, summary)] if task == STRICT and {REFERENCE, BOUNDED} <= set(methods) else []
+    return " ".join(words for words in found if words)
 
 
 def _better(task: str, methods: Sequence[str], summary: Mapping[str, Any]) -> str:
@@ -51,12 +59,10 @@ def _near(task: str, methods: Sequence[str], summary: Mapping[str, Any]) -> str:
         else:
             expected = f"its critic expects {summary[f'{key}_actor_value']:.2f}"
             far.append(f"`{method}` ({mean:.2f} of {ceiling:.2f}; {expected})")
-    return (
-        f"Within {100 * NEAR:.0f} points of what a controller that knows the answer, and sees no more of the "
-        f"base's noise than the actor, reaches by the same interface: {_listed(near)}; further below: "
-        f"{', '.join(far) or 'none'}. That controller looks no further than its chunk: a method may lie above it. "
-        "What a critic expects of its actor's own steers is a discounted chance, mean over the states in replay: far "
-        "above the success that comes of them, it is a sign that the critic overrates its actor."
+    words = f"No more than {100 * NEAR:.0f} points below its ceiling: {_listed(near)}; further below: "
+    words += f"{', '.join(far) or 'none'}."
+    return words + (
+        " A critic that expects far more than the success that was measured overrates its actor." if far else ""
     )
 
 
@@ -64,11 +70,9 @@ def _best(task: str, methods: Sequence[str], summary: Mapping[str, Any]) -> str:
     if REFERENCE not in methods or len(methods) == 1:
         return ""
     best = max(methods, key=lambda method: summary[f"{key_of(task, method)}_mean"])
-    mine, theirs = (summary[f"{key_of(task, method)}_interval"] for method in (REFERENCE, best))
-    if best == REFERENCE:
-        return f"Highest mean: `{REFERENCE}`."
-    word = "overlap" if mine[1] >= theirs[0] else "do not overlap"
-    return f"Highest mean: `{best}`; the intervals of it and of `{REFERENCE}` {word}."
+    lowest = summary[f"{key_of(task, best)}_interval"][0]
+    alike = [m for m in methods if m != best and summary[f"{key_of(task, m)}_interval"][1] >= lowest]
+    return f"Highest mean: `{best}`; with intervals that overlap its own: {_listed(alike)}."
 
 
 def _needs_both(task: str, summary: Mapping[str, Any]) -> str:
@@ -76,34 +80,42 @@ def _needs_both(task: str, summary: Mapping[str, Any]) -> str:
     word = "at least" if summary[key] >= APART else "less than"
     return (
         f"`{REFERENCE}` minus `{BOUNDED}`, paired by seed: {summary[key]:+.2f} (lower end, 95 %, one-sided: "
-        f"{summary[f'{key}_lower_95']:+.2f}): {word} the {APART:.2f} that a task which needs both asks for."
+        f"{summary[f'{key}_lower_95']:+.2f}): {word} the margin of {APART:.2f} that was set beforehand for this task."
     )
 
 
 def _diversity(task: str, other: str, summary: Mapping[str, Any]) -> str:
-    """LP-DS against DSRL, with where its dual has settled."""
+    """LP-DS against DSRL."""
     mine, theirs = key_of(task, DIVERSE), key_of(task, other)
     entropies = [summary[f"{key}_action_entropy"] for key in (mine, theirs, f"{task}_base")]
     (low, high), (other_low, other_high) = (summary[f"{key}_interval"] for key in (mine, theirs))
     apart = high < other_low or other_high < low
-    region = load_task(task).method(DIVERSE).trust_region
     return (
         f"`{DIVERSE}` keeps {'more' if entropies[0] > entropies[1] else 'less'} k-NN entropy of its chunks than "
         "`{}` ({:.0f} and {:.0f} nats, the frozen policy {:.0f}), ".format(other, *entropies)
         + f"at success {summary[f'{mine}_mean']:.2f} and {summary[f'{theirs}_mean']:.2f}, intervals "
-        f"{'apart' if apart else 'overlapping'}; its dual has settled at ||Delta||^2 = "
-        f"{summary[f'{mine}_shift_squared']:.2f}, where {region:.2f} is its region."
+        f"{'apart' if apart else 'overlapping'}."
+    )
+
+
+def _dual(task: str, summary: Mapping[str, Any]) -> str:
+    """Whether LP-DS's constraint is met at the end."""
+    shift, region = summary[f"{key_of(task, DIVERSE)}_shift_squared"], load_task(task).method(DIVERSE).trust_region
+    return (
+        f"`{DIVERSE}`'s dual has settled at ||Delta||^2 = {shift:.2f}, mean over the states; its limit is {region:.2f}."
     )
 
 
 def _latched(task: str, methods: Sequence[str], summary: Mapping[str, Any]) -> str:
-    stopped = {method: summary.get(f"{key_of(task, method)}_latched_seeds", []) for method in methods}
-    named = [f"`{method}`, seeds {' '.join(map(str, seeds))}" for method, seeds in stopped.items() if seeds]
+    named = []
+    for method in methods:
+        stopped = summary.get(f"{key_of(task, method)}_latched_after", {})
+        named += [f"`{method}` seed {seed} after {episodes}" for seed, episodes in stopped.items()]
     if not named:
         return ""
     return (
-        "Stopped for good by the guard before the last episode, and judged by what was learnt until then: "
-        f"{'; '.join(named)}."
+        f"Stopped for good by the guard before episode {summary[f'{task}_episodes']}, and judged by what was learnt "
+        f"until then: {', '.join(named)}."
     )
 
 

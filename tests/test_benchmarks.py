@@ -159,7 +159,7 @@ def test_a_run_that_waits_for_a_person_is_judged_by_what_it_had_learnt(
 
 def test_the_readme_has_the_table_of_what_is_on_record() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    made = readme.table(table_summary())
+    made = readme.section(table_summary())
     assert readme.placed(text, made) == text, "run `python -m benchmarks.results`"
     assert made[2].startswith("| frozen policy | 0.")
     assert len(made) > 10

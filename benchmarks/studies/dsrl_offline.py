@@ -187,11 +187,17 @@ def draw(data: Data, path: Path) -> None:
     panels[0].axhline(base, color="#8a9096", ls="--", label="frozen policy")
     panels[0].set(title="DSRL figure 5: while training", xlabel="episode", ylabel="success", ylim=(-0.03, 1.03))
     panels[0].legend(fontsize=7)
-    labels = ("frozen", "online", "with data", "offline,\nb_W 0.75", "offline,\nb_W 1.5")
-    for number, values in enumerate(data["success"].values()):
-        points(panels[1], number, values, "#8a9096" if number == 0 else f"C{number}")
-    panels[1].set(title="evaluated (section 5.2: offline)", ylim=(-0.03, 1.03), xticks=range(len(labels)))
-    panels[1].set_xticklabels(labels, fontsize=8)
+    labels = {
+        "base": ("frozen", "#8a9096"),
+        "online": ("online", "C0"),
+        "both": ("with data", "C3"),
+        "offline_0_75": ("offline,\nb_W 0.75", "C1"),
+        "offline_1_5": ("offline,\nb_W 1.5", "C2"),
+    }
+    for number, (name, (_, colour)) in enumerate(labels.items()):
+        points(panels[1], number, data["success"][name], colour)
+    panels[1].set(title="evaluated, a point a seed", ylabel="success", ylim=(-0.03, 1.03), xticks=range(len(labels)))
+    panels[1].set_xticklabels([label for label, _ in labels.values()], fontsize=8)
     save(sheet, path)
 
 

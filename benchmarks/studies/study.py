@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from benchmarks.digest import DIGITS, ROOT, study_digest
+from benchmarks.intervals import half_width
 
 RECORDS = ROOT / "benchmarks" / "records" / "studies"
 Data = Mapping[str, Any]
@@ -81,7 +81,7 @@ class Study:
 def spread(values: Sequence[float]) -> dict[str, float]:
     """Mean over seeds, the half width of its 95 % interval (Student's t), and the worst and best seed."""
     known = np.array(values, np.float64)
-    half = float(stats.t.ppf(0.975, len(known) - 1) * stats.sem(known)) if len(known) > 1 else 0.0
+    half = half_width(known.tolist()) or 0.0
     return {"mean": float(known.mean()), "half_width_95": half, "min": float(known.min()), "max": float(known.max())}
 
 
