@@ -25,6 +25,19 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _yes_is_no_number(cls, values: Any) -> Any:
+        """Pydantic takes true for 1."""
+        for name, value in values.items() if isinstance(values, dict) else ():
+            if (
+                isinstance(value, bool)
+                and name in cls.model_fields
+                and cls.model_fields[name].annotation in (int, float)
+            ):
+                raise ValueError(f"{name}: expected a number, got {str(value).lower()}")
+        return values
+
 
 class LimitsConfig(Section):
     """What the safety filter allows, per control step."""
@@ -101,8 +114,11 @@ class MethodConfig(Section):
 
     full: half the action range, so that every action can be reached from the middle of the range.
     """
-    residual_std: float = Field(default=1.0, gt=0, le=2)
-    """Standard deviation of the residual's entries before tanh that an actor begins with: how boldly it tries them."""
+    residual_std: float = Field(default=1.0, ge=0.01, le=2)
+    """Standard deviation of the residual's entries before tanh that an actor begins with: how boldly it tries them.
+
+    An actor's standard deviations end at e^-5 = 0.0067 (`learn.sac`).
+    """
     residual_horizon: int = Field(default=0, ge=0)
     """H: executed chunks over which the chance of applying the residual rises from 0 to 1."""
     latent_scale: float = Field(default=0.0, ge=0)
@@ -172,6 +188,25 @@ class MethodConfig(Section):
     """TD targets clipped to [0, 1], the range of a 0/1 return."""
     timeouts_terminal: bool = True
     """With 0/1 reward a time-out has value 0: it ends the episode."""
+
+    @field_validator("residual_scale", mode="before")
+    @classmethod
+    def _one_for_each_entry(cls, scale: Any) -> Any:
+        if isinstance(scale, int | float) or (isinstance(scale, str) and scale != "full"):
+            raise ValueError(
+                f"expected a number for each entry of the action, as [0.001, 0.001, ...], or full; got {scale}"
+            )
+        return scale
+
+    @model_validator(mode="after")
+    def _both_kinds_are_drawn(self) -> MethodConfig:
+        count = round(self.batch * self.prior_share)
+        if self.prior_share and not 0 < count < self.batch:
+            raise ValueError(
+                f"prior_share: {self.prior_share:g} of a batch of {self.batch} is {count} chunks, so that one of the "
+                "two kinds of data would never be drawn; change it or the batch"
+            )
+        return self
 
 
 class ComputeConfig(Section):

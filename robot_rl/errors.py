@@ -33,6 +33,10 @@ class BadAction(RobotRLError):
     """An action or chunk has the wrong shape, or a number that is not finite."""
 
 
+class LearningDiverged(RobotRLError):
+    """A loss or a weight of the learner is not finite any more; which, and what to change."""
+
+
 class WireError(RobotRLError):
     """A message from outside that is not well formed, too large, too deep or of a forbidden dtype."""
 

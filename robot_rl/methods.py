@@ -139,10 +139,30 @@ def objections(name: str, settings: Mapping[str, Any], known: Collection[str]) -
     chosen = with_defaults(name, settings)
     if "noise" in entry.steers and chosen.get("noise_layout") == "none":
         lines.append(f"methods.{name}.noise_layout: {method} steers the noise: expected full, repeat or low_rank")
+    if chosen.get("residual_layout", "none") == "none":
+        lines += [
+            f"methods.{name}.{setting}: is read with a residual_layout only; give one (constant or per_step)"
+            for setting in ("residual_scale", "residual_std", "residual_horizon")
+            if setting in settings and setting in entry.reads and "residual" not in entry.steers
+        ]
+    if method == "lp-ds" and chosen.get("critic") == "td":
+        lines += [
+            f"methods.{name}.{setting}: critic: td distils nothing; take it out"
+            for setting in ("distill_steps", "bootstrap")
+            if setting in settings
+        ]
+    if chosen.get("entropy_in_target") and chosen.get("clip_targets", True):
+        lines.append(
+            f"methods.{name}.entropy_in_target: the entropy's worth is not between 0 and 1, where targets are clipped; "
+            "set clip_targets: false with it"
+        )
     if method == "lp-ds" and settings.get("demonstrations") is not None and chosen.get("critic") == "td":
         lines.append(f"methods.{name}.demonstrations: critic: td judges steers, and an expert has none; take one out")
-    if "noise_rank" in settings and chosen.get("noise_layout") != "low_rank":
-        lines.append(f"methods.{name}.noise_rank: is read with noise_layout: low_rank only; take it out")
+    lines += [
+        f"methods.{name}.{setting}: is read with noise_layout: low_rank only; take it out"
+        for setting in ("noise_rank", "noise_seed")
+        if setting in settings and chosen.get("noise_layout") != "low_rank"
+    ]
     if "residual" in entry.steers and chosen.get("residual_layout", "none") == "none":
         lines.append(f"methods.{name}.residual_layout: {method} needs one: expected constant or per_step")
     return lines

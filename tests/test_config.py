@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -208,10 +209,37 @@ def test_a_key_that_comes_twice_is_an_error_and_not_a_silent_choice() -> None:
         ({"methods__usr__noise_layout": "none"}, "usr steers the noise: expected full, repeat or low_rank"),
         ({"methods__usr__noise_rank": 4}, "noise_rank: is read with noise_layout: low_rank only"),
         ({"methods__policy-decorator": {}}, "policy-decorator needs one: expected constant or per_step"),
+        ({"methods__usr__noise_seed": 4}, "noise_seed: is read with noise_layout: low_rank only"),
+        ({"methods__usr": {"residual_scale": [0.1] * 4}}, "residual_scale: is read with a residual_layout only"),
+        ({"methods__usr": {"residual_horizon": 50}}, "residual_horizon: is read with a residual_layout only"),
+        ({"methods__lp-ds": {"critic": "td", "bootstrap": "decode"}}, "bootstrap: critic: td distils nothing"),
+        ({"methods__usr__entropy_in_target": True}, "set clip_targets: false with it"),
     ],
 )
 def test_a_setting_that_a_method_does_not_read_is_an_error_that_says_so(changes: dict[str, Any], words: str) -> None:
     assert words in complaint(changed(**changes))
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"prior_share": 0.5, "batch": 1}, "0.5 of a batch of 1 is 0 chunks"),
+        ({"prior_share": 0.999, "batch": 64}, "0.999 of a batch of 64 is 64 chunks"),
+        ({"critics": True}, "critics: expected a number, got true"),
+        ({"utd": True}, "utd: expected a number, got true"),
+        ({"residual_layout": "constant", "residual_scale": 0.1}, "expected a number for each entry of the action"),
+        ({"residual_layout": "constant", "residual_scale": "half"}, "or full; got half"),
+        ({"residual_layout": "constant", "residual_scale": [0.1] * 4, "residual_std": 0.005}, "equal to 0.01"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_in_words(settings: dict[str, Any], words: str) -> None:
+    assert words in complaint(changed(methods__usr=settings))
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        method_config("usr", **settings)
+
+
+def test_entropy_may_be_in_a_target_that_is_not_clipped() -> None:
+    assert method_config("usr", entropy_in_target=True, clip_targets=False).entropy_in_target
 
 
 def test_a_setting_without_effect_is_named_beside_other_faults() -> None:

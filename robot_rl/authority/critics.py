@@ -28,6 +28,7 @@ from robot_rl.learn.networks import Ensemble
 from robot_rl.learn.sac import reduce
 from robot_rl.store.episode import read_messages, read_transitions
 from robot_rl.store.run import RunDirectory
+from robot_rl.store.taken import steers_known
 from robot_rl.twins import Split
 from robot_rl.types import Array, LabelValue, Observation, Transition, Verdict
 
@@ -60,6 +61,8 @@ class State:
     """[K, S] draws, as distillation makes them."""
     chunks: Array
     """[K, T*A] normalised: what they make of the base policy."""
+    steer_known: bool = True
+    """Whether the transition's steer is what was done; nobody knows that of an expert's."""
 
 
 def critics_of(learner: Learner) -> tuple[Ensemble, Ensemble]:
@@ -84,13 +87,14 @@ def check_critics(learner: Learner, states: Sequence[State]) -> dict[str, Correl
         return q
 
     features = np.stack([state.transition.features for state in states])
+    known = np.array([state.steer_known for state in states])
     executed = learner.layout.normalise(np.stack([state.transition.executed_chunk for state in states]))
     steer_q = value(on_steers, features, np.stack([state.transition.steer for state in states]))
     action_q = value(on_actions, features, executed)
     success = np.array([state.success for state in states], np.float64)
     found = {
-        "executed: steers, actions": correlate(steer_q, action_q),
-        "executed: steers, success": correlate(steer_q, success),
+        "executed: steers, actions": correlate(steer_q[known], action_q[known]),
+        "executed: steers, success": correlate(steer_q[known], success[known]),
         "executed: actions, success": correlate(action_q, success),
     }
     within: dict[str, list[Correlation]] = {}
@@ -133,7 +137,7 @@ def states_of(run: RunDirectory, learner: Learner, guide: Guide, episode: int, v
     generator = torch.Generator().manual_seed(episode)
     success = value is LabelValue.SUCCESS
     folder, layout = run.episode(episode), learner.layout
-    transitions = read_transitions(folder)
+    transitions, known = read_transitions(folder), steers_known(folder)
     guide.reset(Split.TRAIN, learner.seed, episode)
     seen: list[Observation] = [guide.twin.observe()]
     steps = [message.body for message in read_messages(folder, "/steps") if message.body["verdict"] in CARRIED_OUT]
@@ -146,7 +150,7 @@ def states_of(run: RunDirectory, learner: Learner, guide: Guide, episode: int, v
         if observation is not None:
             metres = chunks * layout.action_half + layout.action_mid
             judged = guide.judge(observation, metres.reshape(len(chunks), *transition.executed_chunk.shape))
-        states.append(State(transition, success, judged, steers, chunks))
+        states.append(State(transition, success, judged, steers, chunks, known))
         for done in range(step, min(step + transition.k_executed, len(seen))):
             guide.follow(seen[done])
         step += transition.k_executed

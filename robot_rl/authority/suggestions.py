@@ -232,7 +232,16 @@ def updates_per_second(
     """Of this method's learner on this machine as busy as it is, with `contexts` as its one episode."""
     measured = probe(batch=config.batch, hidden=config.hidden, members=config.critics)
     matmul = choose(task.compute.matmul, None, measured)
-    learner = Learner(policy.spec, method, config, decoder, seed=0, matmul=matmul)
+    learner = Learner(
+        policy.spec,
+        method,
+        config,
+        decoder,
+        seed=0,
+        matmul=matmul,
+        precision=task.compute.precision,
+        device=task.compute.device,
+    )
     interface = interface_of(policy.spec, config, entry_of(method).kind)
     learner.add_episode(practice_episode(interface, policy, contexts, config.gamma))
     learner.set_labels({1: LabelValue.SUCCESS})

@@ -17,8 +17,10 @@ from robot_rl.adapters.acting import BaseAdapter, make_adapter
 from robot_rl.adapters.files import numbers, read_weights
 from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.config import MethodConfig
-from robot_rl.errors import IntegrityError, SpecMismatch
+from robot_rl.errors import IntegrityError, SpecMismatch, StoreError
 from robot_rl.protocols import Adapter
+from robot_rl.store.files import read_json
+from robot_rl.store.labels import LabelLog
 from robot_rl.store.origin import require_origin
 from robot_rl.store.run import RunDirectory
 from robot_rl.store.training import labelled_episodes
@@ -129,13 +131,29 @@ def acting(versions: Versions, due: int) -> Adapter | None:
 def await_version(versions: Versions, pump: Callable[[], object]) -> Adapter | None:
     """Wait until the learner has published a version that knows every labelled episode; None if there is none.
 
-    `pump` is called meanwhile, and ends the wait by raising.
+    Also one that was labelled after later ones were learnt, as a discarded one that is corrected. `pump` is called
+    meanwhile, and ends the wait by raising.
     """
-    last = max((episode for episode, _ in labelled_episodes(versions.run)), default=0)
-    while max(published(versions.run.adapters), default=0) < last:
-        pump()
-        time.sleep(POLL_S)
-    return versions.newest() if last else None
+    if not labelled_episodes(versions.run):
+        return None
+    labels = LabelLog(versions.run.labels)
+    try:
+        while not _has_learnt(versions.run, labels.watermark()):
+            pump()
+            time.sleep(POLL_S)
+    finally:
+        labels.close()
+    return versions.newest()
+
+
+def _has_learnt(run: RunDirectory, watermark: int) -> bool:
+    """Whether the learner says that it follows the labels to `watermark`, owes nothing, and has published that."""
+    try:
+        status = read_json(run.learner_json)
+    except StoreError:
+        return False
+    follows = status.get("label_watermark", -1) >= watermark and status.get("waiting") == status.get("owed") == 0
+    return follows and max(numbers(run.adapters), default=0) >= status["version"]
 
 
 def published(directory: Path) -> dict[int, int]:

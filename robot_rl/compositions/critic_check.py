@@ -62,7 +62,7 @@ def check_run(path: Path, episodes: int, console: Console) -> None:
     console.print(table)
     results = {
         "task": task.name, "method": info.method, "run_seed": info.seed, "updates": learner.updates,
-        "adapter_version": learner.version, "chunks": len(states),
+        "adapter_version": info.began_with + learner.version, "chunks": len(states),
         "correlations": {
             name.replace(": ", "_").replace(", ", "_"): {
                 "pearson": None if math.isnan(c.pearson) else c.pearson,

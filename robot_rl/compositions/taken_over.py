@@ -12,11 +12,11 @@ from robot_rl.compositions.plan import look_at_run
 from robot_rl.config import TaskConfig
 from robot_rl.errors import SpecMismatch, StoreError
 from robot_rl.learn.offline import Interface, as_learnt_by
-from robot_rl.store.episode import EpisodeHeader, EpisodeOutcome, read_manifest, read_messages
+from robot_rl.store.episode import EpisodeHeader, EpisodeOutcome, read_manifest
 from robot_rl.store.packed import stored_transitions
 from robot_rl.store.run import RunDirectory
 from robot_rl.store.store import Store
-from robot_rl.store.taken import ORIGIN
+from robot_rl.store.taken import ORIGIN, steers_known
 from robot_rl.store.training import labels_of, training_set
 from robot_rl.types import Label, LabelValue, PolicySpec, Transition
 
@@ -43,22 +43,21 @@ def recorded(path: Path, target: Interface, task: TaskConfig) -> tuple[list[Take
     chosen = training_set(run, labels)
     taken, left_out = [], list(chosen.left_out.values())
 
-    def converted(episode: int, steers_known: bool) -> tuple[list[Transition], bool]:
-        return as_learnt_by(target, source, stored_transitions(run, episode), steers_known=steers_known)
+    def converted(episode: int, given: bool) -> tuple[list[Transition], bool]:
+        return as_learnt_by(target, source, stored_transitions(run, episode), steers_known=given)
 
-    def chunks(episode: int, steers_known: bool) -> list[Transition]:
-        return converted(episode, steers_known)[0]
+    def chunks(episode: int, given: bool) -> list[Transition]:
+        return converted(episode, given)[0]
 
     for episode, value in chosen.labelled:
         try:
             folder = run.episode(episode)
-            manifest, origins = read_manifest(folder), read_messages(folder, ORIGIN)
-            steers_known = all(message.body.get("steers_known") is True for message in origins)
-            _, known = converted(episode, steers_known)  # what does not fit is refused before anything is written
+            manifest, given = read_manifest(folder), steers_known(folder)
+            _, known = converted(episode, given)  # what does not fit is refused before anything is written
         except StoreError as error:
             left_out.append(str(error))
             continue
-        load = partial(chunks, episode, steers_known)
+        load = partial(chunks, episode, given)
         origin = {"run": str(run.path.resolve()), "episode": episode, "sha256": manifest.sha256, "steers_known": known}
         author = labels[episode].label.author
         taken.append(Taken(manifest.header, manifest.outcome, load, value, author, origin))
@@ -72,12 +71,13 @@ def unchanged(run: RunDirectory, learnt: Container[int] | None = None) -> list[T
         if learnt is not None and episode not in learnt:
             continue
         try:
-            manifest = read_manifest(run.episode(episode))
+            folder = run.episode(episode)
+            manifest, known = read_manifest(folder), steers_known(folder)
             transitions = partial(stored_transitions, run, episode)
             transitions()  # what cannot be read is left out before anything is written
         except StoreError:
             continue
-        origin = {"run": str(run.path.resolve()), "episode": episode, "sha256": manifest.sha256, "steers_known": True}
+        origin = {"run": str(run.path.resolve()), "episode": episode, "sha256": manifest.sha256, "steers_known": known}
         author = labels[episode].label.author
         taken.append(Taken(manifest.header, manifest.outcome, transitions, value, author, origin))
     return taken

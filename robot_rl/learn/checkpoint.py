@@ -51,7 +51,10 @@ def resume(directory: Path, learner: Learner, task: str, take: Callable[[int], N
             complaints.append(str(error))
             continue
         for episode in manifest["consumed"]:
-            take(episode)
+            if (reason := manifest["refused"].get(str(episode))) is not None:
+                learner.refuse(episode, reason)  # though it may be readable by now: it was not learnt from
+            else:
+                take(episode)
         learner.restore(arrays, manifest)
         break
     return complaints

@@ -11,6 +11,7 @@ Same episodes, labels, seed and machine: bit for bit the same adapter, also acro
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,12 @@ class Learner:
         self._steering = Steering(self.layout, config, decoder)
         self._generator = torch.Generator().manual_seed(seed)
         self._method = METHODS[kind](self._steering, config, self._generator)
+        highest = self.layout.size * math.log(2)
+        if "target_entropy" in entry.reads and config.target_entropy >= highest:
+            raise SpecMismatch(
+                f"target_entropy: expected below {highest:.3g}, the entropy of steers drawn evenly from "
+                f"[-1, 1]^{self.layout.size}, which no actor of {method} exceeds; got {config.target_entropy:g}"
+            )
         self._published = Target(self._method.actor.network, config.actor_average)
         """What the robot gets: the actor, averaged over its newest updates (setting `actor_average`)."""
         self._wanted_extras = entry.extras
@@ -215,6 +222,14 @@ class Learner:
         if isinstance(self._method, Diagnosing):
             self.losses |= self._method.diagnose(batch)
         return count
+
+    @property
+    def diverged(self) -> str:
+        """Which of the newest losses or of the published weights is not finite any more, in words; empty: none."""
+        named = [f"{name} is {value}" for name, value in self.losses.items() if not math.isfinite(value)]
+        if not named and not all(np.isfinite(array).all() for array in self.actor_arrays().values()):
+            named = ["a weight of the actor is not finite"]
+        return ", ".join(named)
 
     def adapter(self) -> Adapter:
         """The present version, as the actor would load it from its files."""

@@ -17,14 +17,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from robot_rl.adapters.acting import make_adapter
 from robot_rl.adapters.files import read_weights, write_weights
 from robot_rl.config import TaskConfig
-from robot_rl.errors import DiskError, IntegrityError, SpecMismatch, StoreError
+from robot_rl.errors import DiskError, IntegrityError, LearningDiverged, SpecMismatch, StoreError
 from robot_rl.learn.checkpoint import resume, save_checkpoint
 from robot_rl.learn.run_learner import learner_of
 from robot_rl.learn.utd import utd_reason
@@ -35,6 +37,7 @@ from robot_rl.store.origin import origin_of
 from robot_rl.store.packed import stored_transitions
 from robot_rl.store.run import RunDirectory
 from robot_rl.store.training import training_set
+from robot_rl.types import Array
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +76,8 @@ class LearnerService:
         self._retry_s = 0.0
         self._waits: dict[str, str] = {}
         """What the disk has refused -> why, for the status."""
+        self._diverged = ""
+        """Why nothing more is learnt, in words for a person; empty: all is well."""
         self._alarms = resume(run.checkpoints, self.learner, self._task, self._take)
         for complaint in self._alarms:
             log.warning("a checkpoint was not used: %s", complaint)
@@ -81,6 +86,8 @@ class LearnerService:
                 f"{run.path} was begun with adapter version {self.learner.began_with} of another run, and there is no "
                 "checkpoint of it any more: begin a new run from that one"
             )
+        self._good = self._actor()
+        """What acts after learning has diverged: the actor of the newest version before that, and its updates."""
         self._look()
         if adapter_is_missing(run, self.learner.version):
             watermark = read_weights(run.checkpoints, self.learner.version)[1]["label_watermark"]
@@ -112,10 +119,10 @@ class LearnerService:
         if not self._take_in(new[:1] if self._ordered else new):
             return False
         self._look()
-        if self.learner.owed:
+        if self._owed:
             self._report()  # the first slice may take long: meanwhile this is what is known
         started, before = time.monotonic(), self.learner.updates
-        while self.learner.owed and not (stopping is not None and stopping.is_set()):
+        while self._owed and not (stopping is not None and stopping.is_set()):
             if not active():
                 time.sleep(POLL_S)
                 continue
@@ -123,17 +130,40 @@ class LearnerService:
                 self._look()
             self.learner.learn(min(SLICE, self.learner.owed))
             elapsed = time.monotonic() - started
-            self._updates_per_second = (self.learner.updates - before) / elapsed
+            if self.learner.updates > before:
+                self._updates_per_second = (self.learner.updates - before) / elapsed
+            self._stop_if_diverged()
             self._report(elapsed)
         self._busy_s += time.monotonic() - started
-        if not self.learner.owed:
+        if not self._owed:
             self._write(self._publish)
         return True
+
+    @property
+    def _owed(self) -> int:
+        return 0 if self._diverged else self.learner.owed
+
+    def _stop_if_diverged(self) -> None:
+        """Once a loss or a weight is not finite nothing more can be learnt; what was learnt before goes on acting.
+
+        No checkpoint is written from there on, so that a new start of the learner begins before it.
+        """
+        if not self._diverged and (why := self.learner.diverged):
+            self._diverged = (
+                f"learning has diverged at update {self.learner.updates} ({why}): nothing more is learnt, and what was "
+                "learnt before goes on acting; begin a new run with lower learning rates, and see whether the newest "
+                "episodes are what they should be"
+            )
+            log.error("%s", self._diverged)
+
+    def _actor(self) -> tuple[dict[str, Array], int]:
+        return {name: array.copy() for name, array in self.learner.actor_arrays().items()}, self.learner.updates
 
     def train(self, updates: int | None, progress: Callable[[int, int], None]) -> None:
         """Offline: take in all that is labelled, do `updates` updates (None: what the UTD owes), publish one version.
 
-        `progress(done, of)` is called on the way. Raises `StoreError` when there is nothing to learn from.
+        `progress(done, of)` is called on the way. Raises `StoreError` when there is nothing to learn from, and
+        `LearningDiverged`.
         """
         for episode in self._look():
             self._take(episode)
@@ -146,6 +176,9 @@ class LearnerService:
         while done < total:
             done += self.learner.learn(min(SLICE, total - done))
             self._updates_per_second = done / (time.monotonic() - started)
+            self._stop_if_diverged()
+            if self._diverged:
+                raise LearningDiverged(f"{self.run.path}: {self._diverged}; no version is published")
             progress(done, total)
         self._busy_s += time.monotonic() - started
         self._publish()
@@ -199,16 +232,21 @@ class LearnerService:
     def _publish(self) -> None:
         """The checkpoint first: an adapter version that the robot has used can always be gone on from."""
         learner = self.learner
-        save_checkpoint(self.run.checkpoints, learner, self._watermark, self._task, stays=(learner.began_with,))
+        if not self._diverged:
+            self._good = self._actor()
+            save_checkpoint(self.run.checkpoints, learner, self._watermark, self._task, stays=(learner.began_with,))
         self._publish_adapter(self._watermark)
 
     def _publish_adapter(self, watermark: int) -> None:
         """`watermark`: the newest label event that the newest batch of these weights followed."""
         manifest = {**self.learner.manifest(), **origin_of(self._task, self.learner.spec)}
-        manifest |= {"label_watermark": watermark, "losses": self.learner.losses}
+        arrays, updates = self._good
+        manifest |= {"label_watermark": watermark, "losses": self._losses, "updates": updates}
+        manifest |= {"diverged": bool(self._diverged)}
         if (golden := self._golden) is not None:
-            manifest["golden"] = adapter_output(golden, self.learner.adapter())
-        write_weights(self.run.adapters, self.learner.version, self.learner.actor_arrays(), manifest)
+            adapter = make_adapter(arrays, manifest, self.learner.spec)
+            manifest["golden"] = adapter_output(golden, adapter)
+        write_weights(self.run.adapters, self.learner.version, arrays, manifest)
         self._report()
 
     @property
@@ -234,13 +272,20 @@ class LearnerService:
             "utd_reason": utd_reason(learner, self._updates_per_second, self._waiting),
             "updates_per_second": self._updates_per_second,
             "seconds": round(self._busy_s + running_s, 3),
-            "losses": learner.losses,
+            "losses": self._losses,
             "refused": {str(episode): reason for episode, reason in learner.refused.items()},
             "label_watermark": self._watermark,
-            "alarms": [*self._alarms, *self._waits.values()],
+            "waiting": self._waiting,
+            "owed": self._owed,
+            "alarms": [*self._alarms, *self._waits.values(), *filter(None, [self._diverged])],
         }
         with contextlib.suppress(DiskError):  # the next one may be written
             write_json(self.run.learner_json, status)
+
+    @property
+    def _losses(self) -> dict[str, float]:
+        """Those that JSON can say; of the others `_diverged` speaks."""
+        return {name: value for name, value in self.learner.losses.items() if math.isfinite(value)}
 
     def _take(self, episode: int) -> None:
         """Give the learner one episode; a damaged one is refused, and the process lives on. Raises `DiskError`."""

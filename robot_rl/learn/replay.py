@@ -32,6 +32,9 @@ from robot_rl.errors import BadAction, BadObservation, RobotRLError, SpecMismatc
 from robot_rl.learn.columns import Column
 from robot_rl.types import Array, LabelValue, Source, Transition
 
+LARGEST = 1e15
+"""No feature or action is as large; the squares of what is above 1e19 are not float32 numbers any more."""
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -270,6 +273,11 @@ def _windows(transitions: Sequence[Transition], steps: int) -> tuple[Array, Arra
 
 
 def _require_finite(part: Array, error: type[RobotRLError], episode: int, name: str) -> None:
-    bad = np.flatnonzero(~np.isfinite(part).all(axis=tuple(range(1, part.ndim))))
+    bad = np.flatnonzero(~(np.abs(part) < LARGEST).all(axis=tuple(range(1, part.ndim))))
     if bad.size:
-        raise error(f"episode {episode}, chunk {bad[0]}: {name} must be finite, got NaN or inf; it is not trained on")
+        got = np.abs(part[bad[0]]).max()
+        words = f"{got:.3g}" if np.isfinite(got) else "NaN or inf"
+        raise error(
+            f"episode {episode}, chunk {bad[0]}: {name} must be finite and below {LARGEST:g}, got {words}; "
+            "it is not trained on"
+        )

@@ -17,3 +17,11 @@ def taken_from(folder: Path) -> str | None:
             return f"it was taken over from episode {message.body.get('episode')} of {message.body['run']}"
         return "it is a demonstration that was taken over"
     return None
+
+
+def steers_known(folder: Path) -> bool:
+    """Whether the steers of a closed episode's chunks are what was done: true of one that was recorded here.
+
+    Of one that was taken over, that is as was written with it. Raises as `read_messages` does.
+    """
+    return all(message.body.get("steers_known") is True for message in read_messages(folder, ORIGIN))

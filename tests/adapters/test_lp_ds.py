@@ -71,7 +71,7 @@ def test_with_a_noise_critic_of_its_own_nothing_is_decoded_in_learning() -> None
         def decode(self, features: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
             raise AssertionError("critic: td needs no decoder")
 
-    config = config_of("lp-ds", critic="td", pool=0).model_copy(update=QUICK)
+    config = config_of("lp-ds").model_copy(update={**QUICK, "critic": "td", "pool": 0})
     subject = Learner(SPEC, "lp-ds", config, Refusing(), seed=0)
     subject.add_episode(chunks(1, 3, subject.layout.size))
     subject.set_labels({1: LabelValue.SUCCESS})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import torch
 from torch import Tensor
 
 from robot_rl.authority.critics import State, check_critics, correlate, critics_of, draw
+from robot_rl.config import method_config
 from robot_rl.errors import ConfigError
 from robot_rl.learn.learner import Learner
 from robot_rl.methods import METHODS
@@ -44,6 +47,20 @@ def states(learner: Learner, count: int = 12) -> list[State]:
         steers, drawn = draw(learner, transition.features, torch.Generator().manual_seed(transition.index))
         found.append(State(transition, transition.index % 2 == 0, {"y_off": -drawn[:, 1]}, steers, drawn))
     return found
+
+
+def test_a_steer_that_nobody_knows_is_not_compared() -> None:
+    """As an expert's, which `train-offline` has taken over: 0 stands in its place."""
+    learner, count = learner_of("dsrl-na"), 12
+    judged = with_critics(learner, lambda w: w[:, 1], lambda a: a[:, 1])
+    every = states(learner, count)
+    some = [replace(one, steer_known=place % 3 == 0) for place, one in enumerate(every)]
+    assert check_critics(judged, every)["executed: steers, actions"].n == count
+    found = check_critics(judged, some)
+    assert found["executed: steers, actions"].n == found["executed: steers, success"].n == count / 3
+    assert found["executed: actions, success"].n == count
+    none = check_critics(judged, [replace(one, steer_known=False) for one in every])
+    assert math.isnan(none["executed: steers, actions"].pearson)
 
 
 def with_critics(learner: Learner, *pair: Callable[[Tensor], Tensor]) -> Learner:
@@ -85,7 +102,7 @@ def test_only_methods_with_two_critics_are_checked(method: str) -> None:
 
 def test_lp_ds_by_td_has_one_critic() -> None:
     with pytest.raises(ConfigError, match="single critic"):
-        critics_of(learner_of("lp-ds", critic="td", pool=0))
+        critics_of(Learner(SPEC, "lp-ds", method_config("lp-ds", critic="td", pool=0), decoder_of("lp-ds"), seed=0))
 
 
 def test_draws_are_the_distillations_and_decode_to_their_chunks() -> None:

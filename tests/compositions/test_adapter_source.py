@@ -13,6 +13,7 @@ from robot_rl.adapters.files import read_weights, write_weights
 from robot_rl.compositions.adapter_source import LAG, LockstepAdapters, NewestAdapters, Versions, await_version
 from robot_rl.learn.learner import Learner
 from robot_rl.store.episode import EpisodeWriter
+from robot_rl.store.files import write_json
 from robot_rl.store.labels import LabelLog
 from robot_rl.store.run import RunDirectory, RunInfo
 from robot_rl.types import Label, LabelValue
@@ -203,17 +204,25 @@ def test_the_last_version_knows_every_labelled_episode(run: RunDirectory) -> Non
     for number in (1, 2):
         label(run, number)
     publish(run, 1)
+    said = {"version": 2, "label_watermark": 2, "waiting": 0, "owed": 0}
+    at = {
+        1: lambda: write_json(run.learner_json, {**said, "version": 1, "waiting": 1}),
+        2: lambda: write_json(run.learner_json, {**said, "owed": 5}),
+        3: lambda: write_json(run.learner_json, said),  # all learnt, and not published yet
+        4: lambda: label(run, 3),  # one more label comes between
+        5: lambda: publish(run, 2),
+        6: lambda: write_json(run.learner_json, {**said, "label_watermark": 3}),
+    }
     asked: list[int] = []
 
     def pump() -> None:
         asked.append(len(asked))
-        if len(asked) == 3:
-            publish(run, 2)
+        at[len(asked)]()
 
     adapter = await_version(Versions(run, SPEC, METHOD), pump)
     assert adapter is not None
     assert adapter.version == 2
-    assert len(asked) == 3
+    assert len(asked) == 6
 
 
 def test_without_a_labelled_episode_there_is_nothing_to_wait_for(run: RunDirectory) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -47,6 +48,13 @@ def learner(method: str, seed: int = 0, **changes: Any) -> Learner:
     quick = {"hidden": 16, "warmup_episodes": 0, "batch": 32}
     config = config_of(method).model_copy(update={**quick, **changes})
     return Learner(spec_of(method), method, config, decoder_of(method), seed)
+
+
+def test_a_target_entropy_that_no_actor_reaches_is_refused() -> None:
+    size = learner("dsrl-sac").layout.size
+    learner("dsrl-sac", target_entropy=0.99 * size * math.log(2))
+    with pytest.raises(SpecMismatch, match=rf"target_entropy: expected below .* \[-1, 1\]\^{size}.* got"):
+        learner("dsrl-sac", target_entropy=size * math.log(2))
 
 
 def learnt(method: str, episode: list[Transition], label: LabelValue, updates: int = 3, **changes: Any) -> Learner:

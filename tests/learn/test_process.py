@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -475,6 +476,107 @@ def test_bad_episodes_are_refused_and_the_rest_is_learnt(run: RunDirectory) -> N
             assert learner.learner.updates == 3 * CHUNKS * UTD
     assert status(run)["refused"].keys() == {"3", "4"}
     assert "NaN" in status(run)["refused"]["3"]
+
+
+def test_learning_that_diverges_stops_and_what_was_learnt_before_goes_on_acting(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(run, 4)
+    with service(run) as first:
+        while first.step():
+            pass
+    good = weights(run, 4)
+    learn = Learner.learn
+
+    def spoil(learner: Learner, updates: int | None = None) -> int:
+        done = learn(learner, updates)
+        learner.losses["td_loss"] = float("nan")
+        for name, array in learner.actor_arrays().items():  # views of what the next update begins from
+            array[...] = np.nan if name == "layer.0.weight" else array
+        return done
+
+    monkeypatch.setattr(Learner, "learn", spoil)
+    for episode in (5, 6):
+        record(run, episode)
+        label(run, episode)
+    with service(run) as spoilt:
+        while spoilt.step():
+            pass
+        before = spoilt.learner.updates
+        record(run, 7)
+        label(run, 7)
+        assert spoilt.step()
+        assert spoilt.learner.updates == before
+    assert numbers(run.adapters)[-3:] == [5, 6, 7]
+    for version in (5, 6, 7):
+        assert same(weights(run, version), good)
+        manifest = read_weights(run.adapters, version)[1]
+        assert manifest["diverged"]
+        assert manifest["updates"] == read_weights(run.adapters, 4)[1]["updates"]
+        load_adapter(run.adapters, version, FlowPolicy.load(run.policy).spec)
+    assert numbers(run.checkpoints)[-1] == 4
+    assert "td_loss" not in status(run)["losses"]
+    assert status(run)["owed"] == 0
+    (alarm,) = status(run)["alarms"]
+    assert re.match(r"learning has diverged at update \d+ \(td_loss is nan\): .*lower learning rates", alarm)
+    monkeypatch.undo()
+    with service(run) as again:  # a new start begins before it
+        while again.step():
+            pass
+    assert status(run)["alarms"] == []
+    assert not same(weights(run, 7), good)
+    assert not read_weights(run.adapters, 7)[1]["diverged"]
+
+
+def test_a_rate_beyond_all_bounds_is_found_to_diverge(tmp_path: Path, policy: Path) -> None:
+    run = make_run(tmp_path / "run", policy, learning_rate=1e20)
+    fill(run, 4)
+    with service(run) as diverging:
+        while diverging.step():
+            pass
+    assert any("learning has diverged" in alarm for alarm in status(run)["alarms"])
+    arrays = [array for version in numbers(run.adapters) for array in weights(run, version).values()]
+    assert all(np.isfinite(array).all() for array in arrays)
+
+
+def test_an_episode_that_was_refused_stays_refused_though_it_can_be_read_again(run: RunDirectory) -> None:
+    fill(run, 4)
+    recording = next(run.episode(3).glob("*.mcap"))
+    whole = recording.read_bytes()
+    recording.write_bytes(whole[:200])
+    (run.episode(3) / "transitions.packed").unlink(missing_ok=True)
+    with service(run) as cut:
+        while cut.step():
+            pass
+        reason = cut.learner.refused[3]
+    recording.write_bytes(whole)
+    with service(run) as again:
+        assert again.learner.refused == {3: reason}
+        assert again.learner.version == 4
+        record(run, 5)
+        label(run, 5)
+        assert again.step()
+    assert numbers(run.adapters)[-1] == 5
+
+
+def test_the_only_label_may_be_withdrawn_while_the_learner_rests(tmp_path: Path, policy: Path) -> None:
+    run = make_run(tmp_path / "run", policy, warmup_episodes=1)
+    fill(run, 1)
+    looks: list[int] = []
+
+    def awake() -> bool:
+        looks.append(len(looks))
+        if len(looks) == 1:
+            label(run, 1, LabelValue.DISCARD)
+        return len(looks) > 1
+
+    with service(run) as resting:
+        resting.step(None, awake)
+        assert status(run)["updates_per_second"] is None
+        record(run, 2)
+        label(run, 2)
+        assert resting.step()
+    assert status(run)["updates"] > 0
 
 
 @pytest.mark.parametrize("plain_bytes", [columns.PLAIN_BYTES, 0])

@@ -164,6 +164,17 @@ def test_what_a_method_needs_beside_the_row_is_refused_where_it_is_not_finite(na
     assert len(buffer) == 0
 
 
+@pytest.mark.parametrize(("value", "words"), [(1e25, "1e\\+25"), (np.inf, "NaN or inf"), (np.nan, "NaN or inf")])
+def test_a_number_beyond_all_measure_is_refused_too(value: float, words: str) -> None:
+    buffer, episode = replay(), chunks(1, 3, N)
+    episode[1] = replace(episode[1], features=np.full_like(episode[1].features, value))
+    with pytest.raises(
+        BadObservation, match=rf"^episode 1, chunk 1: features must be finite and below 1e\+15, got {words}"
+    ):
+        buffer.add_episode(episode)
+    assert len(buffer) == 0
+
+
 def test_an_end_is_an_end_where_its_worth_is_nothing() -> None:
     buffer, episode = replay(td_steps=3), [replace(t, discount=0.0) for t in chunks(1, 3, N)]
     buffer.add_episode(episode)
