@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.digest import DIGITS, ROOT, ceilings_digest, cell_digest
+from benchmarks.digest import ROOT, ceilings_digest, cell_digest
+from benchmarks.provenance import ALIKE, earlier, made_alike_by
 from robot_rl.adapters.files import read_manifests
 from robot_rl.compositions.results import WINDOW, write_json_results
 from robot_rl.config import load_task
@@ -170,8 +171,9 @@ def once(
 ) -> dict[str, Any]:
     """What is at `done`, or on record under `name`; else what `make` makes, left at `done`.
 
-    With `record` it goes on record, in the place of those of its kind that other code or settings gave. `records`:
-    where that is, None: `RECORDS`. What does not `fits` is made again. Raises `ConfigError` for a damaged file.
+    With `record` it goes on record, in the place of those of its kind that other code or settings gave; if their
+    figures are the same it says so (`benchmarks.provenance`). `records`: where that is, None: `RECORDS`. What does not
+    `fits` is made again. Raises `ConfigError` for a damaged file.
     """
     records = records or RECORDS
     recorded = records / f"{name}.json"
@@ -183,9 +185,12 @@ def once(
         write_json_results(done, result)
     if record and _read(recorded, fits) is None:
         records.mkdir(exist_ok=True)
-        for superseded in records.glob(f"{kind}-{'?' * DIGITS}.json"):
-            superseded.unlink()
-        recorded.write_text(json.dumps(result, sort_keys=True, separators=(",", ":")) + "\n")
+        superseded = earlier(records, kind)
+        alike = made_alike_by(result, superseded)
+        text = json.dumps(result | ({ALIKE: alike} if alike else {}), sort_keys=True, separators=(",", ":"))
+        for path in superseded:
+            path.unlink()
+        recorded.write_text(text + "\n")
     return result
 
 

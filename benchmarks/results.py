@@ -21,7 +21,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import cells, diversity, readme, transfer, tuning
+from benchmarks import cells, diversity, provenance, readme, transfer, tuning
 from benchmarks.cells import Cell
 from benchmarks.curves import draw
 from benchmarks.digest import DIGITS, ROOT, ceilings_digest
@@ -153,14 +153,11 @@ def recorded_cells() -> dict[str, dict[Cell, dict[str, Any]]]:
     return found
 
 
-def of_other_code(found: Iterable[Cell]) -> str:
-    """Which of these cells are on record for other code or settings than are here now, in words; empty: none."""
+def _seeds_of(those: Iterable[Cell]) -> str:
     seeds: dict[str, list[str]] = {}
-    for cell in found:
-        if not (cells.RECORDS / f"{cell.name}.json").exists():
-            seeds.setdefault(cell.method, []).append(str(cell.seed))
-    named = "; ".join(f"`{method}`, seeds {' '.join(those)}" for method, those in seeds.items())
-    return f"Made by other code or settings than are here now, and not again since: {named}.\n" if named else ""
+    for cell in those:
+        seeds.setdefault(cell.method, []).append(str(cell.seed))
+    return "; ".join(f"`{method}`, seeds {' '.join(named)}" for method, named in seeds.items())
 
 
 def _not_run(task: str, found: Iterable[Cell]) -> str:
@@ -212,27 +209,26 @@ def _lid_opening(out: Path) -> list[str]:
             said.append(f"On the starts of the ceilings the frozen policy has {frozen:.2f}.")
         said += [] if present else ["The ceilings were measured otherwise than they would be now, and not again since."]
         said += [_tried(task), _not_run(task, results)]
-        parts += [*lines, "", *(f"- {words}" for words in said if words), "", of_other_code(results)]
+        equal, other = provenance.apart(results, cells.RECORDS, lambda cell: (cell.task, cell.method))
+        parts += [*lines, "", *(f"- {words}" for words in said if words), ""]
+        parts += provenance.words(_seeds_of(equal), _seeds_of(other))
     return parts
 
 
 def _diversity(out: Path) -> list[str]:
     """What is left of the frozen policy's variety where LP-DS and DSRL succeed alike."""
     known = recorded_cells()
-    found, others = [], []
+    found, judged = [], []
     for task, methods in diversity.recorded().items():
         wanted = [diversity.cell_of(task, diversity.DIVERSE, seed) for seed in load_task(task).protocol.seeds]
         ends = {cell.seed: known[task][cell] for cell in wanted if cell in known.get(task, {})}
         for method, paths in methods.items():
             if common := [cell for cell in paths if cell.seed in ends]:
                 found.append(diversity.alike(task, method, ends, {cell.seed: paths[cell] for cell in common}))
-                others += [
-                    f"`{task}` `{cell.method}` seed {cell.seed}"
-                    for cell in common
-                    if not (diversity.records() / f"{cell.name}.json").exists()
-                ]
+                judged += common
     if not found:
         return []
+    equal, other = provenance.apart(judged, diversity.records(), lambda cell: (cell.task, cell.method))
     picture = out / "images" / "results_diversity.png"
     diversity.draw(found, picture)
     return [
@@ -246,8 +242,12 @@ def _diversity(out: Path) -> list[str]:
         "",
         *(f"- {one}." for one in found),
         "",
-        *([f"Made by other code than is here now, and not again since: {', '.join(others)}.\n"] if others else []),
+        *provenance.words(_runs(equal), _runs(other)),
     ]
+
+
+def _runs(those: Iterable[Cell]) -> str:
+    return ", ".join(f"`{cell.task}` `{cell.method}` seed {cell.seed}" for cell in those)
 
 
 def _transfer(out: Path) -> list[str]:
@@ -259,7 +259,7 @@ def _transfer(out: Path) -> list[str]:
     transfer.draw(results, picture)
     sizes = {(cell.nominal.episodes, cell.more, 2 * cell.columns, cell.repeats) for cell in results}
     ((episodes, more, places, repeats),) = sizes
-    others = [cell for cell in results if not (transfer.records() / f"{cell.name}.json").exists()]
+    equal, other = provenance.apart(results, transfer.records(), lambda cell: (cell.nominal.task, cell.nominal.method))
     missing = [cell for cell in transfer.cells_of(transfer.TASK, transfer.METHODS, None, False) if cell not in results]
     frozen, adapted = transfer.PAPER.values()
     return [
@@ -276,7 +276,7 @@ def _transfer(out: Path) -> list[str]:
         "",
         *(f"- {words}" for words in transfer.sentences(results)),
         "",
-        *([f"Made by other code than is here now, and not again since: {_named(others)}.\n"] if others else []),
+        *provenance.words(_named(equal), _named(other)),
         *([f"Fixed beforehand too, and not run yet: {_named(missing)}.\n"] if missing else []),
     ]
 

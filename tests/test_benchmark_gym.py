@@ -325,7 +325,9 @@ def test_the_page_says_what_is_on_record(out: Path, tmp_path: Path, monkeypatch:
     assert "; the frozen policy asks for all that the range allows in 62 % of its steps" in text
     assert "velocity -30 %, acceleration -30 %" in text
     assert "at success 0.90 and 0.40, seeds 0 1 2." in text  # of those that the motion is of
-    again = f"Made by other code than is here now, and not again since: `{ID}` policy-decorator, `{ID}` zprl."
+    again = (
+        f"Made by other code or settings than are here now, and not again since: `{ID}` policy-decorator, `{ID}` zprl."
+    )
     assert again in text  # with another policy's settings
     assert (tmp_path / "results_gym.png").exists()
 

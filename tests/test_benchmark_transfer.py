@@ -125,6 +125,6 @@ def test_table_picture_and_page_have_every_method_and_condition(
     page = "\n".join(results._transfer(tmp_path))
     assert "8 places, 5 trials each; per seed 100 episodes" in page
     assert "18/40 to 33/40" in page
-    assert "by other code than is here now, and not again since: `lp-ds` seed 0, `lp-ds` seed 1, `usr` seed 0" in page
+    assert "by other code or settings than are here now, and not again since: `lp-ds` seed 0, `lp-ds` seed 1, `usr` seed 0" in page
     assert transfer.sentences(FOUND)[1] in page
     assert "not run yet: `lp-ds` seed 2, `usr` seed 1, `usr` seed 2.\n" in page

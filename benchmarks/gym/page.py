@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from benchmarks import provenance
 from benchmarks.gym import cells
 from benchmarks.gym.cells import Cell
 from benchmarks.gym.known import task_of
@@ -45,14 +46,12 @@ def section(images: Path, markdown: Callable[[Table], list[str]]) -> list[str]:
         OF_VELOCITY,
     ]
     parts += [f"{words}.\n" for words in mixed(results)]
-    others = dict.fromkeys(
-        f"`{result['env']}` {result['method']}"
-        for result in results
-        if not (cells.RECORDS / f"{cell_of(result).name}.json").exists()
-    )
-    if others:
-        parts.append(f"Made by other code than is here now, and not again since: {', '.join(others)}.\n")
-    return parts
+    equal, other = provenance.apart(map(cell_of, results), cells.RECORDS, lambda cell: (cell.task.env, cell.method))
+    return parts + provenance.words(_named(equal), _named(other))
+
+
+def _named(those: Sequence[Cell]) -> str:
+    return ", ".join(dict.fromkeys(f"`{cell.task.env}` {cell.method}" for cell in those))
 
 
 def recorded() -> list[Result]:

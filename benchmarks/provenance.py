@@ -1,0 +1,88 @@
+"""Which code made what is on record: this, an earlier one that this computes alike, or another.
+
+A run is the same bit for bit wherever code, settings, seed and machine are. So where a cell that earlier code made is
+made again by this code, and every figure comes out the same, the two compute alike; the record of the new one says so
+(`ALIKE`), and the other seeds that the earlier code made stand for this code too. One seed of each method is enough
+after a change that should have changed nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from benchmarks.digest import DIGITS
+
+ALIKE = "made_alike_by"
+"""In a record: digests of earlier code that gave the same figures."""
+CLOCK = frozenset({"training_seconds"})
+"""Figures that differ from run to run."""
+
+
+class Recorded(Protocol):
+    """A cell of any benchmark."""
+
+    @property
+    def kind(self) -> str:
+        """Its name without what decides it."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Kind and digest, as this code has it."""
+        ...
+
+
+R = TypeVar("R", bound=Recorded)
+
+
+def earlier(records: Path, kind: str) -> list[Path]:
+    """What is on record of a kind, whatever code made it."""
+    return sorted(records.glob(f"{kind}-{'?' * DIGITS}.json"))
+
+
+def made_alike_by(result: Mapping[str, Any], superseded: Iterable[Path]) -> list[str]:
+    """Digests of the records that have the same figures as `result`, and of those that they were the same as."""
+    found: list[str] = []
+    for path in superseded:
+        before: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        known = before.pop(ALIKE, [])
+        figures = {name: value for name, value in before.items() if name not in CLOCK}
+        if figures and all(name in result and result[name] == value for name, value in figures.items()):
+            found += [path.stem[-DIGITS:], *known]
+    return sorted(set(found))
+
+
+def apart(those: Iterable[R], records: Path, group: Callable[[R], Hashable]) -> tuple[list[R], list[R]]:
+    """Of cells on record that this code has not made: those of code that it computes alike, and those of other code.
+
+    What is shown alike of one cell holds for those of its `group`: of the same method on the same task.
+    """
+    cells = list(those)
+    alike: dict[Hashable, set[str]] = {}
+    for cell in cells:
+        path = records / f"{cell.name}.json"
+        if path.exists():
+            said = json.loads(path.read_text(encoding="utf-8")).get(ALIKE, [])
+            alike.setdefault(group(cell), set()).update(said)
+    equal, other = [], []
+    for cell in cells:
+        if not (records / f"{cell.name}.json").exists():
+            by = {path.stem[-DIGITS:] for path in earlier(records, cell.kind)}
+            (equal if by & alike.get(group(cell), set()) else other).append(cell)
+    return equal, other
+
+
+def words(equal: str, other: str) -> list[str]:
+    """Paragraphs that name both, where there are any."""
+    found = []
+    if equal:
+        found.append(
+            "Made by earlier code, which this code computes alike (of each a cell was made again, and every figure "
+            f"came out the same): {equal}.\n"
+        )
+    if other:
+        found.append(f"Made by other code or settings than are here now, and not again since: {other}.\n")
+    return found
