@@ -70,7 +70,8 @@ def _draw_curves(panel: Any, outcomes: Sequence[Sequence[int]], colour: str, eac
     curves = [moving_average(one) for one in outcomes]
     shortest, longest = min(map(len, curves)), max(map(len, curves))
     mean = np.nanmean([np.pad(one, (0, longest - len(one)), constant_values=np.nan) for one in curves], axis=0)
-    episodes = np.arange(1, longest + 1)
+    episodes = np.arange(1, longest + 1, dtype=float)
+    episodes[: min(WINDOW // 2, longest) - 1] = np.nan  # the mean of a few says little
     for one in curves if each else ():
         panel.plot(episodes[: len(one)], one, color=colour, lw=0.7, alpha=0.4)
     panel.plot(episodes[:shortest], mean[:shortest], color=colour, lw=2.0)

@@ -75,7 +75,8 @@ def _studies(out: Path) -> list[str]:
     """What the papers claim, one section a study, and before them what did not reproduce."""
     found = [(one, *read) for one in map(study, NAMES) if (read := _study_record(one))]
     failed = [
-        f"- {one.title} (`{one.name}`): {verdict.measured}; {verdict.because}."
+        f"- {one.title} (`{one.name}`), {verdict.word}: {verdict.claim}. Measured: {verdict.measured}; "
+        f"{verdict.because}."
         for one, data, _ in found
         for verdict in one.judge(one.figures(data))
         if not verdict.holds
@@ -87,7 +88,7 @@ def _studies(out: Path) -> list[str]:
         "in `benchmarks/studies/`.\n",
     ]
     if failed:
-        parts += ["**What did not reproduce, and why**\n", *failed, ""]
+        parts += ["**What did not reproduce, or in part, and why**\n", *failed, ""]
     for one, data, present in found:
         picture = out / "images" / f"study_{one.name}.png"
         one.draw(data, picture)
@@ -117,9 +118,8 @@ def _study_record(one: Study) -> tuple[dict[str, Any], bool] | None:
 
 
 def _claim(verdict: Verdict) -> str:
-    word = "holds" if verdict.holds else "does not hold"
     return (
-        f"- The paper claims {verdict.claim}. Measured: {verdict.measured}. **It {word}** here, because "
+        f"- The paper claims {verdict.claim}. Measured: {verdict.measured}. **It {verdict.word}** here, because "
         f"{verdict.because}."
     )
 
@@ -234,9 +234,10 @@ def _diversity(out: Path) -> list[str]:
     return [
         "## Variety at equal success\n",
         "`python -m benchmarks.diversity`: DSRL's adapters on their way, beside LP-DS at its end (its cells above). "
-        "Where the mean of DSRL's seeds first comes to that of LP-DS, between two of the points, its k-NN entropy is "
-        "interpolated and compared, paired by seed, +- half of a 95 % interval (of the entropies alone). Success is of "
-        "adapters as they are deployed, DSRL's being the mode of its actor; entropy of adapters that explore.\n",
+        "Where DSRL's mean success first equals that of LP-DS, interpolated between two of the points, their entropies "
+        "are compared, paired by seed, +- half of a 95 % interval, which leaves out how uncertain that point is; "
+        "single seeds succeed more or less often there. Success is of adapters as they are deployed, DSRL's being the "
+        "mode of its actor; entropy of adapters that explore.\n",
         "![Variety at equal success](images/results_diversity.png)\n",
         *markdown(diversity.table(found)),
         "",
@@ -267,7 +268,8 @@ def _transfer(out: Path) -> list[str]:
         "`python -m benchmarks.transfer`: the LP-DS paper's robot experiment, where the adapter of a simulation took a "
         f"frozen policy from {frozen.successes}/{frozen.trials} to {adapted.successes}/{adapted.trials} on a Franka "
         "arm. Here the task's world `real` stands for the robot: a copy of the twin with other masses, friction, gains "
-        f"and height error, and a delay. {places} places, {repeats} trials each; per seed {episodes} episodes in the "
+        f"and (smaller) height error, and a delay. {places} places, {repeats} trials each; per seed "
+        f"{episodes} episodes in the "
         f"nominal twin, then {more} more in world `real` (`robot-rl run --from RUN --world real`). In brackets the "
         "95 % interval (Wilson) over the trials of all seeds; trials of one seed share an adapter, so that intervals "
         "and sign tests know nothing of how much another training run would differ: see the seeds.\n",

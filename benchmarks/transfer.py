@@ -187,11 +187,18 @@ def sentences(results: Results) -> list[str]:
         counts = [pooled(those, name) for name in ("frozen", "unchanged", "continued")]
         chain = " -> ".join(f"{rate.successes}/{rate.trials}" for rate in counts)
         deployed, after = difference(those, "frozen", "unchanged"), difference(those, "unchanged", "continued")
+        of = "one seed" if len(those) == 1 else f"{len(those)} seeds"
         found.append(
-            f"`{method}`: {chain}. The adapter of the nominal twin, unchanged, beside the frozen policy: {deployed}. "
-            f"After {those[0]['more']} episodes there, beside itself unchanged: {after}."
+            f"`{method}`, {of}: {chain}. The adapter of the nominal twin, unchanged, beside the frozen policy: "
+            f"{deployed}. "
+            f"After {those[0]['more']} episodes there, beside itself unchanged: {after}; by seed, of "
+            f"{len(those[0]['frozen'])}: {_by_seed(those)}."
         )
     return found
+
+
+def _by_seed(those: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(f"{sum(one['unchanged'])} to {sum(one['continued'])}" for one in those)
 
 
 def recorded() -> dict[TransferCell, dict[str, Any]]:
@@ -274,14 +281,14 @@ def _draw_rates(panel: Any, method: str, those: Sequence[Mapping[str, Any]]) -> 
         each = [np.mean(one[condition]) for one in those]
         spread = place + 0.12 * (np.arange(len(each)) - (len(each) - 1) / 2)
         panel.scatter(spread, each, color="black", s=12, zorder=3, label="a seed" if place == 0 else None)
-        if condition in PAPER:
+        if condition in PAPER and method == "lp-ds":
             label = "LP-DS paper's robot" if place == 0 else None
             panel.scatter([place + 0.39], [PAPER[condition].rate], marker="<", color="#b0413e", s=34, label=label)
     words = [words.replace(", ", ",\n").replace(" episodes", "\nepisodes") for words in CONDITIONS.values()]
     panel.set_xticks(range(len(CONDITIONS)), words, fontsize=8)
     panel.axvline(2.55, color="#d0d4d8", lw=1)
     panel.set_yticks(np.linspace(0, 1, 6))
-    panel.set(ylim=(0, 1.2), ylabel="success")
+    panel.set(ylim=(0, 1.2), ylabel="success (bar: 95 % Wilson)")
     panel.set_title(f"{method}: world real, and the nominal twin beside it", fontsize=10)
     panel.legend(fontsize=8, loc="upper left", ncols=2, frameon=False)
     panel.spines[["top", "right"]].set_visible(False)

@@ -17,7 +17,7 @@ from benchmarks.studies import lpds_modes, plane, two_modes, usr_modes
 from benchmarks.studies import study as studies
 from benchmarks.studies.catalogue import NAMES, study
 from benchmarks.studies.lockstep import base_adapter, clipped, first_reached, play, success_rate, trials
-from benchmarks.studies.study import spread
+from benchmarks.studies.study import Verdict, spread
 from robot_rl.errors import ConfigError
 from robot_rl.testing.policy import FrozenPolicyConformance
 from robot_rl.types import Observation
@@ -91,6 +91,7 @@ def test_every_verdict_follows_its_figures() -> None:
     def judged(**changes: float) -> list[bool]:
         found = {f"{name}_mean": value for name, value in {**means, **changes}.items()}
         found |= {f"{name}_half_width_95": 0.1 for name in means}
+        found |= {f"{name}_seeds": [means[name]] * 2 for name in means}
         return [verdict.holds for verdict in usr_modes.judge(found)]
 
     assert judged() == [True, True]
@@ -100,6 +101,18 @@ def test_every_verdict_follows_its_figures() -> None:
     assert judged(large_residual_success=0.98, large_residual_episodes_to_half=80.0) == [False, True]
     assert judged(steered_right_share=0.6) == [True, False]
     assert judged(refined_height_mm=0.1) == [True, False]
+
+
+def test_what_a_seed_never_reached_has_no_mean() -> None:
+    found = studies.figures_of("to_half", [115, 161, 150, 161])
+    assert studies.reached(found, "to_half", 160) == "in 2 of 4 seeds, after 115, 150"
+    assert studies.reached(studies.figures_of("to_half", [161, 161]), "to_half", 160) == "never in 160"
+    assert studies.reached(studies.figures_of("to_half", [80, 90]), "to_half", 160) == "85 +- 64"
+
+
+def test_a_claim_may_hold_in_part() -> None:
+    said = [Verdict("c", "m", holds, "b", part).word for holds, part in ((True, False), (False, True), (False, False))]
+    assert said == ["holds", "holds in part", "does not hold"]
 
 
 def test_an_unknown_study_is_answered_with_the_nearest() -> None:

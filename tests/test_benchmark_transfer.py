@@ -77,7 +77,7 @@ def test_conditions_are_compared_trial_by_trial() -> None:
 
 def test_the_sentences_say_what_came_of_it_and_not_what_was_hoped_for() -> None:
     first, second = sentences(FOUND)
-    assert first.startswith("`lp-ds`: 34/80 -> 63/80 -> 46/80.")
+    assert first.startswith("`lp-ds`, 2 seeds: 34/80 -> 63/80 -> 46/80.")
     assert "beside the frozen policy: better (29 trials gained, 0 lost; sign test p = " in first
     assert "beside itself unchanged: worse (1 trials gained, 18 lost; sign test p = " in first
     assert "frozen policy: no different, as far as can be told (1 trials gained, 0 lost; sign test p = 1)." in second
@@ -125,6 +125,9 @@ def test_table_picture_and_page_have_every_method_and_condition(
     page = "\n".join(results._transfer(tmp_path))
     assert "8 places, 5 trials each; per seed 100 episodes" in page
     assert "18/40 to 33/40" in page
-    assert "by other code or settings than are here now, and not again since: `lp-ds` seed 0, `lp-ds` seed 1, `usr` seed 0" in page
+    assert (
+        "by other code or settings than are here now, and not again since: `lp-ds` seed 0, `lp-ds` seed 1, `usr` seed 0"
+        in page
+    )
     assert transfer.sentences(FOUND)[1] in page
     assert "not run yet: `lp-ds` seed 2, `usr` seed 1, `usr` seed 2.\n" in page

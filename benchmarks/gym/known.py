@@ -1,13 +1,13 @@
 """Environments with settings of their own.
 
-What is wrong with the demonstrations was chosen, before any method was trained on them, so that the frozen policy
-succeeds in 30 to 60 % of its episodes: 0.45, 0.43 and 0.49 of 100 in Meta-World, 0.47 in the Fetch's (0.84 unbiased,
-0.76 with a bias of 0.15).
+What is wrong with the demonstrations was chosen so that the frozen policy succeeds in 30 to 60 % of its episodes: 0.45,
+0.43 and 0.49 of 100 in Meta-World, before any method was trained on them; 0.47 in the Fetch's (0.84 unbiased, 0.76 with
+a bias of 0.15), after methods had been: they had been few before, 10 without bias (0.29).
 
-The Fetch's had been few before, 10 without bias (0.29). Neither way do 300 episodes teach anything (few: USR 0.22, ZPRL
-0.23, a seed each), nor do five updates a chunk. Looked at by hand, 60 trials each: a residual that is the same
-everywhere makes the biased one no better along any axis of the hand, nor does w = 0 one of noisy demonstrations. So its
-failures may well differ from place to place; this is not shown.
+Neither way do 300 episodes teach anything in the Fetch's (few: USR 0.22, ZPRL 0.23, a seed each), nor do five updates a
+chunk. Looked at by hand, 60 trials each: a residual that is the same everywhere makes the biased one no better along
+any axis of the hand, nor does w = 0 one of noisy demonstrations. So its failures may well differ from place to place;
+this is not shown.
 
 Mountain Car is there to see that the benchmark runs where neither is installed: its frozen policy succeeds always.
 """

@@ -13,10 +13,11 @@ from benchmarks.gym.cells import slug
 from benchmarks.gym.settings import SETTINGS
 from benchmarks.gym.tasks import GymTask
 from benchmarks.gym.world import GymWorld
+from benchmarks.intervals import half_width
 from benchmarks.studies.lockstep import base_adapter, trials
 from benchmarks.studies.pictures import figure, save
 from benchmarks.studies.study import figures_of
-from robot_rl.compositions.results import Rate, moving_average
+from robot_rl.compositions.results import WINDOW, Rate, moving_average
 
 Result = Mapping[str, Any]
 """What a cell gave."""
@@ -117,7 +118,7 @@ def table(results: Iterable[Result]) -> Table:
     """A row for each environment and method."""
     shown = Table(
         Column("environment", overflow="fold"),
-        *("method", "frozen", Column("adapter, by seed", no_wrap=True), "mean", "better", "velocity", "accel."),
+        *("method", "frozen", Column("adapter, by seed", no_wrap=True), "mean", "gain", "better", "velocity", "accel."),
         title="success in trials that were never trained on; velocity and acceleration as commanded while exploring, "
         "as shares of the frozen policy's, on starts on which both succeed",
     )
@@ -132,30 +133,40 @@ def table(results: Iterable[Result]) -> Table:
             f"{np.mean(base):.2f}",
             " ".join(f"{one['success']:.2f}" for one in seeds),
             f"{np.mean(of(seeds, 'success')):.2f}",
+            _gain(seeds),
             f"{improved(seeds)} of {len(seeds)}",
             *("-" if share is None else f"{share:.2f}{of_some}" for share in shares),
         )
     return shown
 
 
+def _gain(seeds: Sequence[Result]) -> str:
+    gains = [one["success"] - one["base_success"] for one in seeds]
+    half = half_width(gains)
+    return f"{np.mean(gains):+.2f}" + ("" if half is None else f" +- {half:.2f}")
+
+
 def draw(results: Sequence[Result], path: Path) -> None:
     """Training curves by environment, a line a method with its seeds' spread; dashed: the frozen policy."""
     groups = grouped(results)
     envs = list(dict.fromkeys(env for env, _ in groups))
-    sheet, panels = figure(1, len(envs), width=4.2 * len(envs), height=3.2)
-    for panel, env in zip(panels, envs, strict=True):
+    sheet, panels = figure(-(-len(envs) // 2), min(2, len(envs)), width=6.2 * min(2, len(envs)), height=3.4)
+    for unused in panels[len(envs) :]:
+        unused.remove()
+    for panel, env in zip(panels, envs, strict=False):
         methods = [method for one, method in groups if one == env]
         for method in methods:
             color = f"C{list(SETTINGS).index(method)}"  # the same in every panel
             curves = np.array([moving_average(one["curve"]) for one in groups[env, method]])
             episodes = np.arange(1, curves.shape[1] + 1)
-            panel.plot(episodes, curves.mean(0), color=color, label=method)
+            label = method if len(curves) > 1 else f"{method} (1 seed)"
+            panel.plot(episodes, curves.mean(0), color=color, label=label)
             panel.fill_between(episodes, curves.min(0), curves.max(0), color=color, alpha=0.15, lw=0)
             final = of(groups[env, method], "success")
             panel.scatter([curves.shape[1] * 1.03] * len(final), final, s=10, color=color)
         base = np.mean([result["base_success"] for result in results if result["env"] == env])
-        panel.axhline(base, color="#8a9096", ls="--", lw=1)
-        panel.set(title=env, xlabel="episode (dots: judged at the end)", ylim=(0, 1.03))
-        panel.legend(fontsize=7, loc="lower right")
-    panels[0].set_ylabel("success")
+        panel.axhline(base, color="#8a9096", ls="--", lw=1, label="frozen policy")
+        panel.set(title=env, xlabel=f"episode (mean of {WINDOW}; band: all seeds; dots: judged)", ylim=(0, 1.03))
+        panel.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+        panel.set_ylabel("success")
     save(sheet, path)

@@ -24,7 +24,7 @@ import numpy as np
 from benchmarks.studies import plane
 from benchmarks.studies.lockstep import TRAINING, base_adapter, first_reached, play, success_rate, train, trials
 from benchmarks.studies.pictures import figure, points, save, with_band
-from benchmarks.studies.study import Data, Study, Verdict, figures_of, words
+from benchmarks.studies.study import Data, Study, Verdict, figures_of, reached, words
 from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.config import MethodConfig, method_config
 from robot_rl.learn.learner import Learner
@@ -155,11 +155,13 @@ def judge(found: Mapping[str, Any]) -> list[Verdict]:
     return [
         Verdict(
             "that offline data in the replay make online learning need about half of the samples (DSRL, figure 5)",
-            f"episodes until half of the newest 20 succeed {words(found, 'online_episodes_to_50', 0)} without, "
-            f"{words(found, 'both_episodes_to_50', 0)} with them, {words(found, 'factor_episodes_to_50', 1)} times "
-            f"fewer (no fewer than {WINDOW} can be seen); until 80 % {words(found, 'online_episodes_to_80', 0)} and "
-            f"{words(found, 'both_episodes_to_80', 0)}; success at the end {words(found, 'online_success')} and "
-            f"{words(found, 'both_success')}",
+            f"episodes until half of the newest {WINDOW} succeed: {reached(found, 'online_episodes_to_50', EPISODES)} "
+            f"without, {reached(found, 'both_episodes_to_50', EPISODES)} with them, "
+            f"{words(found, 'factor_episodes_to_50', 1)} times fewer (no fewer than {WINDOW} can be seen, and the "
+            f"{OFFLINE} offline episodes are not counted); until 80 %: "
+            f"{reached(found, 'online_episodes_to_80', EPISODES)} without, "
+            f"{reached(found, 'both_episodes_to_80', EPISODES)} with them; success at the end "
+            f"{words(found, 'online_success')} and {words(found, 'both_success')}",
             quicker,
             "the action critic knows the goal before the first episode"
             if quicker
@@ -185,7 +187,12 @@ def draw(data: Data, path: Path) -> None:
     with_band(panels[0], data["curves"]["both"], WINDOW, "C3", "with offline data")
     base = float(np.mean(data["success"]["base"]))
     panels[0].axhline(base, color="#8a9096", ls="--", label="frozen policy")
-    panels[0].set(title="DSRL figure 5: while training", xlabel="episode", ylabel="success", ylim=(-0.03, 1.03))
+    panels[0].set(
+        title="DSRL figure 5: while training",
+        xlabel="episode (mean of 20; band: all seeds)",
+        ylabel="success",
+        ylim=(-0.03, 1.03),
+    )
     panels[0].legend(fontsize=7)
     labels = {
         "base": ("frozen", "#8a9096"),

@@ -31,10 +31,16 @@ class Verdict:
     measured: str
     holds: bool
     because: str
+    in_part: bool = False
+    """What does not hold whole: its sign is there, or one of its halves, and `because` says which."""
+
+    @property
+    def word(self) -> str:
+        """As a sentence has it."""
+        return "holds" if self.holds else "holds in part" if self.in_part else "does not hold"
 
     def __str__(self) -> str:
-        word = "holds" if self.holds else "does not hold"
-        return f"the paper claims {self.claim}; measured: {self.measured}; {word}, because {self.because}"
+        return f"the paper claims {self.claim}; measured: {self.measured}; {self.word}, because {self.because}"
 
 
 @dataclass(frozen=True)
@@ -74,8 +80,10 @@ class Study:
         """Figures and verdicts as JSON."""
         figures = self.figures(data)
         verdicts = self.judge(figures)
-        holds = {f"claim_{number}_holds": verdict.holds for number, verdict in enumerate(verdicts, 1)}
-        return {"study": self.name, "seeds": list(data["seeds"]), **rounded(figures), **holds}
+        said: dict[str, Any] = {}
+        for number, verdict in enumerate(verdicts, 1):
+            said |= {f"claim_{number}_holds": verdict.holds, f"claim_{number}": verdict.word}
+        return {"study": self.name, "seeds": list(data["seeds"]), **rounded(figures), **said}
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
@@ -93,6 +101,17 @@ def figures_of(name: str, values: Sequence[float]) -> dict[str, Any]:
 def words(figures: Mapping[str, Any], name: str, digits: int = 2) -> str:
     """Mean and interval of a figure in words."""
     return f"{figures[f'{name}_mean']:.{digits}f} +- {figures[f'{name}_half_width_95']:.{digits}f}"
+
+
+def reached(figures: Mapping[str, Any], name: str, episodes: int) -> str:
+    """After how many of `episodes` each seed came to a level, in words; what it never came to has no mean."""
+    those = [round(value) for value in figures[f"{name}_seeds"]]
+    done = sorted(value for value in those if value <= episodes)
+    if len(done) == len(those):
+        return words(figures, name, 0)
+    if not done:
+        return f"never in {episodes}"
+    return f"in {len(done)} of {len(those)} seeds, after {', '.join(map(str, done))}"
 
 
 def rounded(value: Any) -> Any:

@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.studies import two_modes
 from benchmarks.studies.lockstep import base_adapter, first_reached, play, success_rate, train, trials
 from benchmarks.studies.pictures import figure, save, with_band
-from benchmarks.studies.study import Data, Study, Verdict, figures_of, words
+from benchmarks.studies.study import Data, Study, Verdict, figures_of, reached, words
 from robot_rl.config import MethodConfig, method_config
 from robot_rl.protocols import Adapter
 
@@ -142,15 +142,16 @@ def judge(found: Mapping[str, Any]) -> list[Verdict]:
             "are stable and efficient (USR, figure 1)",
             f"success {words(found, 'steering_success')} steering, {words(found, 'small_residual_success')} small, "
             f"{words(found, 'large_residual_success')} large, {words(found, 'both_success')} both; episodes until half "
-            f"succeed: {words(found, 'large_residual_episodes_to_half', 0)} large, "
-            f"{words(found, 'both_episodes_to_half', 0)} both",
+            f"succeed: {reached(found, 'large_residual_episodes_to_half', EPISODES)} large, "
+            f"{reached(found, 'both_episodes_to_half', EPISODES)} both",
             first,
             "each way fails where the paper says it does" if first else "; ".join(broken),
         ),
         Verdict(
             "that noise of the actor turns several modes into one, and that the residual moves that one beyond the "
             "policy's support (USR, figure 7)",
-            f"on the right: {words(found, 'base_right_share')} of the policy's own actions, "
+            f"on the right: {found['base_right_share_mean']:.2f} of the policy's own actions (the same draws for every "
+            f"seed), "
             f"{words(found, 'steered_right_share')} of the steered ones; the residual moves them {moved:.2f} mm up",
             single and moved > 0.4,
             "one mode is left, and it is moved to the goal, 1 mm up"
@@ -167,12 +168,18 @@ def draw(data: Data, path: Path) -> None:
         with_band(panels[0], data["curves"][way], WINDOW, f"C{number}", name)
         panels[1].scatter([number] * len(data["seeds"]), data["success"][way], color=f"C{number}", s=18)
         panels[1].hlines(np.mean(data["success"][way]), number - 0.3, number + 0.3, color=f"C{number}")
-    panels[0].set(title="USR figure 1: while training", xlabel="episode", ylabel="success", ylim=(-0.03, 1.03))
+    for panel in panels[:2]:
+        panel.axhline(np.mean(data["base"]), color="#8a9096", ls="--", label="frozen policy")
+    panels[0].set(
+        title="USR figure 1: while training", xlabel="episode (mean of 20; band: all seeds)", ylabel="success"
+    )
+    panels[0].set_ylim(-0.03, 1.03)
     panels[0].legend(fontsize=7)
-    panels[1].set(title="evaluated, a point a seed", ylim=(-0.03, 1.03), xticks=range(len(WAYS)))
-    panels[1].set_xticklabels(["steering", "small", "large", "both"], fontsize=8)
+    panels[1].set(title="evaluated, a point a seed", ylabel="success", ylim=(-0.03, 1.03), xticks=range(len(WAYS)))
+    small, large = (f"residual\n{1000 * bound:.0f} mm" for bound in (SMALL_M, LARGE_M))
+    panels[1].set_xticklabels(["steering", small, large, "both"], fontsize=8)
     for panel, names, title in (
-        (panels[2], ("base", "steered"), "USR figure 7: steering"),
+        (panels[2], ("base", "steered"), f"USR figure 7, seed {data['seeds'][0]}: steering"),
         (panels[3], ("steered", "refined"), "and the residual"),
     ):
         for name in names:
