@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 from robot_rl.config import MethodConfig
+from robot_rl.learn.dual_critic import distil
 from robot_rl.learn.method import Part, require_steering
 from robot_rl.learn.networks import Ensemble, Target
 from robot_rl.learn.replay import Batch
@@ -93,8 +94,10 @@ class LPDS:
     def update(self, batch: Batch, *, actor: bool = True) -> dict[str, Tensor]:
         """One gradient step of every part, of the critics alone if not `actor`; scalars for the log."""
         log = self._learn_by_td(batch)
-        if self._action is not None:
-            log["distill_loss"] = self._distil(batch, self._action)
+        if self._action is not None:  # lines 12 to 15
+            log["distill_loss"] = distil(
+                batch, self._action, self._noise, self._steering, self._config.distill_steps, self._generator
+            )
         return log | self._improve_actor(batch) if actor else log
 
     def critics(self) -> tuple[Ensemble, Ensemble] | None:
@@ -135,16 +138,6 @@ class LPDS:
         self._learnt_by_td.step(loss)
         self._target.follow()
         return {"td_loss": loss.detach(), "q": q.detach().mean()}
-
-    def _distil(self, batch: Batch, action: Ensemble) -> Tensor:
-        """Lines 12 to 15, several times."""
-        for step in range(self._config.distill_steps):
-            with torch.no_grad():
-                base, chunk = self._steering.alias(batch, step, self._generator)  # [B, N], [B, T*A]
-                value = action(torch.cat([batch.features, chunk], 1), frozen=True)  # [E, B, 1]
-            loss = regression(self._noise(torch.cat([batch.features, base], 1)), value)
-            self._noise.step(loss)
-        return loss.detach()
 
     def _improve_actor(self, batch: Batch) -> dict[str, Tensor]:
         """Lines 16 to 19."""

@@ -53,7 +53,9 @@ class DualCritic(ActorCritic):
     def update(self, batch: Batch, *, actor: bool = True) -> dict[str, Tensor]:
         """One gradient step of every part, of the critics alone if not `actor`; scalars for the log."""
         log = self._learn_critic(batch)
-        log["distill_loss"] = self._distil(batch)
+        log["distill_loss"] = distil(
+            batch, self._critic, self._distilled, self._steering, self._config.distill_steps, self._generator
+        )
         return log | self._improve_actor(batch) if actor else log
 
     def critics(self) -> tuple[Ensemble, Ensemble]:
@@ -64,11 +66,15 @@ class DualCritic(ActorCritic):
         """The parts whose state a checkpoint holds."""
         return {**super().modules(), "distilled": self._distilled}
 
-    def _distil(self, batch: Batch) -> Tensor:
-        for step in range(self._config.distill_steps):
-            with torch.no_grad():
-                steer, chunk = self._steering.alias(batch, step, self._generator)  # [B, S], [B, T*A]
-                value = self._critic(torch.cat([batch.features, chunk], 1), frozen=True)  # [E, B, 1]
-            loss = regression(self._distilled(torch.cat([batch.features, steer], 1)), value)
-            self._distilled.step(loss)
-        return loss.detach()
+
+def distil(
+    batch: Batch, teacher: Ensemble, student: Ensemble, steering: Steering, steps: int, generator: torch.Generator
+) -> Tensor:
+    """`steps` gradient steps of a critic on steers towards what one on chunks says; the loss of the last one."""
+    for step in range(steps):
+        with torch.no_grad():
+            steer, chunk = steering.alias(batch, step, generator)  # [B, S], [B, T*A]
+            value = teacher(torch.cat([batch.features, chunk], 1), frozen=True)  # [E, B, 1]
+        loss = regression(student(torch.cat([batch.features, steer], 1)), value)
+        student.step(loss)
+    return loss.detach()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from robot_rl.adapters.actor import LOG_STD_HIGH, LOG_STD_LOW
+from robot_rl.learn.dual_critic import distil
 from robot_rl.learn.learner import Learner
 from robot_rl.learn.matmul import MatmulPath, matmul_path, probe
 from robot_rl.learn.networks import Ensemble, Target
@@ -141,7 +142,7 @@ def check(subject: Learner, method: str, reduce: str, batch: Batch) -> None:
             value = q(plain(by_td), batch.features, chunk)
         loss = (q(networks, batch.features, *asked) - value).square().mean(1).sum()
         generator.set_state(before)
-        half._distil(*((batch, by_td) if method == "lp-ds" else (batch,)))
+        distil(batch, by_td, climbed, half._steering, half._config.distill_steps, generator)
         agrees(climbed, networks, loss)
 
     before = generator.get_state()
