@@ -22,11 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.digest import ROOT, ceilings_digest, cell_digest
-from benchmarks.provenance import ALIKE, earlier, made_alike_by
+from benchmarks.provenance import compared, earlier
 from robot_rl.adapters.files import read_manifests
 from robot_rl.compositions.results import WINDOW, write_json_results
 from robot_rl.config import load_task
 from robot_rl.errors import ConfigError
+from robot_rl.store.files import atomic_write
 from robot_rl.store.labels import LabelLog
 from robot_rl.types import LabelValue
 
@@ -113,6 +114,7 @@ def learning_of(folder: Path) -> dict[str, Any]:
     """What a finished run's learner did, and the curve of its episodes."""
     learner = json.loads((folder / "learner.json").read_text())
     return {
+        **({"diverged": learner["diverged"]} if learner.get("diverged") else {}),
         "updates": learner["updates"],
         "utd_reached": learner["utd_reached"],
         "matmul": json.loads((folder / "compute.json").read_text())["matmul"],
@@ -185,12 +187,11 @@ def once(
         write_json_results(done, result)
     if record and _read(recorded, fits) is None:
         records.mkdir(exist_ok=True)
-        superseded = earlier(records, kind)
-        alike = made_alike_by(result, superseded)
-        text = json.dumps(result | ({ALIKE: alike} if alike else {}), sort_keys=True, separators=(",", ":"))
+        superseded = [path for path in earlier(records, kind) if path != recorded]
+        text = json.dumps(result | compared(result, superseded), sort_keys=True, separators=(",", ":"))
+        atomic_write(recorded, (text + "\n").encode())
         for path in superseded:
             path.unlink()
-        recorded.write_text(text + "\n")
     return result
 
 

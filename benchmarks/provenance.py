@@ -15,8 +15,8 @@ from typing import Any, Protocol, TypeVar
 
 from benchmarks.digest import DIGITS
 
-ALIKE = "made_alike_by"
-"""In a record: digests of earlier code that gave the same figures."""
+ALIKE, OTHERWISE = "made_alike_by", "made_otherwise_by"
+"""In a record: digests of earlier code that gave the same figures, and of such that gave others."""
 CLOCK = frozenset({"training_seconds"})
 """Figures that differ from run to run."""
 
@@ -43,35 +43,51 @@ def earlier(records: Path, kind: str) -> list[Path]:
     return sorted(records.glob(f"{kind}-{'?' * DIGITS}.json"))
 
 
-def made_alike_by(result: Mapping[str, Any], superseded: Iterable[Path]) -> list[str]:
-    """Digests of the records that have the same figures as `result`, and of those that they were the same as."""
-    found: list[str] = []
+def compared(result: Mapping[str, Any], superseded: Iterable[Path]) -> dict[str, list[str]]:
+    """`ALIKE` and `OTHERWISE` for the record of `result`, as far as there is anything to say.
+
+    What a record was the same as, or not, before, holds of one that is the same as it.
+    """
+    found: dict[str, set[str]] = {ALIKE: set(), OTHERWISE: set()}
     for path in superseded:
-        before: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        known = before.pop(ALIKE, [])
+        try:
+            before: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            known = {name: before.pop(name, []) for name in found}
+        except (OSError, ValueError, AttributeError):
+            continue  # damaged: it says nothing
+        if not before:
+            continue
         figures = {name: value for name, value in before.items() if name not in CLOCK}
-        if figures and all(name in result and result[name] == value for name, value in figures.items()):
-            found += [path.stem[-DIGITS:], *known]
-    return sorted(set(found))
+        if all(name in result and result[name] == value for name, value in figures.items()):
+            found[ALIKE].add(path.stem[-DIGITS:])
+            for name, digests in known.items():
+                found[name].update(digests)
+        else:
+            found[OTHERWISE].add(path.stem[-DIGITS:])
+    return {name: sorted(digests) for name, digests in found.items() if digests}
 
 
 def apart(those: Iterable[R], records: Path, group: Callable[[R], Hashable]) -> tuple[list[R], list[R]]:
     """Of cells on record that this code has not made: those of code that it computes alike, and those of other code.
 
-    What is shown alike of one cell holds for those of its `group`: of the same method on the same task.
+    What is shown alike of one cell, and otherwise of none, holds for those of its `group`: of the same method on the
+    same task.
     """
     cells = list(those)
     alike: dict[Hashable, set[str]] = {}
+    otherwise: dict[Hashable, set[str]] = {}
     for cell in cells:
         path = records / f"{cell.name}.json"
         if path.exists():
-            said = json.loads(path.read_text(encoding="utf-8")).get(ALIKE, [])
-            alike.setdefault(group(cell), set()).update(said)
+            record = json.loads(path.read_text(encoding="utf-8"))
+            for of, name in ((alike, ALIKE), (otherwise, OTHERWISE)):
+                of.setdefault(group(cell), set()).update(record.get(name, []))
     equal, other = [], []
     for cell in cells:
         if not (records / f"{cell.name}.json").exists():
             by = {path.stem[-DIGITS:] for path in earlier(records, cell.kind)}
-            (equal if by & alike.get(group(cell), set()) else other).append(cell)
+            shown = by & (alike.get(group(cell), set()) - otherwise.get(group(cell), set()))
+            (equal if shown else other).append(cell)
     return equal, other
 
 

@@ -38,7 +38,8 @@ def summarise(results: Results, ceilings: Ceilings | None = None) -> dict[str, A
     """Per task and method: mean and worst over seeds, its interval; what USR is better by, paired by seed.
 
     With the entropy of its chunks, and those `FIGURES` that its learner logs, means over seeds; which seeds the guard
-    stopped for good, and after how many episodes; with `ceilings` also what its oracle reaches.
+    stopped for good, and after how many episodes, and where learning diverged; with `ceilings` also what its oracle
+    reaches.
     """
     summary: dict[str, Any] = {}
     for task, methods in grouped(results).items():
@@ -62,6 +63,8 @@ def summarise(results: Results, ceilings: Ceilings | None = None) -> dict[str, A
             latched = {cell.seed: len(results[cell]["curve"]) for cell in cells if results[cell].get("latched")}
             if latched:
                 summary[f"{key}_latched_after"] = latched
+            if diverged := [cell.seed for cell in cells if results[cell].get("diverged")]:
+                summary[f"{key}_diverged_seeds"] = diverged
             ceiling = (ceilings or {}).get(task, {}).get(method)
             if ceiling is not None:
                 summary |= {f"{key}_ceiling": ceiling["success"], f"{key}_ceiling_interval": ceiling["interval"]}

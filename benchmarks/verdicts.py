@@ -25,7 +25,7 @@ def sentences(task: str, methods: Sequence[str], summary: Mapping[str, Any]) -> 
     found += [_needs_both(task, summary)] if task == STRICT and {REFERENCE, BOUNDED} <= set(methods) else []
     found += [_diversity(task, other, summary) for other in STEERED if {DIVERSE, other} <= set(methods)]
     found += [_dual(task, summary)] if DIVERSE in methods else []
-    found += [_latched(task, methods, summary)]
+    found += [_latched(task, methods, summary), _diverged(task, methods, summary)]
     return [words for words in found if words]
 
 
@@ -117,6 +117,12 @@ def _latched(task: str, methods: Sequence[str], summary: Mapping[str, Any]) -> s
         f"Stopped for good by the guard before episode {summary[f'{task}_episodes']}, and judged by what was learnt "
         f"until then: {', '.join(named)}."
     )
+
+
+def _diverged(task: str, methods: Sequence[str], summary: Mapping[str, Any]) -> str:
+    seeds = {method: summary.get(f"{key_of(task, method)}_diverged_seeds", []) for method in methods}
+    named = [f"`{method}` seed {seed}" for method, those in seeds.items() for seed in those]
+    return f"Learning diverged, and what was learnt before is judged: {', '.join(named)}." if named else ""
 
 
 def _listed(methods: Iterable[str]) -> str:

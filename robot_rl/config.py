@@ -6,7 +6,7 @@ The twin's own section is handed on as it is: `sim_twin` checks it.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from robot_rl.errors import ConfigError, nearest
-from robot_rl.methods import METHODS, method_of, objections, with_defaults
+from robot_rl.methods import METHODS, method_of, objections, reservations, with_defaults
 from robot_rl.types import canonical_hash
 
 TASKS_DIR = Path(__file__).parent / "tasks"
@@ -114,7 +114,7 @@ class MethodConfig(Section):
 
     full: half the action range, so that every action can be reached from the middle of the range.
     """
-    residual_std: float = Field(default=1.0, ge=0.01, le=2)
+    residual_std: float = Field(default=1.0, gt=0.0068, le=2)
     """Standard deviation of the residual's entries before tanh that an actor begins with: how boldly it tries them.
 
     An actor's standard deviations end at e^-5 = 0.0067 (`learn.sac`).
@@ -197,16 +197,6 @@ class MethodConfig(Section):
                 f"expected a number for each entry of the action, as [0.001, 0.001, ...], or full; got {scale}"
             )
         return scale
-
-    @model_validator(mode="after")
-    def _both_kinds_are_drawn(self) -> MethodConfig:
-        count = round(self.batch * self.prior_share)
-        if self.prior_share and not 0 < count < self.batch:
-            raise ValueError(
-                f"prior_share: {self.prior_share:g} of a batch of {self.batch} is {count} chunks, so that one of the "
-                "two kinds of data would never be drawn; change it or the batch"
-            )
-        return self
 
 
 class ComputeConfig(Section):
@@ -306,11 +296,11 @@ def task_names() -> list[str]:
     return sorted(path.stem for path in TASKS_DIR.glob("*.yaml"))
 
 
-def load_task(name: str | Path) -> TaskConfig:
-    """Read a task by name or by path. Raises `ConfigError`."""
+def load_task(name: str | Path, *, begun: bool = False) -> TaskConfig:
+    """Read a task by name or by path; `begun` as of `parse_task`. Raises `ConfigError`."""
     path = task_path(name)
     try:
-        return parse_task(path.read_text(encoding="utf-8"), str(name))
+        return parse_task(path.read_text(encoding="utf-8"), str(name), begun=begun)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as UTF-8 text: {error}") from error
 
@@ -343,19 +333,29 @@ class UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def parse_task(text: str, origin: str) -> TaskConfig:
-    """Check the text of a task file. Raises `ConfigError` naming the place, what was expected, and the nearest key."""
+def parse_task(text: str, origin: str, *, begun: bool = False) -> TaskConfig:
+    """Check the text of a task file. Raises `ConfigError` naming the place, what was expected, and the nearest key.
+
+    `begun`: it is the copy of a run, which goes on with settings that no run should be begun with.
+    """
     try:
         raw = yaml.load(text, UniqueKeys)  # noqa: S506 (a SafeLoader)
     except _NOT_YAML as error:
         raise ConfigError(f"{origin}: not YAML: {error}") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{origin}: expected a mapping at the top, got {type(raw).__name__}")
+    given = raw.get("methods")
     raw, faults = _settle_methods(raw)
     try:
         task = TaskConfig.model_validate(raw)
     except ValidationError as error:
         raise ConfigError(f"{origin}: " + "; ".join([*faults, *explain(TaskConfig, error)])) from error
+    if not faults and not begun:
+        faults = [
+            line
+            for name, settings in (given or {}).items()
+            for line in _reservations(name, settings or {}, task.methods[name])
+        ]
     if faults:
         raise ConfigError(f"{origin}: " + "; ".join(faults))
     return task
@@ -366,9 +366,23 @@ def method_config(method: str, **settings: Any) -> MethodConfig:
     if faults := objections(method, settings, MethodConfig.model_fields):
         raise ConfigError("; ".join(faults))
     try:
-        return MethodConfig.model_validate(with_defaults(method, settings))
+        config = MethodConfig.model_validate(with_defaults(method, settings))
     except ValidationError as error:
         raise ConfigError("; ".join(explain(MethodConfig, error))) from error
+    if faults := _reservations(method, settings, config):
+        raise ConfigError("; ".join(faults))
+    return config
+
+
+def _reservations(name: str, settings: Mapping[str, Any], config: MethodConfig) -> list[str]:
+    """Those of `robot_rl.methods`, and that both kinds of data are drawn where there are two."""
+    lines, count = reservations(name, settings), round(config.batch * config.prior_share)
+    if config.prior_share and not 0 < count < config.batch:
+        lines.append(
+            f"methods.{name}.prior_share: {config.prior_share:g} of a batch of {config.batch} is {count} chunks, so "
+            "that one of the two kinds of data would never be drawn; change it or the batch"
+        )
+    return lines
 
 
 def _settle_methods(raw: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:

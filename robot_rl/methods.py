@@ -139,13 +139,31 @@ def objections(name: str, settings: Mapping[str, Any], known: Collection[str]) -
     chosen = with_defaults(name, settings)
     if "noise" in entry.steers and chosen.get("noise_layout") == "none":
         lines.append(f"methods.{name}.noise_layout: {method} steers the noise: expected full, repeat or low_rank")
+    if method == "lp-ds" and settings.get("demonstrations") is not None and chosen.get("critic") == "td":
+        lines.append(f"methods.{name}.demonstrations: critic: td judges steers, and an expert has none; take one out")
+    if "noise_rank" in settings and chosen.get("noise_layout") != "low_rank":
+        lines.append(f"methods.{name}.noise_rank: is read with noise_layout: low_rank only; take it out")
+    if "residual" in entry.steers and chosen.get("residual_layout", "none") == "none":
+        lines.append(f"methods.{name}.residual_layout: {method} needs one: expected constant or per_step")
+    return lines
+
+
+def reservations(name: str, settings: Mapping[str, Any]) -> list[str]:
+    """What no run should be begun with, one line each, of settings without `objections`.
+
+    They have no effect where they stand, or not the one that is meant; a run that was begun with them goes on.
+    """
+    entry, chosen = entry_of(name), with_defaults(name, settings)
+    lines = []
     if chosen.get("residual_layout", "none") == "none":
         lines += [
             f"methods.{name}.{setting}: is read with a residual_layout only; give one (constant or per_step)"
             for setting in ("residual_scale", "residual_std", "residual_horizon")
-            if setting in settings and setting in entry.reads and "residual" not in entry.steers
+            if setting in settings and setting in entry.reads
         ]
-    if method == "lp-ds" and chosen.get("critic") == "td":
+    if "noise_seed" in settings and chosen.get("noise_layout") != "low_rank":
+        lines.append(f"methods.{name}.noise_seed: is read with noise_layout: low_rank only; take it out")
+    if chosen.get("critic") == "td":
         lines += [
             f"methods.{name}.{setting}: critic: td distils nothing; take it out"
             for setting in ("distill_steps", "bootstrap")
@@ -156,13 +174,4 @@ def objections(name: str, settings: Mapping[str, Any], known: Collection[str]) -
             f"methods.{name}.entropy_in_target: the entropy's worth is not between 0 and 1, where targets are clipped; "
             "set clip_targets: false with it"
         )
-    if method == "lp-ds" and settings.get("demonstrations") is not None and chosen.get("critic") == "td":
-        lines.append(f"methods.{name}.demonstrations: critic: td judges steers, and an expert has none; take one out")
-    lines += [
-        f"methods.{name}.{setting}: is read with noise_layout: low_rank only; take it out"
-        for setting in ("noise_rank", "noise_seed")
-        if setting in settings and chosen.get("noise_layout") != "low_rank"
-    ]
-    if "residual" in entry.steers and chosen.get("residual_layout", "none") == "none":
-        lines.append(f"methods.{name}.residual_layout: {method} needs one: expected constant or per_step")
     return lines

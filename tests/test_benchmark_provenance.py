@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks import cells
 from benchmarks.cells import once
-from benchmarks.provenance import ALIKE, apart, words
+from benchmarks.provenance import ALIKE, OTHERWISE, apart, words
 
 OLD, OLDER, NOW = "0" * 12, "1" * 12, "2" * 12
 FIGURES = {"success": 0.5, "curve": [[1, 0], [2, 1]], "training_seconds": 100.0}
@@ -69,8 +69,28 @@ def test_one_that_comes_out_otherwise_speaks_for_nobody(tmp_path: Path, result: 
     records, cell, sibling = tmp_path / "records", Made("usr", 0), Made("usr", 1)
     put(records, cell, OLD)
     put(records, sibling, OLD)
-    assert ALIKE not in make_again(records, cell, tmp_path, result)
+    made = make_again(records, cell, tmp_path, result)
+    assert ALIKE not in made
+    assert made[OTHERWISE] == [OLD]
     assert apart([cell, sibling], records, lambda one: one.method) == ([], [sibling])
+
+
+def test_one_that_comes_out_otherwise_outweighs_one_that_does_not(tmp_path: Path) -> None:
+    records, those = tmp_path / "records", [Made("usr", seed) for seed in range(3)]
+    for cell in those:
+        put(records, cell, OLD)
+    make_again(records, those[0], tmp_path, FIGURES)
+    assert apart(those, records, lambda one: one.method) == (those[1:], [])
+    make_again(records, those[1], tmp_path, {**FIGURES, "success": 0.9})
+    assert apart(those, records, lambda one: one.method) == ([], [those[2]])
+
+
+def test_a_damaged_record_says_nothing_and_is_replaced(tmp_path: Path) -> None:
+    records, cell = tmp_path / "records", Made("usr", 0)
+    put(records, cell, OLD)
+    (records / f"{cell.kind}-{OLD}.json").write_text("{")
+    assert make_again(records, cell, tmp_path, FIGURES) == FIGURES
+    assert len(list(records.iterdir())) == 1
 
 
 def test_what_was_the_same_as_an_older_one_is_so_still(tmp_path: Path) -> None:

@@ -229,13 +229,20 @@ def test_a_setting_that_a_method_does_not_read_is_an_error_that_says_so(changes:
         ({"utd": True}, "utd: expected a number, got true"),
         ({"residual_layout": "constant", "residual_scale": 0.1}, "expected a number for each entry of the action"),
         ({"residual_layout": "constant", "residual_scale": "half"}, "or full; got half"),
-        ({"residual_layout": "constant", "residual_scale": [0.1] * 4, "residual_std": 0.005}, "equal to 0.01"),
+        ({"residual_layout": "constant", "residual_scale": [0.1] * 4, "residual_std": 0.005}, "greater than 0.0068"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_in_words(settings: dict[str, Any], words: str) -> None:
     assert words in complaint(changed(methods__usr=settings))
     with pytest.raises(ConfigError, match=re.escape(words)):
         method_config("usr", **settings)
+
+
+def test_a_run_goes_on_with_what_none_is_begun_with() -> None:
+    """Its own copy of the task file is never written again: a refusal would be the end of it."""
+    text = changed(methods__usr={"noise_seed": 3, "entropy_in_target": True, "prior_share": 0.999, "batch": 64})
+    assert parse_task(text, "task.yaml", begun=True).method("usr").noise_seed == 3
+    assert len(complaint(text).split(";")) >= 3
 
 
 def test_entropy_may_be_in_a_target_that_is_not_clipped() -> None:

@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.progress import Progress
 
 from robot_rl.adapters.files import numbers
-from robot_rl.adapters.layout import SteeringLayout
+from robot_rl.adapters.fitting import fitting_layout
 from robot_rl.compositions.adapt import Adaptation, Watch, run_adaptation
 from robot_rl.compositions.plan import LOCKSTEP, RunPlan, begin_run, learner_status, material_of, open_run
 from robot_rl.compositions.report import draw_results
@@ -174,7 +174,7 @@ def _begin(request: AdaptRequest) -> Path:
     name, method, seed = (DEFAULTS[key] if getattr(request, key) is None else getattr(request, key) for key in DEFAULTS)
     material = material_of(name)
     task = material.task
-    SteeringLayout(material.policy.spec, task.method(method))
+    fitting_layout(material.policy.spec, method, task.method(method))
     ranges = randomisation(task, read_ranges(request.ranges))
     said = {"workers": request.workers or max(1, cores() - 1), "trials": request.trials, "ranges": ranges}
     arguments = {"episodes": request.episodes, "label": "auto", "pace": LOCKSTEP, ADAPT: said}

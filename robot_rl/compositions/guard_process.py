@@ -44,7 +44,7 @@ def serve(
     """
     with contextlib.suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, min(PRIORITY, os.getpriority(os.PRIO_PROCESS, 0)))
-    task, info, clock = load_task(run.task_yaml), run.read_info(), clock or RealClock()
+    task, info, clock = load_task(run.task_yaml, begun=True), run.read_info(), clock or RealClock()
     twin = load_twin(task, info.world, clock, str(info.arguments.get("hw") or TWIN))
     with contextlib.ExitStack() as stack:
         stack.callback(twin.close)

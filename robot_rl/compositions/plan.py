@@ -206,7 +206,7 @@ def task_of(run: RunDirectory, info: RunInfo) -> TaskConfig:
             f"{run.task_yaml}: the run began with the file of sha256 {begun[:12]}, this one has {found[:12]}; "
             "put the file back, or begin a new run"
         )
-    return load_task(run.task_yaml)
+    return load_task(run.task_yaml, begun=True)
 
 
 def policy_of(run: RunDirectory, info: RunInfo) -> FrozenPolicy:

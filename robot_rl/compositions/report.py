@@ -113,7 +113,7 @@ def draw_results(run: RunDirectory, base: Rate | None, final: Rate | None) -> No
     ]
     if not curve:
         return
-    info, task = run.read_info(), load_task(run.task_yaml)
+    info, task = run.read_info(), load_task(run.task_yaml, begun=True)
     title = f"{task.title} ({info.method}, seed {info.seed})"
     draw_curve(run.results / "curve.png", title, curve, task.method(info.method).warmup_episodes, base, final)
     history = [(version["through_episode"], version.get("losses", {})) for version in _versions(run)]

@@ -92,18 +92,9 @@ def _pairs(run: RunDirectory, adapters: Sequence[int], checkpoints: Sequence[int
         if number not in adapters
     ]
     newest = max(adapters, default=0)
-    ahead = newest > max(checkpoints, default=0) and not _without_checkpoint(run, newest)
-    if ahead and (checkpoints or os.path.lexists(run.learner_json)):
+    if newest > max(checkpoints, default=0) and (checkpoints or os.path.lexists(run.learner_json)):
         found.append(Finding(f"checkpoints/{newest:06d}", "is not there, and its adapter is: a resumed run goes back"))
     return found
-
-
-def _without_checkpoint(run: RunDirectory, version: int) -> bool:
-    """Whether a version was published after learning had diverged, which has none by intention."""
-    try:
-        return bool(read_weights(run.adapters, version)[1].get("diverged"))
-    except IntegrityError:  # `check_weights` says it
-        return False
 
 
 def _links(run: RunDirectory) -> list[Finding]:

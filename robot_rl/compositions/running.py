@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from robot_rl.adapters.layout import SteeringLayout
+from robot_rl.adapters.fitting import fitting_layout
 from robot_rl.clock import SteppedClock
 from robot_rl.compositions.evaluate import evaluate, frozen
 from robot_rl.compositions.page_access import announce_page
@@ -188,7 +188,7 @@ def _begin(request: RunRequest) -> Path:
         method = request.method or learnt.info.method
         material = learnt.material if request.task is None else material_of(name)
     task, policy = material.task, material.policy
-    SteeringLayout(policy.spec, task.method(method))
+    fitting_layout(policy.spec, method, task.method(method))
     space = load_twin(task, world, SteppedClock()).spec.action_space
     Limits.of(task.limits, space)
     _pace(label, pace, hw, request)

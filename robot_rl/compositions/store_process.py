@@ -41,7 +41,9 @@ def open_store(run: RunDirectory, cameras: Sequence[str] = (), patience_s: float
 def serve(run: RunDirectory, endpoint: str, frames: str | None, stopping: threading.Event) -> None:
     """Until `stopping` is set. Frames that the task's cameras publish on `frames` are recorded too."""
     with ExitStack() as stack:
-        store = open_store(run, () if frames is None else tuple(load_task(run.task_yaml).scene.get("cameras", {})))
+        store = open_store(
+            run, () if frames is None else tuple(load_task(run.task_yaml, begun=True).scene.get("cameras", {}))
+        )
         stack.callback(store.close)
         if frames is None:
             serve_store(store, endpoint, stopping)

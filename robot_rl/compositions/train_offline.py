@@ -77,7 +77,7 @@ def train_offline(request: OfflineRequest, console: Console) -> None:
         raise StoreError(f"{request.runs[0]}: no episode is labelled success or failure: label some, then train")
     run = _write(request, first, target, task, taken)
     started = time.monotonic()
-    service = LearnerService(run, load_task(run.task_yaml), ordered=False)
+    service = LearnerService(run, load_task(run.task_yaml, begun=True), ordered=False)
     try:
         with progress_bar(console) as bar:
             row = bar.add_task("updates", total=None, note="")

@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None, active: Callable[[], bool] = lambda:
     keep_memory()
     try:
         run = RunDirectory.open(arguments.run)
-        service = LearnerService(run, load_task(run.task_yaml), ordered=arguments.ordered)
+        service = LearnerService(run, load_task(run.task_yaml, begun=True), ordered=arguments.ordered)
     except RobotRLError as error:
         print(f"learner: {error}", file=sys.stderr)
         return 2

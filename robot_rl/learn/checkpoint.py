@@ -10,11 +10,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Container
 from pathlib import Path
+from typing import Any
 
 from robot_rl.adapters.files import numbers, read_weights, remove_weights, write_weights
 from robot_rl.errors import IntegrityError, SpecMismatch
 from robot_rl.learn.learner import Learner
 from robot_rl.store.origin import origin_of, require_origin
+from robot_rl.types import Array
 
 KEPT = 3
 """Newest checkpoints that stay; every adapter version stays in `adapters/`."""
@@ -34,6 +36,14 @@ def save_checkpoint(
     for number in [number for number in numbers(directory)[:-KEPT] if number not in stays]:
         with contextlib.suppress(OSError):  # the next save removes it
             remove_weights(directory, number)
+
+
+def newest(directory: Path) -> tuple[dict[str, Array], dict[str, Any]] | None:
+    """The newest checkpoint that can be read, as `read_weights` gives it."""
+    for number in reversed(numbers(directory)):
+        with contextlib.suppress(IntegrityError):
+            return read_weights(directory, number)
+    return None
 
 
 def resume(directory: Path, learner: Learner, task: str, take: Callable[[int], None]) -> list[str]:

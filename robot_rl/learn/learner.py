@@ -25,7 +25,7 @@ from robot_rl import methods
 from robot_rl.adapters.acting import make_adapter
 from robot_rl.adapters.dsrl import DSRLNA
 from robot_rl.adapters.dsrl_sac import DSRLSAC
-from robot_rl.adapters.layout import SteeringLayout
+from robot_rl.adapters.fitting import fitting_layout
 from robot_rl.adapters.lp_ds import LPDS
 from robot_rl.adapters.policy_decorator import PolicyDecorator
 from robot_rl.adapters.residual_rl import ResidualRL
@@ -92,7 +92,7 @@ class Learner:
         require_precision(precision, self._device)
         self._precision: Precision = precision
         self.spec, self.method_name, self.config, self.seed = spec, method, config, seed
-        self.layout = SteeringLayout(spec, config)
+        self.layout = fitting_layout(spec, method, config)
         self.replay = Replay(
             self.layout,
             config,
@@ -109,15 +109,11 @@ class Learner:
         """Episode -> why it is not trained on."""
         self.losses: dict[str, float] = {}
         """Means over the newest call of `learn`, and what the method diagnosed at its end."""
+        self.stopped: dict[str, Any] = {}
+        """Since learning has diverged (`stop`): what is known of the weights that are left; empty: all is well."""
         self._steering = Steering(self.layout, config, decoder)
         self._generator = torch.Generator().manual_seed(seed)
         self._method = METHODS[kind](self._steering, config, self._generator)
-        highest = self.layout.size * math.log(2)
-        if "target_entropy" in entry.reads and config.target_entropy >= highest:
-            raise SpecMismatch(
-                f"target_entropy: expected below {highest:.3g}, the entropy of steers drawn evenly from "
-                f"[-1, 1]^{self.layout.size}, which no actor of {method} exceeds; got {config.target_entropy:g}"
-            )
         self._published = Target(self._method.actor.network, config.actor_average)
         """What the robot gets: the actor, averaged over its newest updates (setting `actor_average`)."""
         self._wanted_extras = entry.extras
@@ -156,7 +152,7 @@ class Learner:
     @property
     def owed(self) -> int:
         """Updates that bring the achieved UTD to the wanted one; the warm-up's chunks are paid for at its end."""
-        if self.warming_up or not self.replay.sampleable:
+        if self.stopped or self.warming_up or not self.replay.sampleable:
             return 0
         return max(0, int(self.config.utd * self.chunks) - self.updates)
 
@@ -224,24 +220,38 @@ class Learner:
         return count
 
     @property
-    def diverged(self) -> str:
-        """Which of the newest losses or of the published weights is not finite any more, in words; empty: none."""
+    def broken(self) -> str:
+        """Which of the newest losses, or of all weights, is not finite, in words; empty: none."""
         named = [f"{name} is {value}" for name, value in self.losses.items() if not math.isfinite(value)]
-        if not named and not all(np.isfinite(array).all() for array in self.actor_arrays().values()):
-            named = ["a weight of the actor is not finite"]
+        if not named:
+            named = [
+                f"weights of the {part} are not finite"
+                for part, module in self._parts().items()
+                if not all(torch.isfinite(tensor).all() for tensor in module.state().values())
+            ]
         return ", ".join(named)
+
+    def stop(self, why: str, arrays: Mapping[str, Array], manifest: Mapping[str, Any]) -> None:
+        """Learn nothing more, for what `why` says: go back to the weights of an earlier `state` and stay there."""
+        self._load(arrays, manifest)
+        kept = {"label_watermark": 0, **manifest}
+        self.stopped = {**{name: kept[name] for name in ("warmup", "chunks", "label_watermark")}, "diverged": why}
 
     def adapter(self) -> Adapter:
         """The present version, as the actor would load it from its files."""
         arrays = {name: array.copy() for name, array in self.actor_arrays().items()}
-        return make_adapter(arrays, self.manifest(), self.spec)
+        return make_adapter(arrays, self.adapter_manifest(), self.spec)
 
     def actor_arrays(self) -> dict[str, Array]:
         """The actor's weights, views."""
         return {name: weight.cpu().numpy() for name, weight in actor_weights(self._published.layers()).items()}
 
+    def adapter_manifest(self) -> dict[str, Any]:
+        """What an adapter version says of itself; of one that learning has stopped before, what it was then."""
+        return {**self.manifest(), **self.stopped}
+
     def manifest(self) -> dict[str, Any]:
-        """What an adapter version says of itself."""
+        """What is known of the learner now."""
         return {
             "format": MANIFEST_FORMAT,
             "version": self.version,
@@ -265,7 +275,10 @@ class Learner:
         }
         arrays["generator"] = self._generator.get_state().numpy()
         refused = {str(episode): reason for episode, reason in self.refused.items()}
-        return arrays, {**self.manifest(), "consumed": self._consumed, "refused": refused, "losses": self.losses}
+        known = {"consumed": self._consumed, "refused": refused, "losses": self.losses}
+        if self.stopped:
+            known |= {"stopped": self.stopped, "warmup": self.stopped["warmup"]}
+        return arrays, {**self.manifest(), **known}
 
     def _parts(self) -> dict[str, Part]:
         return {**self._method.modules(), "published": self._published}
@@ -287,6 +300,11 @@ class Learner:
                 f"checkpoint of episodes {manifest['consumed']} ({manifest['chunks']} chunks): the replay has "
                 f"{self._consumed} ({mine['chunks']} chunks); was an episode removed from the run directory?"
             )
+        self._load(arrays, manifest)
+        self.stopped = dict(manifest.get("stopped", {}))
+
+    def _load(self, arrays: Mapping[str, Array], manifest: Mapping[str, Any]) -> None:
+        """The weights of a `state`, and how far they had come."""
         for part, module in self._parts().items():
             prefix = f"{part}."
             state = {

@@ -15,7 +15,6 @@ that were trained on the old value.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import threading
@@ -23,11 +22,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from robot_rl.adapters.acting import make_adapter
 from robot_rl.adapters.files import read_weights, write_weights
 from robot_rl.config import TaskConfig
 from robot_rl.errors import DiskError, IntegrityError, LearningDiverged, SpecMismatch, StoreError
-from robot_rl.learn.checkpoint import resume, save_checkpoint
+from robot_rl.learn.checkpoint import newest, resume, save_checkpoint
 from robot_rl.learn.run_learner import learner_of
 from robot_rl.learn.utd import utd_reason
 from robot_rl.store.files import write_json
@@ -37,7 +35,6 @@ from robot_rl.store.origin import origin_of
 from robot_rl.store.packed import stored_transitions
 from robot_rl.store.run import RunDirectory
 from robot_rl.store.training import training_set
-from robot_rl.types import Array
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +57,7 @@ class LearnerService:
         Raises `SpecMismatch` if that was made with other settings, `IntegrityError` if the run was begun from another
         one and has no whole checkpoint, and as `learner_of` does.
         """
-        self.run, self._ordered, self._task = run, ordered, run.read_info().task
+        self.run, self._ordered, self._task, self._config = run, ordered, run.read_info().task, task
         self.learner = learner_of(run, task)
         self._labels = LabelLog(run.labels)
         self._busy_s = 0.0
@@ -76,8 +73,8 @@ class LearnerService:
         self._retry_s = 0.0
         self._waits: dict[str, str] = {}
         """What the disk has refused -> why, for the status."""
-        self._diverged = ""
-        """Why nothing more is learnt, in words for a person; empty: all is well."""
+        self._unreported = False
+        """Whether the disk has refused the newest status."""
         self._alarms = resume(run.checkpoints, self.learner, self._task, self._take)
         for complaint in self._alarms:
             log.warning("a checkpoint was not used: %s", complaint)
@@ -86,8 +83,6 @@ class LearnerService:
                 f"{run.path} was begun with adapter version {self.learner.began_with} of another run, and there is no "
                 "checkpoint of it any more: begin a new run from that one"
             )
-        self._good = self._actor()
-        """What acts after learning has diverged: the actor of the newest version before that, and its updates."""
         self._look()
         if adapter_is_missing(run, self.learner.version):
             watermark = read_weights(run.checkpoints, self.learner.version)[1]["label_watermark"]
@@ -106,6 +101,8 @@ class LearnerService:
         While the disk refuses a version nothing new is taken in: the next one would overtake it. An episode that the
         replay has no room for waits, and whatever comes after it.
         """
+        if self._unreported:
+            self._report()
         if time.monotonic() < self._retry_s or not (self._unwritten is None or self._write(self._unwritten)):
             return False
         known, looked_lately = self._watermark, time.monotonic() - self._looked_s < LOOK_S
@@ -119,10 +116,10 @@ class LearnerService:
         if not self._take_in(new[:1] if self._ordered else new):
             return False
         self._look()
-        if self._owed:
+        if self.learner.owed:
             self._report()  # the first slice may take long: meanwhile this is what is known
         started, before = time.monotonic(), self.learner.updates
-        while self._owed and not (stopping is not None and stopping.is_set()):
+        while self.learner.owed and not (stopping is not None and stopping.is_set()):
             if not active():
                 time.sleep(POLL_S)
                 continue
@@ -132,32 +129,31 @@ class LearnerService:
             elapsed = time.monotonic() - started
             if self.learner.updates > before:
                 self._updates_per_second = (self.learner.updates - before) / elapsed
-            self._stop_if_diverged()
+            if not all(map(math.isfinite, self.learner.losses.values())):
+                self._stop()
             self._report(elapsed)
         self._busy_s += time.monotonic() - started
-        if not self._owed:
+        if not self.learner.owed:
+            if self.learner.broken:
+                self._stop()
             self._write(self._publish)
         return True
 
-    @property
-    def _owed(self) -> int:
-        return 0 if self._diverged else self.learner.owed
+    def _stop(self) -> None:
+        """Learning has diverged: the newest checkpoint's weights, or those that it began with, act from here on.
 
-    def _stop_if_diverged(self) -> None:
-        """Once a loss or a weight is not finite nothing more can be learnt; what was learnt before goes on acting.
-
-        No checkpoint is written from there on, so that a new start of the learner begins before it.
+        Nothing more is learnt in this run, after a new start neither.
         """
-        if not self._diverged and (why := self.learner.diverged):
-            self._diverged = (
-                f"learning has diverged at update {self.learner.updates} ({why}): nothing more is learnt, and what was "
-                "learnt before goes on acting; begin a new run with lower learning rates, and see whether the newest "
-                "episodes are what they should be"
-            )
-            log.error("%s", self._diverged)
-
-    def _actor(self) -> tuple[dict[str, Array], int]:
-        return {name: array.copy() for name, array in self.learner.actor_arrays().items()}, self.learner.updates
+        why = (
+            f"learning has diverged at update {self.learner.updates} ({self.learner.broken}): nothing more is learnt "
+            "in this run, and what was learnt before goes on acting; see whether the newest episodes are what they "
+            "should be, and begin a run with lower learning rates"
+        )
+        log.error("%s", why)
+        arrays, manifest = newest(self.run.checkpoints) or learner_of(self.run, self._config).state()
+        if not manifest["updates"]:
+            manifest = {**manifest, "warmup": True}  # nothing was learnt: the base policy goes on acting
+        self.learner.stop(why, arrays, manifest)
 
     def train(self, updates: int | None, progress: Callable[[int, int], None]) -> None:
         """Offline: take in all that is labelled, do `updates` updates (None: what the UTD owes), publish one version.
@@ -176,9 +172,11 @@ class LearnerService:
         while done < total:
             done += self.learner.learn(min(SLICE, total - done))
             self._updates_per_second = done / (time.monotonic() - started)
-            self._stop_if_diverged()
-            if self._diverged:
-                raise LearningDiverged(f"{self.run.path}: {self._diverged}; no version is published")
+            if broken := self.learner.broken:
+                raise LearningDiverged(
+                    f"{self.run.path}: learning has diverged at update {self.learner.updates} ({broken}): no version "
+                    "is published; lower the learning rates, and see whether the episodes are what they should be"
+                )
             progress(done, total)
         self._busy_s += time.monotonic() - started
         self._publish()
@@ -232,21 +230,17 @@ class LearnerService:
     def _publish(self) -> None:
         """The checkpoint first: an adapter version that the robot has used can always be gone on from."""
         learner = self.learner
-        if not self._diverged:
-            self._good = self._actor()
-            save_checkpoint(self.run.checkpoints, learner, self._watermark, self._task, stays=(learner.began_with,))
-        self._publish_adapter(self._watermark)
+        watermark = learner.stopped.get("label_watermark", self._watermark)
+        save_checkpoint(self.run.checkpoints, learner, watermark, self._task, stays=(learner.began_with,))
+        self._publish_adapter(watermark)
 
     def _publish_adapter(self, watermark: int) -> None:
         """`watermark`: the newest label event that the newest batch of these weights followed."""
-        manifest = {**self.learner.manifest(), **origin_of(self._task, self.learner.spec)}
-        arrays, updates = self._good
-        manifest |= {"label_watermark": watermark, "losses": self._losses, "updates": updates}
-        manifest |= {"diverged": bool(self._diverged)}
+        manifest = {**self.learner.adapter_manifest(), **origin_of(self._task, self.learner.spec)}
+        manifest |= {"label_watermark": watermark, "losses": self.learner.losses}
         if (golden := self._golden) is not None:
-            adapter = make_adapter(arrays, manifest, self.learner.spec)
-            manifest["golden"] = adapter_output(golden, adapter)
-        write_weights(self.run.adapters, self.learner.version, arrays, manifest)
+            manifest["golden"] = adapter_output(golden, self.learner.adapter())
+        write_weights(self.run.adapters, self.learner.version, self.learner.actor_arrays(), manifest)
         self._report()
 
     @property
@@ -272,20 +266,19 @@ class LearnerService:
             "utd_reason": utd_reason(learner, self._updates_per_second, self._waiting),
             "updates_per_second": self._updates_per_second,
             "seconds": round(self._busy_s + running_s, 3),
-            "losses": self._losses,
+            "losses": learner.losses,
             "refused": {str(episode): reason for episode, reason in learner.refused.items()},
             "label_watermark": self._watermark,
             "waiting": self._waiting,
-            "owed": self._owed,
-            "alarms": [*self._alarms, *self._waits.values(), *filter(None, [self._diverged])],
+            "owed": learner.owed,
+            "diverged": learner.stopped.get("diverged", ""),
+            "alarms": [*self._alarms, *self._waits.values(), *filter(None, [learner.stopped.get("diverged")])],
         }
-        with contextlib.suppress(DiskError):  # the next one may be written
+        try:
             write_json(self.run.learner_json, status)
-
-    @property
-    def _losses(self) -> dict[str, float]:
-        """Those that JSON can say; of the others `_diverged` speaks."""
-        return {name: value for name, value in self.learner.losses.items() if math.isfinite(value)}
+            self._unreported = False
+        except DiskError:
+            self._unreported = True
 
     def _take(self, episode: int) -> None:
         """Give the learner one episode; a damaged one is refused, and the process lives on. Raises `DiskError`."""

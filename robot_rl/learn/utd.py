@@ -7,6 +7,8 @@ from robot_rl.learn.learner import Learner
 
 def utd_reason(learner: Learner, updates_per_second: float | None, waiting: int) -> str:
     """`updates_per_second` as measured, None before the first; `waiting`: labelled episodes that are not taken yet."""
+    if learner.stopped:
+        return "learning has stopped: it has diverged"
     if learner.warming_up:
         taken = f"{learner.version} of {learner.config.warmup_episodes} episodes taken in"
         return f"warm-up: {taken}, nothing is learnt before them"

@@ -25,9 +25,11 @@ import yaml
 from robot_rl.adapters.acting import BaseAdapter, SteeringAdapter, load_adapter
 from robot_rl.adapters.files import numbers, read_weights
 from robot_rl.adapters.layout import SteeringLayout
+from robot_rl.compositions.run_files import check_weights
 from robot_rl.config import TASKS_DIR, MethodConfig, PolicyConfig, load_task
-from robot_rl.errors import IntegrityError
+from robot_rl.errors import DiskError, IntegrityError
 from robot_rl.learn import columns
+from robot_rl.learn import process as process_module
 from robot_rl.learn.learner import Learner
 from robot_rl.learn.process import LearnerService
 from robot_rl.learn.replay import Batch
@@ -485,58 +487,104 @@ def test_learning_that_diverges_stops_and_what_was_learnt_before_goes_on_acting(
     with service(run) as first:
         while first.step():
             pass
-    good = weights(run, 4)
+    good, then = read_weights(run.adapters, 4)
     learn = Learner.learn
 
     def spoil(learner: Learner, updates: int | None = None) -> int:
         done = learn(learner, updates)
         learner.losses["td_loss"] = float("nan")
-        for name, array in learner.actor_arrays().items():  # views of what the next update begins from
-            array[...] = np.nan if name == "layer.0.weight" else array
+        for array in learner.actor_arrays().values():  # views of what the next update begins from
+            array[...] = np.nan
         return done
 
     monkeypatch.setattr(Learner, "learn", spoil)
-    for episode in (5, 6):
-        record(run, episode)
-        label(run, episode)
+    fill_from(run, 5, 6)
     with service(run) as spoilt:
         while spoilt.step():
             pass
-        before = spoilt.learner.updates
-        record(run, 7)
-        label(run, 7)
-        assert spoilt.step()
-        assert spoilt.learner.updates == before
-    assert numbers(run.adapters)[-3:] == [5, 6, 7]
-    for version in (5, 6, 7):
-        assert same(weights(run, version), good)
-        manifest = read_weights(run.adapters, version)[1]
-        assert manifest["diverged"]
-        assert manifest["updates"] == read_weights(run.adapters, 4)[1]["updates"]
-        load_adapter(run.adapters, version, FlowPolicy.load(run.policy).spec)
-    assert numbers(run.checkpoints)[-1] == 4
-    assert "td_loss" not in status(run)["losses"]
-    assert status(run)["owed"] == 0
-    (alarm,) = status(run)["alarms"]
-    assert re.match(r"learning has diverged at update \d+ \(td_loss is nan\): .*lower learning rates", alarm)
-    monkeypatch.undo()
-    with service(run) as again:  # a new start begins before it
+    monkeypatch.undo()  # a new start learns nothing more either, and is as truthful
+    fill_from(run, 7, 7)
+    with service(run) as again:
         while again.step():
             pass
-    assert status(run)["alarms"] == []
-    assert not same(weights(run, 7), good)
-    assert not read_weights(run.adapters, 7)[1]["diverged"]
+    assert numbers(run.adapters)[-3:] == [5, 6, 7]
+    assert numbers(run.checkpoints)[-1] == 7
+    for version in (5, 6, 7):
+        arrays, manifest = read_weights(run.adapters, version)
+        assert same(arrays, good)
+        assert "td_loss is nan" in manifest["diverged"]
+        kept = ("updates", "chunks", "warmup", "label_watermark", "losses")
+        assert {name: manifest[name] for name in kept} == {name: then[name] for name in kept}
+        assert manifest["through_episode"] == version
+        load_adapter(run.adapters, version, FlowPolicy.load(run.policy).spec)
+    said = status(run)
+    assert (said["owed"], said["updates"]) == (0, then["updates"])
+    assert said["utd_reason"] == "learning has stopped: it has diverged"
+    assert said["alarms"] == [said["diverged"]]
+    assert re.match(r"learning has diverged at update \d+ \(td_loss is nan\): .*lower learning rates", said["diverged"])
+    assert check_weights(run)[1] == []
 
 
-def test_a_rate_beyond_all_bounds_is_found_to_diverge(tmp_path: Path, policy: Path) -> None:
-    run = make_run(tmp_path / "run", policy, learning_rate=1e20)
+def fill_from(run: RunDirectory, first: int, last: int) -> None:
+    for episode in range(first, last + 1):
+        record(run, episode)
+        label(run, episode)
+
+
+@pytest.mark.parametrize(("warmup", "ordered"), [(WARMUP, True), (WARMUP, False), (0, True)])
+def test_where_nothing_was_learnt_before_the_base_policy_goes_on_acting(
+    tmp_path: Path, policy: Path, warmup: int, ordered: bool
+) -> None:
+    run = make_run(tmp_path / "run", policy, learning_rate=1e20, warmup_episodes=warmup)
     fill(run, 4)
-    with service(run) as diverging:
+    with service(run, ordered=ordered) as diverging:
         while diverging.step():
             pass
-    assert any("learning has diverged" in alarm for alarm in status(run)["alarms"])
-    arrays = [array for version in numbers(run.adapters) for array in weights(run, version).values()]
-    assert all(np.isfinite(array).all() for array in arrays)
+    assert "learning has diverged" in status(run)["diverged"]
+    assert read_weights(run.adapters, 4)[1]["updates"] == 0
+    assert isinstance(load_adapter(run.adapters, 4, FlowPolicy.load(run.policy).spec), BaseAdapter)
+    assert read_weights(run.checkpoints, 4)[1]["warmup"]
+
+
+def test_a_critic_that_breaks_in_the_last_update_is_in_no_checkpoint(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its loss is from before the step, and the actor has not followed yet."""
+    fill(run, 4)
+    learn = Learner.learn
+
+    def spoil(learner: Learner, updates: int | None = None) -> int:
+        done = learn(learner, updates)
+        module = next(module for part, module in learner._parts().items() if "critic" in part)
+        state = {name: tensor.clone() for name, tensor in module.state().items()}
+        next(iter(state.values())).reshape(-1)[0] = float("inf")
+        module.load(state)
+        return done
+
+    monkeypatch.setattr(Learner, "learn", spoil)
+    with service(run) as spoilt:
+        while spoilt.step():
+            pass
+    assert "weights of the critic are not finite" in status(run)["diverged"]
+    for version in numbers(run.checkpoints):
+        assert all(np.isfinite(array).all() for array in read_weights(run.checkpoints, version)[0].values())
+
+
+def test_a_status_that_the_disk_refused_is_written_when_it_can_be(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(run, 1)
+    with service(run) as learner:
+        while learner.step():
+            pass
+        label(run, 1, LabelValue.FAILURE)
+        write = process_module.write_json
+        monkeypatch.setattr(process_module, "write_json", lambda *_: (_ for _ in ()).throw(DiskError("full")))
+        assert not learner.step()
+        assert status(run)["label_watermark"] == 1
+        monkeypatch.setattr(process_module, "write_json", write)
+        assert not learner.step()
+        assert status(run)["label_watermark"] == 2
 
 
 def test_an_episode_that_was_refused_stays_refused_though_it_can_be_read_again(run: RunDirectory) -> None:

@@ -44,7 +44,7 @@ class Interrupted(BaseException):
 def work(live: Live) -> None:
     """Until it is told to end."""
     run, frames = RunDirectory.open(live.parameters["run"]), str(live.parameters["frames"])
-    task, ended = load_task(run.task_yaml), threading.Event()
+    task, ended = load_task(run.task_yaml, begun=True), threading.Event()
     names, begun_ns = list(task.scene.get("cameras", {})), time.monotonic_ns()
     streams, raw = Streams(live.node, [CAMERA + name for name in names]), RawImages(live.node, names)
     rates, newest_ns = {name: Rate(begun_ns) for name in names}, dict.fromkeys(names, begun_ns)
