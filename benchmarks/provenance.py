@@ -1,9 +1,9 @@
 """Which code made what is on record: this, an earlier one that this computes alike, or another.
 
-A run is the same bit for bit wherever code, settings, seed and machine are. So where a cell that earlier code made is
-made again by this code, and every figure comes out the same, the two compute alike; the record of the new one says so
-(`ALIKE`), and the other seeds that the earlier code made stand for this code too. One seed of each method is enough
-after a change that should have changed nothing.
+A run is the same bit for bit where code, settings, seed and machine are the same. So where a cell that earlier code
+made is made again by this code, and every figure comes out the same, the two compute alike; the record of the new one
+says so (`ALIKE`), and the other seeds that the earlier code made stand for this code too. One seed of each method is
+enough after a change that should have changed nothing.
 """
 
 from __future__ import annotations

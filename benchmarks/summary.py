@@ -10,7 +10,7 @@ from rich.table import Table
 from scipy import stats
 
 from benchmarks.cells import Cell, Results
-from benchmarks.intervals import over_seeds
+from benchmarks.intervals import over_seeds, pooled
 from robot_rl.compositions.results import Rate
 
 Ceilings = Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -71,9 +71,9 @@ def summarise(results: Results, ceilings: Ceilings | None = None) -> dict[str, A
                 summary[f"{key}_ceiling_oracle"] = ceiling["oracle"]
                 summary |= {f"{key}_ceiling_seeing": ceiling["seeing"]} if "seeing" in ceiling else {}
         everything = [cell for cells in methods.values() for cell in cells]
-        base = _pooled(results, everything, "base_success")
+        base = pooled(_rates(results, everything, "base_success"))
         # The same starts are tried once for every method: the interval must not count them again.
-        once = _pooled(results, next(iter(methods.values())), "base_success")
+        once = pooled(_rates(results, next(iter(methods.values())), "base_success"))
         summary |= {f"{task}_base": base.rate, f"{task}_base_interval": list(once.interval)}
         summary[f"{task}_base_action_entropy"] = float(np.mean([results[c]["base_action_entropy"] for c in everything]))
         for method in set(rates) - {REFERENCE} if REFERENCE in rates else ():
@@ -134,9 +134,3 @@ def grouped(results: Results) -> dict[str, dict[str, list[Cell]]]:
 def _rates(results: Results, cells: list[Cell], figure: str) -> list[Rate]:
     """One a seed."""
     return [Rate(round(float(results[cell][figure]) * cell.trials), cell.trials) for cell in cells]
-
-
-def _pooled(results: Results, cells: list[Cell], figure: str) -> Rate:
-    """One over the trials of all seeds: of the frozen policy, which is the same for each."""
-    rates = _rates(results, cells, figure)
-    return Rate(sum(one.successes for one in rates), sum(one.trials for one in rates))

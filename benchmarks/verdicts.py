@@ -22,7 +22,7 @@ STRICT, BOUNDED = "lid_opening_strict", "policy-decorator"
 def sentences(task: str, methods: Sequence[str], summary: Mapping[str, Any]) -> list[str]:
     """Of the `methods` that `task` has on record, in the table's order."""
     found = [_better(task, methods, summary), _near(task, methods, summary), _best(task, methods, summary)]
-    found += [_needs_both(task, summary)] if task == STRICT and {REFERENCE, BOUNDED} <= set(methods) else []
+    found += [_needs_both(task, methods, summary)]
     found += [_diversity(task, other, summary) for other in STEERED if {DIVERSE, other} <= set(methods)]
     found += [_dual(task, summary)] if DIVERSE in methods else []
     found += [_latched(task, methods, summary), _diverged(task, methods, summary)]
@@ -31,8 +31,7 @@ def sentences(task: str, methods: Sequence[str], summary: Mapping[str, Any]) -> 
 
 def in_short(task: str, methods: Sequence[str], summary: Mapping[str, Any]) -> str:
     """The most important of the `sentences`, as a paragraph."""
-    found = [_near(task, methods, summary), _best(task, methods, summary)]
-    found += [_needs_both(task, summary)] if task == STRICT and {REFERENCE, BOUNDED} <= set(methods) else []
+    found = (_near(task, methods, summary), _best(task, methods, summary), _needs_both(task, methods, summary))
     return " ".join(words for words in found if words)
 
 
@@ -75,7 +74,9 @@ def _best(task: str, methods: Sequence[str], summary: Mapping[str, Any]) -> str:
     return f"Highest mean: `{best}`; with intervals that overlap its own: {_listed(alike)}."
 
 
-def _needs_both(task: str, summary: Mapping[str, Any]) -> str:
+def _needs_both(task: str, methods: Sequence[str], summary: Mapping[str, Any]) -> str:
+    if task != STRICT or not {REFERENCE, BOUNDED} <= set(methods):
+        return ""
     key = f"{task}_usr_minus_policy_decorator"
     word = "at least" if summary[key] >= APART else "less than"
     return (
@@ -99,10 +100,10 @@ def _diversity(task: str, other: str, summary: Mapping[str, Any]) -> str:
 
 
 def _dual(task: str, summary: Mapping[str, Any]) -> str:
-    """Whether LP-DS's constraint is met at the end."""
+    """Where LP-DS's dual has brought the shift of the noise."""
     shift, region = summary[f"{key_of(task, DIVERSE)}_shift_squared"], load_task(task).method(DIVERSE).trust_region
     return (
-        f"`{DIVERSE}`'s dual has settled at ||Delta||^2 = {shift:.2f}, mean over the states; its limit is {region:.2f}."
+        f"`{DIVERSE}` ends with ||Delta||^2 = {shift:.2f}, mean over states and seeds; its dual aims at {region:.2f}."
     )
 
 

@@ -157,6 +157,10 @@ def origin_in_arguments(learnt: Learnt) -> dict[str, Any]:
     }
 
 
+THEIRS = frozenset({"golden", "sha256", "stopped", "diverged"})
+"""In a manifest, what is of the other run alone: where its learning has diverged, a new run's has not."""
+
+
 def hand_over(learnt: Learnt, material: Material, seed: int, run: RunDirectory) -> None:
     """Write what `run`, made of `material`, begins with. Raises `DiskError`, `StoreError`."""
     said = {"run": str(learnt.run.path.resolve()), "world": learnt.info.world}
@@ -171,7 +175,7 @@ def hand_over(learnt: Learnt, material: Material, seed: int, run: RunDirectory) 
     }  # fmt: skip
     for folder, (arrays, manifest) in ((run.checkpoints, learnt.checkpoint), (run.adapters, learnt.adapter)):
         folder.mkdir(parents=True, exist_ok=True)
-        own = {name: value for name, value in manifest.items() if name not in ("golden", "sha256")} | fresh
+        own = {name: value for name, value in manifest.items() if name not in THEIRS} | fresh
         if folder == run.checkpoints:
             own |= {"consumed": [], "refused": {}}
         write_weights(folder, learnt.version, arrays, own)

@@ -144,16 +144,16 @@ class LearnerService:
 
         Nothing more is learnt in this run, after a new start neither.
         """
-        why = (
-            f"learning has diverged at update {self.learner.updates} ({self.learner.broken}): nothing more is learnt "
-            "in this run, and what was learnt before goes on acting; see whether the newest episodes are what they "
-            "should be, and begin a run with lower learning rates"
+        why = (  # what to do comes first: a page may have room for no more
+            "learning has diverged: nothing more is learnt, what was learnt before goes on acting; look at the newest "
+            f"episodes, begin a run with lower learning rates (update {self.learner.updates}: {self.learner.broken})"
         )
         log.error("%s", why)
-        arrays, manifest = newest(self.run.checkpoints) or learner_of(self.run, self._config).state()
-        if not manifest["updates"]:
-            manifest = {**manifest, "warmup": True}  # nothing was learnt: the base policy goes on acting
-        self.learner.stop(why, arrays, manifest)
+        found = newest(self.run.checkpoints)
+        if found is None:  # nothing was learnt: the base policy goes on acting
+            arrays, manifest = learner_of(self.run, self._config).state()
+            found = arrays, {**manifest, "warmup": True}
+        self.learner.stop(why, *found)
 
     def train(self, updates: int | None, progress: Callable[[int, int], None]) -> None:
         """Offline: take in all that is labelled, do `updates` updates (None: what the UTD owes), publish one version.

@@ -96,8 +96,6 @@ class RunLearner(Learner):
         """As `Learner.restore`, and remember that it was."""
         super().restore(arrays, manifest)
         self.restored = True
-        if self.version == self.began_with:
-            self.stopped = {}  # another run has diverged, and this one goes on from before that
 
     def _pool(self, transitions: Sequence[Transition]) -> tuple[Array, Array]:
         episode, size = transitions[0].episode, self.layout.noise_size

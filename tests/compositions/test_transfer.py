@@ -28,6 +28,7 @@ from robot_rl.compositions.running import RunRequest, plan_run, run_task
 from robot_rl.config import TASKS_DIR, load_task
 from robot_rl.errors import ConfigError, IntegrityError, RobotRLError, SpecMismatch, StoreError
 from robot_rl.learn.checkpoint import KEPT
+from robot_rl.learn.learner import Learner
 from robot_rl.learn.process import LearnerService
 from robot_rl.store.episode import EpisodeHeader, EpisodeOutcome, read_manifest
 from robot_rl.store.run import RunDirectory
@@ -182,6 +183,34 @@ def test_a_run_from_a_run_that_was_begun_from_one_has_the_episodes_of_both(run: 
     assert third.read_info().world == "twin"
     assert third.predecessor.closed_episodes() == [1, 2, 3, 4, 5]
     assert learn(third.path).learner.replay.sampleable == (EPISODES + 1) * CHUNKS
+
+
+def test_where_learning_diverges_at_once_what_it_was_begun_with_goes_on_acting(
+    source: Path, run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a run that is begun from that one learns again."""
+    done = Learner.learn
+
+    def spoil(learner: Learner, updates: int | None = None) -> int:
+        count = done(learner, updates)
+        learner.losses["td_loss"] = float("nan")
+        return count
+
+    monkeypatch.setattr(Learner, "learn", spoil)
+    record(run.path, 2)
+    learn(run.path)
+    monkeypatch.undo()
+    spec, newest = open_run(run.path)[3].spec, EPISODES + 2
+    adapter = NewestAdapters(Versions(run, spec, load_task(run.task_yaml).method("usr"))).next(3)
+    assert isinstance(adapter, SteeringAdapter)
+    assert (adapter.version, adapter.gate) == (newest, 1.0)
+    assert same(weights(run.adapters, newest), weights(source / "adapters", EPISODES))
+    assert "td_loss is nan" in read_weights(run.adapters, newest)[1]["diverged"]
+    third = begin(run.path, tmp_path / "third")
+    assert "diverged" not in read_weights(third.adapters, newest)[1]
+    record(third.path, 1)
+    learner = learn(third.path).learner
+    assert (learner.updates, learner.stopped) == (CHUNKS * UTD, {})
 
 
 def test_settings_that_only_say_how_to_learn_may_be_others(source: Path, tmp_path: Path) -> None:
