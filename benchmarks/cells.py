@@ -25,10 +25,10 @@ from benchmarks.digest import ROOT, ceilings_digest, cell_digest
 from benchmarks.provenance import compared, earlier
 from robot_rl.adapters.files import read_manifests
 from robot_rl.compositions.results import WINDOW, write_json_results
-from robot_rl.config import load_task
 from robot_rl.errors import ConfigError
 from robot_rl.store.files import atomic_write
 from robot_rl.store.labels import LabelLog
+from robot_rl.task_files import load_task
 from robot_rl.types import LabelValue
 
 RECORDS = ROOT / "benchmarks" / "records"

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from robot_rl.compositions.plan import checkpoint_path
-from robot_rl.config import TaskConfig, load_task, task_path
+from robot_rl.config import TaskConfig
 from robot_rl.methods import NOISE, RESIDUAL, entry_of
 from robot_rl.store.files import sha256_file
+from robot_rl.task_files import load_task, task_path
 from robot_rl.types import canonical_hash
 
 ROOT = Path(__file__).parent.parent

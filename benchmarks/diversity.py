@@ -35,8 +35,8 @@ from benchmarks.lid_opening import TASKS
 from benchmarks.summary import method_key
 from robot_rl.adapters.files import read_manifests
 from robot_rl.compositions.results import write_json_results
-from robot_rl.config import load_task
 from robot_rl.errors import ConfigError
+from robot_rl.task_files import load_task
 
 DIVERSE, STEERED = "lp-ds", ("dsrl-sac", "dsrl-na")
 MARKS = (0.1, 0.25, 0.5, 1.0)

@@ -18,10 +18,10 @@ from typing import Any, TypeVar
 
 import yaml
 
-from robot_rl.config import TASKS_DIR
 from robot_rl.errors import DeadlineMissed
 from robot_rl.processes import GRACE_S
 from robot_rl.store.run import RunDirectory
+from robot_rl.task_files import TASKS_DIR
 from robot_rl.wire.rpc import RpcClient
 
 PREFIX, SUFFIX = "robot_rl_ros.", "_node"

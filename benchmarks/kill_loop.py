@@ -39,7 +39,6 @@ from robot_rl.adapters.files import numbers
 from robot_rl.clock import SECOND
 from robot_rl.compositions import realtime
 from robot_rl.compositions.plan import RunPlan, new_run, open_run
-from robot_rl.config import TASKS_DIR
 from robot_rl.errors import RobotRLError, StoreError
 from robot_rl.services.store import StoreClient
 from robot_rl.store.episode import MCAP_NAME, EpisodeHeader, salvage, verify
@@ -48,6 +47,7 @@ from robot_rl.store.records import JSON
 from robot_rl.store.ros import STEPS
 from robot_rl.store.run import RunDirectory
 from robot_rl.store.training import labelled_episodes
+from robot_rl.task_files import TASKS_DIR
 
 TURNS = ("store", "learner", "guard", "actor")
 """Who is killed, in turn; all but the learner end the run with them."""

@@ -45,13 +45,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from benchmarks.sb3 import sb3_sac
-from robot_rl.config import method_config
 from robot_rl.learn.learner import Learner
 from robot_rl.learn.matmul import MatmulPath, matmul_path, probe
 from robot_rl.learn.memory import keep_memory
 from robot_rl.learn.steering import Decoder
 from robot_rl.policy.flow import TIME_FEATURES, FlowPolicy
 from robot_rl.policy.torch_flow import TorchFlow
+from robot_rl.task_files import method_config
 from robot_rl.types import ActionSpace, Array, LabelValue, PolicySpec, Transition
 
 FEATURES, HORIZON, ACTION = 64, 10, 4

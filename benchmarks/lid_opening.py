@@ -25,7 +25,7 @@ from benchmarks.curves import draw
 from benchmarks.summary import summarise, table
 from benchmarks.verdicts import sentences
 from robot_rl.compositions.results import write_json_results
-from robot_rl.config import load_task
+from robot_rl.task_files import load_task
 
 TASKS = ("lid_opening", "lid_opening_strict")
 METHODS = ("usr", "dsrl-na")

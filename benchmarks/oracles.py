@@ -20,7 +20,7 @@ from benchmarks.lid_opening import TASKS
 from robot_rl.authority.ceilings import rollouts
 from robot_rl.compositions.plan import load_policy
 from robot_rl.compositions.results import Rate
-from robot_rl.config import load_task, task_path
+from robot_rl.task_files import load_task, task_path
 from sim_twin.oracles import ORACLES, named_oracle
 
 

@@ -25,13 +25,13 @@ from rich.table import Table
 from robot_rl.clock import SECOND
 from robot_rl.compositions.plan import RunPlan, connect_policy, load_policy, new_run, open_run
 from robot_rl.compositions.realtime import run_realtime
-from robot_rl.config import load_task, task_path
 from robot_rl.control.actor import Actor
 from robot_rl.policy.remote import RemotePolicy
 from robot_rl.processes import GRACE_S
 from robot_rl.protocols import FrozenPolicy
 from robot_rl.store.episode import read_manifest, read_messages
 from robot_rl.store.run import RunDirectory
+from robot_rl.task_files import load_task, task_path
 from robot_rl.types import Array, Context, Observation, PolicySpec
 
 CALL_MS, TASK = "BENCHMARK_CALL_MS", "BENCHMARK_TASK"

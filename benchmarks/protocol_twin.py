@@ -31,7 +31,8 @@ from robot_rl.clock import SECOND, Clock, RealClock, SteppedClock
 from robot_rl.compositions.evaluate import frozen, outcomes_in
 from robot_rl.compositions.plan import load_policy
 from robot_rl.compositions.results import Rate
-from robot_rl.config import TaskConfig, load_task, task_path
+from robot_rl.config import TaskConfig
+from robot_rl.task_files import load_task, task_path
 from robot_rl.twins import HARDWARE, TWIN, TwinRobot, load_twin
 from robot_rl.types import Array, Observation
 

@@ -34,13 +34,13 @@ from rich.table import Table
 
 from benchmarks.ending import show
 from benchmarks.ticks import block, control
-from robot_rl.config import task_path
 from robot_rl.processes import begin_service
 from robot_rl.services.camera_recorder import LOST
 from robot_rl.services.frames import FRAME_BACKLOG
 from robot_rl.services.store import StoreClient
 from robot_rl.store.episode import EpisodeHeader, EpisodeOutcome, read_images, read_messages
 from robot_rl.store.run import RunDirectory, RunInfo
+from robot_rl.task_files import task_path
 from robot_rl.types import Array
 from robot_rl.wire.latest import Publisher
 

@@ -31,8 +31,8 @@ from benchmarks.studies.catalogue import NAMES, study
 from benchmarks.studies.study import Study, Verdict
 from benchmarks.summary import summarise, table
 from benchmarks.verdicts import sentences
-from robot_rl.config import load_task, task_names
 from robot_rl.errors import ConfigError
+from robot_rl.task_files import load_task, task_names
 
 HEAD = """# Results
 

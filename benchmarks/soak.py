@@ -43,11 +43,11 @@ from scipy import stats
 from benchmarks.ending import show
 from benchmarks.intervals import half_width
 from robot_rl.clock import SECOND
-from robot_rl.config import TASKS_DIR, task_path
 from robot_rl.errors import StoreError
 from robot_rl.processes import end_with_parent
 from robot_rl.store.episode import read_messages
 from robot_rl.store.run import RunDirectory
+from robot_rl.task_files import TASKS_DIR, task_path
 from robot_rl.types import Array
 
 MB, KIB = 1e6, 1024

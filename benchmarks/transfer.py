@@ -34,7 +34,7 @@ from benchmarks.cells import Cell, begin_or_resume, learning_of, robot_rl, train
 from benchmarks.digest import transfer_digest
 from benchmarks.summary import method_key
 from robot_rl.compositions.results import Rate, write_json_results
-from robot_rl.config import load_task
+from robot_rl.task_files import load_task
 
 TASK = "lid_opening"
 METHODS = ("lp-ds", "usr")

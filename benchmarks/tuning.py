@@ -24,8 +24,8 @@ from rich.table import Table
 from benchmarks.cells import Cell, run_cell
 from benchmarks.digest import ROOT, cell_digest
 from robot_rl.compositions.plan import checkpoint_path
-from robot_rl.config import load_task, task_path
 from robot_rl.errors import ConfigError
+from robot_rl.task_files import load_task, task_path
 from robot_rl.types import canonical_hash
 
 RECORD = ROOT / "benchmarks" / "tuning.jsonl"

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.summary import REFERENCE, key_of
-from robot_rl.config import load_task
+from robot_rl.task_files import load_task
 
 NEAR = 0.15
 """Of its interface's ceiling, from which a method counts as having learnt what could be learnt."""

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from robot_rl.config import load_task
 from robot_rl.processes import end_with_parent
 from robot_rl.services.frames import FRAME_BACKLOG, newest_state
+from robot_rl.task_files import load_task
 from robot_rl.wire.latest import Latest, Publisher
 from sim_twin.cameras import SceneRenderer
 from sim_twin.config import parse_scene

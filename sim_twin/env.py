@@ -13,8 +13,8 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from robot_rl.config import load_task
 from robot_rl.errors import ConfigError, nearest
+from robot_rl.task_files import load_task
 from robot_rl.twins import Split
 from robot_rl.types import Array
 from sim_twin.cameras import SceneRenderer

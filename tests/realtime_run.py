@@ -20,12 +20,12 @@ import yaml
 
 from robot_rl.compositions.plan import RunPlan, connect_policy, new_run, open_run
 from robot_rl.compositions.realtime import run_realtime
-from robot_rl.config import TASKS_DIR
 from robot_rl.control.actor import Actor
 from robot_rl.errors import DeadlineMissed, RobotRLError
 from robot_rl.services.guard import GuardClient
 from robot_rl.store.labels import LabelLog
 from robot_rl.store.run import RunDirectory
+from robot_rl.task_files import TASKS_DIR
 from robot_rl.types import LabelValue
 from robot_rl.wire.rpc import RpcClient
 

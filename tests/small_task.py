@@ -6,8 +6,8 @@ from pathlib import Path
 
 import yaml
 
-from robot_rl.config import TASKS_DIR
 from robot_rl.methods import METHODS, method_of
+from robot_rl.task_files import TASKS_DIR
 
 
 def write_small_task(folder: Path, **changes: object) -> Path:

@@ -23,8 +23,8 @@ from benchmarks.transfer import (
     summarise,
     table,
 )
-from robot_rl.config import load_task
 from robot_rl.errors import ConfigError
+from robot_rl.task_files import load_task
 from robot_rl.twins import load_placing
 
 PLACES = [

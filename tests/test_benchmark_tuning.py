@@ -10,8 +10,8 @@ from rich.console import Console
 
 from benchmarks import tuning
 from benchmarks.cells import Cell
-from robot_rl.config import load_task
 from robot_rl.errors import ConfigError
+from robot_rl.task_files import load_task
 
 
 @pytest.fixture

@@ -19,9 +19,9 @@ from benchmarks.lid_opening import cells_of
 from benchmarks.results import table_summary
 from benchmarks.summary import summarise, table
 from benchmarks.verdicts import sentences
-from robot_rl.config import load_task
 from robot_rl.errors import ConfigError
 from robot_rl.methods import METHODS
+from robot_rl.task_files import load_task
 
 ROOT = Path(__file__).parent.parent
 

@@ -33,7 +33,7 @@ from tests.commands import ENVIRONMENT, robot_rl
         (("adapt", "lid_openin"), "did you mean 'lid_opening'"),
         (("adapt", "lid_opening", "--workers", "0"), "'--workers': Input should be greater than or equal to 1"),
         (("adapt", "lid_opening", "--method", "lp-d"), "did you mean 'lp-ds'"),
-        (("adapt", "lid_opening", "--ranges", "no/such.yaml"), "cannot be read as YAML"),
+        (("adapt", "lid_opening", "--ranges", "no/such.yaml"), "no/such.yaml: cannot be read as UTF-8"),
         (("adapt", "--resume", "no/such/run"), "is not a run"),
         (("authority", "lid_openin"), "did you mean 'lid_opening'"),
         (("authority", "lid_opening", "--quick", "--out", "/proc/x"), "choose a place that can be written"),

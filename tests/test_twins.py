@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from robot_rl.clock import SteppedClock
-from robot_rl.config import TaskConfig, load_task
+from robot_rl.config import TaskConfig
 from robot_rl.control.ports import Twin
 from robot_rl.errors import ConfigError, SpecMismatch
 from robot_rl.protocols import Robot
+from robot_rl.task_files import load_task
 from robot_rl.testing.point_robot import PointRobot
 from robot_rl.twins import HARDWARE, TWIN, Cell, Split, hardware, load_object, load_twin
 from sim_twin.lid_opening import Truth

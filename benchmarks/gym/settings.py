@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from robot_rl.adapters.latent import scale_by_rms
-from robot_rl.config import MethodConfig, PolicyConfig, method_config
+from robot_rl.config import MethodConfig, PolicyConfig
 from robot_rl.errors import ConfigError, nearest
+from robot_rl.task_files import method_config
 from robot_rl.types import ActionSpace, Array
 
 POLICY = PolicyConfig(

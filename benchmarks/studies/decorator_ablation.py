@@ -18,7 +18,8 @@ from benchmarks.studies import plane
 from benchmarks.studies.lockstep import base_adapter, success_rate, train, trials
 from benchmarks.studies.pictures import figure, points, save, with_band
 from benchmarks.studies.study import Data, Study, Verdict, figures_of, words
-from robot_rl.config import MethodConfig, method_config
+from robot_rl.config import MethodConfig
+from robot_rl.task_files import method_config
 
 ERROR_M = (0.006, -0.006)
 BOUND_M, PROGRESS = 0.004, 150

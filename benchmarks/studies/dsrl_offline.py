@@ -26,8 +26,9 @@ from benchmarks.studies.lockstep import TRAINING, base_adapter, first_reached, p
 from benchmarks.studies.pictures import figure, points, save, with_band
 from benchmarks.studies.study import Data, Study, Verdict, figures_of, reached, words
 from robot_rl.adapters.layout import SteeringLayout
-from robot_rl.config import MethodConfig, method_config
+from robot_rl.config import MethodConfig
 from robot_rl.learn.learner import Learner
+from robot_rl.task_files import method_config
 from robot_rl.types import Array, Context, LabelValue, Steering, Transition
 
 GOAL, LEVELS = 1, (0.5, 0.8)

@@ -28,7 +28,8 @@ from benchmarks.studies import plane
 from benchmarks.studies.lockstep import Played, base_adapter, success_rate, train, trials
 from benchmarks.studies.pictures import figure, points, save
 from benchmarks.studies.study import Data, Study, Verdict, figures_of, words
-from robot_rl.config import MethodConfig, method_config
+from robot_rl.config import MethodConfig
+from robot_rl.task_files import method_config
 
 EPISODES, TRIALS, SHOWN = 100, 100, 40
 COMMON: dict[str, Any] = {

@@ -23,8 +23,9 @@ from benchmarks.studies import two_modes
 from benchmarks.studies.lockstep import base_adapter, first_reached, play, success_rate, train, trials
 from benchmarks.studies.pictures import figure, save, with_band
 from benchmarks.studies.study import Data, Study, Verdict, figures_of, reached, words
-from robot_rl.config import MethodConfig, method_config
+from robot_rl.config import MethodConfig
 from robot_rl.protocols import Adapter
+from robot_rl.task_files import method_config
 
 SMALL_M, LARGE_M = 0.002, 0.01
 EPISODES, TRIALS, SAMPLES, WINDOW = 160, 200, 300, 20

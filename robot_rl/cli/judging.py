@@ -86,7 +86,7 @@ def demos(
 ) -> None:
     """Record the task's scripted expert in the twin."""
     from robot_rl.compositions.pretraining import save_demonstrations
-    from robot_rl.config import load_task
+    from robot_rl.task_files import load_task
 
     save_demonstrations(load_task(task), out, count, seed, console)
 
@@ -112,7 +112,7 @@ def pretrain(
 @app.command()
 def tasks() -> None:
     """The tasks that ship with the package."""
-    from robot_rl.config import load_task, task_names
+    from robot_rl.task_files import load_task, task_names
 
     table = Table("task", "title", "methods", "episodes")
     for name in task_names():

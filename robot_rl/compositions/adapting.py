@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
@@ -22,12 +21,12 @@ from robot_rl.compositions.plan import LOCKSTEP, RunPlan, begin_run, learner_sta
 from robot_rl.compositions.report import draw_results
 from robot_rl.compositions.results import WINDOW, Rate, known_rate, write_json_results
 from robot_rl.compositions.terminal import REFRESH_S, progress_bar
-from robot_rl.config import UniqueKeys
 from robot_rl.errors import ConfigError, IntegrityError
 from robot_rl.store.compute import read_compute
 from robot_rl.store.run import ADAPT, RunDirectory, RunInfo
 from robot_rl.store.training import labelled_episodes
 from robot_rl.twins import RANDOMISED, randomisation
+from robot_rl.yaml_files import read_mapping
 
 DEFAULTS: dict[str, Any] = {"task": "lid_opening", "method": "usr", "seed": 0}
 
@@ -215,12 +214,9 @@ def read_ranges(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), UniqueKeys)  # noqa: S506 (a SafeLoader)
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"--ranges {path}: cannot be read as YAML: {error}") from error
-    if not isinstance(raw, dict):
-        raise ConfigError(f"--ranges {path}: expected a mapping, range to number, got {type(raw).__name__}")
-    return {str(name): value for name, value in raw.items()}
+        return {str(name): value for name, value in read_mapping(path).items()}
+    except ConfigError as error:
+        raise ConfigError(f"--ranges {error}") from error
 
 
 def cores() -> int:

@@ -23,11 +23,12 @@ from robot_rl.compositions.plan import load_policy
 from robot_rl.compositions.pretraining import record_demonstrations
 from robot_rl.compositions.results import Rate, write_json_results
 from robot_rl.compositions.terminal import progress_bar
-from robot_rl.config import TaskConfig, load_task, task_path
+from robot_rl.config import TaskConfig
 from robot_rl.errors import ConfigError
 from robot_rl.policy.backbones.loading import decoder_of
 from robot_rl.policy.cloning import one_thread
 from robot_rl.protocols import FrozenPolicy
+from robot_rl.task_files import load_task, task_path
 from robot_rl.types import Context
 
 

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 
 from robot_rl.clock import Clock, RealClock, SteppedClock
 from robot_rl.compositions.remote_cell import cell_handlers
-from robot_rl.config import load_task
 from robot_rl.errors import RobotRLError
 from robot_rl.processes import begin_service
 from robot_rl.safety.guard import Guard
@@ -22,6 +21,7 @@ from robot_rl.safety.limits import Limits
 from robot_rl.services.frames import StatePublisher
 from robot_rl.services.guard import serve_guard
 from robot_rl.store.run import RunDirectory
+from robot_rl.task_files import load_task
 from robot_rl.twins import TWIN, Cell, load_twin
 
 PRIORITY = -10

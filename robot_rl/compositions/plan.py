@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from robot_rl import __version__
-from robot_rl.config import TASKS_DIR, MethodConfig, TaskConfig, load_task, task_path
+from robot_rl.config import MethodConfig, TaskConfig
 from robot_rl.console.access import Access
 from robot_rl.errors import ConfigError, IntegrityError, SpecMismatch, StoreError
 from robot_rl.policy.backbones.loading import load_checkpoint
@@ -19,6 +19,7 @@ from robot_rl.protocols import FrozenPolicy
 from robot_rl.store.files import read_json, sha256_file
 from robot_rl.store.run import RunDirectory, RunInfo
 from robot_rl.store.store import require_labels
+from robot_rl.task_files import TASKS_DIR, load_task, task_path
 from robot_rl.wire.keys import ClientKeys, read_keys
 
 REAL_TIME, LOCKSTEP = "real-time", "lockstep"

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from robot_rl.compositions.plan import checkpoint_path
-from robot_rl.config import load_task, task_names, task_path
 from robot_rl.errors import ConfigError, nearest
 from robot_rl.serve.__main__ import main
+from robot_rl.task_files import load_task, task_names, task_path
 from robot_rl.wire.keys import ServerKeys, add_client, new_server_keys, read_keys, write_keys
 
 

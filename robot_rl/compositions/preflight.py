@@ -26,10 +26,11 @@ from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.clock import SteppedClock
 from robot_rl.compositions.evaluate import evaluate
 from robot_rl.compositions.plan import LOCAL, load_policy
-from robot_rl.config import MethodConfig, TaskConfig, load_task, task_path
+from robot_rl.config import MethodConfig, TaskConfig
 from robot_rl.errors import RobotRLError
 from robot_rl.policy.remote import RemotePolicy
 from robot_rl.protocols import FrozenPolicy
+from robot_rl.task_files import load_task, task_path
 from robot_rl.twins import Split, TwinRobot, load_twin
 from robot_rl.types import Array, Observation, PolicySpec, canonical_hash
 from robot_rl.wire.keys import ClientKeys, read_keys

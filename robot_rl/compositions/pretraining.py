@@ -11,11 +11,12 @@ from rich.progress import TaskID
 from robot_rl.clock import SteppedClock
 from robot_rl.compositions.plan import checkpoint_path
 from robot_rl.compositions.terminal import progress_bar
-from robot_rl.config import PolicyConfig, TaskConfig, load_task, task_path
+from robot_rl.config import PolicyConfig, TaskConfig
 from robot_rl.errors import ConfigError
 from robot_rl.policy.backbones.demonstrations import SeenDemonstrations
 from robot_rl.policy.backbones.settings import parse_backbone
 from robot_rl.policy.demonstrations import Demonstrations
+from robot_rl.task_files import load_task, task_path
 from robot_rl.twins import load_object, load_twin
 
 

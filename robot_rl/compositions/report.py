@@ -19,13 +19,14 @@ from robot_rl.compositions.evaluate import Witness, evaluate, frozen
 from robot_rl.compositions.plan import open_run
 from robot_rl.compositions.results import Rate, draw_curve, draw_history, write_json_results, write_tensorboard
 from robot_rl.compositions.terminal import progress_bar
-from robot_rl.config import MethodConfig, load_task
+from robot_rl.config import MethodConfig
 from robot_rl.errors import IntegrityError, StoreError
 from robot_rl.learn.entropy import chunk_entropy
 from robot_rl.methods import entry_of
 from robot_rl.protocols import Adapter
 from robot_rl.store.run import RunDirectory
 from robot_rl.store.training import labelled_episodes, labels_of
+from robot_rl.task_files import load_task
 from robot_rl.types import LabelValue
 
 PROBES = 32

@@ -13,13 +13,13 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from robot_rl.config import load_task
 from robot_rl.errors import RobotRLError, StoreError
 from robot_rl.processes import GRACE_S, begin_service
 from robot_rl.services.camera_recorder import CameraRecorder
 from robot_rl.services.store import serve_store
 from robot_rl.store.run import RunDirectory
 from robot_rl.store.store import Store
+from robot_rl.task_files import load_task
 
 RETRY_S = 0.1
 NICE = 5

@@ -28,7 +28,7 @@ from robot_rl.compositions.plan import look_at_run, make_directory
 from robot_rl.compositions.results import write_json_results
 from robot_rl.compositions.taken_over import Taken, keep, recorded
 from robot_rl.compositions.terminal import progress_bar
-from robot_rl.config import TaskConfig, load_task
+from robot_rl.config import TaskConfig
 from robot_rl.errors import ConfigError, StoreError
 from robot_rl.learn.device import use_one_thread
 from robot_rl.learn.offline import Interface, as_learnt_by
@@ -37,6 +37,7 @@ from robot_rl.learn.process import LearnerService
 from robot_rl.protocols import FrozenPolicy
 from robot_rl.store.episode import EpisodeHeader, EpisodeOutcome
 from robot_rl.store.run import RunDirectory, RunInfo
+from robot_rl.task_files import load_task
 from robot_rl.types import LabelValue
 
 DEMONSTRATION = "demonstration"

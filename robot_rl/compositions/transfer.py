@@ -26,12 +26,13 @@ import yaml
 from robot_rl.adapters.files import numbers, read_weights, write_weights
 from robot_rl.compositions.plan import Material, begin_run, look_at_run, task_of
 from robot_rl.compositions.taken_over import Taken, keep, unchanged
-from robot_rl.config import MethodConfig, TaskConfig, parse_task
+from robot_rl.config import MethodConfig, TaskConfig
 from robot_rl.errors import IntegrityError, SpecMismatch, StoreError
 from robot_rl.protocols import FrozenPolicy
 from robot_rl.store.files import atomic_write, sha256_file
 from robot_rl.store.origin import origin_of, require_origin
 from robot_rl.store.run import FROM, RunDirectory, RunInfo
+from robot_rl.task_files import parse_task
 from robot_rl.types import ActionSpace, Array
 
 FITTING = (

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-import yaml
 from pydantic import Field, ValidationError, field_validator
 
-from robot_rl.config import Section, UniqueKeys, explain
+from robot_rl.config import Section, explain
 from robot_rl.errors import ConfigError
+from robot_rl.yaml_files import read_mapping
 
 Joints = tuple[float, float, float, float, float, float, float]
 Threshold = Annotated[float, Field(gt=0)]
@@ -94,9 +94,6 @@ class FrankaConfig(Section):
 def load_franka(path: Path) -> FrankaConfig:
     """Read a file of settings. Raises `ConfigError` that names the place and the nearest key."""
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), UniqueKeys)  # noqa: S506 (a SafeLoader)
-        return FrankaConfig.model_validate(raw)
+        return FrankaConfig.model_validate(read_mapping(path))
     except ValidationError as error:
         raise ConfigError(f"{path}: " + "; ".join(explain(FrankaConfig, error))) from error
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error

@@ -20,13 +20,13 @@ def main(argv: Sequence[str] | None = None, active: Callable[[], bool] = lambda:
     parser.add_argument("--ordered", action="store_true", help="one labelled episode at a time (lockstep)")
     arguments = parser.parse_args(argv)
 
-    from robot_rl.config import load_task
     from robot_rl.errors import RobotRLError
     from robot_rl.learn.device import use_one_thread
     from robot_rl.learn.memory import keep_memory
     from robot_rl.learn.process import LearnerService
     from robot_rl.processes import begin_service
     from robot_rl.store.run import RunDirectory
+    from robot_rl.task_files import load_task
 
     stopping = begin_service()
     os.nice(NICE)

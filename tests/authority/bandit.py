@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from robot_rl.authority.interface import Interface, interface_of
-from robot_rl.config import method_config
 from robot_rl.methods import METHODS
+from robot_rl.task_files import method_config
 from robot_rl.types import Array, Context
 from tests.learn.bandit import SPEC, A, F, T
 

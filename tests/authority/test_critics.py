@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from robot_rl.authority.critics import State, check_critics, correlate, critics_of, draw
-from robot_rl.config import method_config
 from robot_rl.errors import ConfigError
 from robot_rl.learn.learner import Learner
 from robot_rl.methods import METHODS
+from robot_rl.task_files import method_config
 from tests.learn.bandit import SPEC, F, config_of, decoder_of, spec_of
 from tests.learn.bandit import chunks as transitions
 

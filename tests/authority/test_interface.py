@@ -17,8 +17,8 @@ from robot_rl.authority.interface import (
     plain_interface,
 )
 from robot_rl.compositions.plan import load_policy
-from robot_rl.config import load_task, method_config, task_path
 from robot_rl.errors import SpecMismatch
+from robot_rl.task_files import load_task, method_config, task_path
 from robot_rl.types import ActionSpace
 from tests.authority.bandit import LINEAR_SPEC, LinearPolicy, contexts, interface
 

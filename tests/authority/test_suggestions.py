@@ -11,11 +11,12 @@ import pytest
 from benchmarks.studies.two_modes import SPACE
 from robot_rl.authority.suggestions import action_scale, noise_bound, practice_episode, spread, suggest
 from robot_rl.compositions.plan import load_policy
-from robot_rl.config import TaskConfig, load_task, method_config, task_path
+from robot_rl.config import TaskConfig
 from robot_rl.methods import METHODS
 from robot_rl.policy.demonstrations import Demonstrations
 from robot_rl.policy.flow import FlowPolicy
 from robot_rl.policy.torch_flow import TorchFlow
+from robot_rl.task_files import load_task, method_config, task_path
 from robot_rl.types import Context
 from tests.authority.bandit import LinearPolicy, contexts, interface
 

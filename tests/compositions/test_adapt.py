@@ -179,8 +179,8 @@ def test_a_resumed_run_keeps_its_settings(trained: Trained, asked: dict[str, Any
         ({"workers": 0}, None, "--workers 0: expected at least 1"),
         ({"method": "usrr"}, None, "has no method 'usrr'; did you mean 'usr'"),
         ({}, "frictoin: 1.2", "unknown key; did you mean 'friction'"),
-        ({}, "- 1", "expected a mapping, range to number, got list"),
-        ({}, "{", "cannot be read as YAML"),
+        ({}, "- 1", "expected a mapping at the top, got list"),
+        ({}, "{", "not YAML"),
         ({}, "gain: 1.2\ngain: 1.3", "comes twice"),
     ],
 )

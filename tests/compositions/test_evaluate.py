@@ -10,10 +10,11 @@ import pytest
 
 from robot_rl.compositions.evaluate import Fixed, Witness, evaluate, frozen, outcomes
 from robot_rl.compositions.plan import load_policy
-from robot_rl.config import TaskConfig, load_task, task_path
+from robot_rl.config import TaskConfig
 from robot_rl.errors import ConfigError
 from robot_rl.policy.flow import FlowPolicy
 from robot_rl.protocols import Adapter
+from robot_rl.task_files import load_task, task_path
 from robot_rl.testing.adapter import AdapterConformance
 from robot_rl.twins import Cell, Split
 from robot_rl.types import Array, Context, PolicySpec, Steering

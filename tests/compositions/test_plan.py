@@ -17,10 +17,10 @@ from robot_rl.compositions.plan import (
     new_run,
     open_run,
 )
-from robot_rl.config import TASKS_DIR, load_task, task_path
 from robot_rl.errors import ConfigError, IntegrityError, SpecMismatch, StoreError
 from robot_rl.store.episode import EpisodeWriter
 from robot_rl.store.files import sha256_file, write_json
+from robot_rl.task_files import TASKS_DIR, load_task, task_path
 from tests.small_task import write_small_task
 from tests.store.examples import SUCCESS, header
 

@@ -14,9 +14,9 @@ from rich.console import Console
 
 from robot_rl.compositions.plan import connect_policy, load_policy
 from robot_rl.compositions.policy_serving import add_client_key, make_keys, remove_client_key
-from robot_rl.config import TASKS_DIR, load_task
 from robot_rl.errors import ConfigError, DeadlineMissed
 from robot_rl.policy.remote import RemotePolicy
+from robot_rl.task_files import TASKS_DIR, load_task
 from robot_rl.wire.keys import ClientKeys, ServerKeys, read_keys
 from robot_rl.wire.observations import example_observation
 

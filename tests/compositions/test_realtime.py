@@ -17,7 +17,6 @@ from robot_rl.adapters.acting import load_adapter
 from robot_rl.adapters.files import numbers, read_manifests
 from robot_rl.clock import MS, SteppedClock
 from robot_rl.compositions.housekeeping import label_episode
-from robot_rl.config import load_task
 from robot_rl.errors import DeadlineMissed
 from robot_rl.policy.flow import FlowPolicy
 from robot_rl.safety.latch import write_latch
@@ -26,6 +25,7 @@ from robot_rl.services.guard import GuardClient
 from robot_rl.store.episode import read_images, read_manifest, read_messages
 from robot_rl.store.golden import read_golden, require_adapter
 from robot_rl.store.run import RunDirectory
+from robot_rl.task_files import load_task
 from robot_rl.twins import Split, load_twin
 from robot_rl.types import Array, LabelValue, SafetyLevel
 from robot_rl.wire.latest import Subscriber

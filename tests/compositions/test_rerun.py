@@ -16,13 +16,13 @@ from rich.console import Console
 from robot_rl.compositions.lockstep import run_lockstep
 from robot_rl.compositions.plan import RunPlan, new_run, open_run
 from robot_rl.compositions.rerun import Comparison, Step, read_steps, refused_ns, rerun, rerun_and_show
-from robot_rl.config import load_task
 from robot_rl.control.actor import Actor
 from robot_rl.errors import ConfigError, IntegrityError, StoreError
 from robot_rl.policy.flow import FlowPolicy
 from robot_rl.store.episode import EpisodeWriter, read_manifest, read_messages
 from robot_rl.store.labels import LabelLog
 from robot_rl.store.run import RunDirectory
+from robot_rl.task_files import load_task
 from robot_rl.types import Array, Context, Observation, Verdict
 from tests.ordinary_user import read_only
 from tests.small_task import write_small_task

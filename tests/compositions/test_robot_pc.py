@@ -23,11 +23,11 @@ import yaml
 from packaging.requirements import Requirement
 
 from robot_rl.cli import INTERRUPTED
-from robot_rl.config import TASKS_DIR
 from robot_rl.policy.remote import RemotePolicy
 from robot_rl.store.episode import read_manifest
 from robot_rl.store.run import RunDirectory
 from robot_rl.store.training import labelled_episodes
+from robot_rl.task_files import TASKS_DIR
 from tests.commands import ENVIRONMENT, ROOT
 from tests.small_task import write_small_task
 

@@ -19,7 +19,6 @@ from robot_rl.compositions.lockstep import run_lockstep
 from robot_rl.compositions.plan import RunPlan, new_run, open_run
 from robot_rl.compositions.pretraining import save_demonstrations
 from robot_rl.compositions.train_offline import OfflineRequest, train_offline
-from robot_rl.config import load_task
 from robot_rl.errors import ConfigError, RobotRLError, SpecMismatch, StoreError
 from robot_rl.store.episode import read_manifest, read_messages, read_transitions
 from robot_rl.store.labels import LabelLog
@@ -27,6 +26,7 @@ from robot_rl.store.run import RunDirectory
 from robot_rl.store.store import Store
 from robot_rl.store.taken import ORIGIN
 from robot_rl.store.training import labelled_episodes
+from robot_rl.task_files import load_task
 from robot_rl.types import Label, LabelValue, Transition
 from tests.small_task import write_small_task
 

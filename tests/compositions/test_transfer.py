@@ -25,7 +25,6 @@ from robot_rl.compositions.housekeeping import verify_run
 from robot_rl.compositions.plan import new_run, open_run
 from robot_rl.compositions.rerun import read_steps, rerun
 from robot_rl.compositions.running import RunRequest, plan_run, run_task
-from robot_rl.config import TASKS_DIR, load_task
 from robot_rl.errors import ConfigError, IntegrityError, RobotRLError, SpecMismatch, StoreError
 from robot_rl.learn.checkpoint import KEPT
 from robot_rl.learn.learner import Learner
@@ -33,6 +32,7 @@ from robot_rl.learn.process import LearnerService
 from robot_rl.store.episode import EpisodeHeader, EpisodeOutcome, read_manifest
 from robot_rl.store.run import RunDirectory
 from robot_rl.store.store import Store
+from robot_rl.task_files import TASKS_DIR, load_task
 from robot_rl.types import ActionSpace, Array, Label, LabelValue, RobotSpec, Transition
 from sim_twin.lid_opening import LidOpeningTwin
 from tests.small_task import write_small_task

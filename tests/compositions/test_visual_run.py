@@ -16,11 +16,11 @@ from robot_rl.compositions.lockstep import run_lockstep
 from robot_rl.compositions.plan import RunPlan, new_run, open_run
 from robot_rl.compositions.pretraining import clone_policy, save_demonstrations
 from robot_rl.compositions.realtime import run_realtime
-from robot_rl.config import TASKS_DIR, load_task
 from robot_rl.control.actor import Actor
 from robot_rl.policy.remote import RemotePolicy
 from robot_rl.store.episode import read_images, read_manifest, read_messages
 from robot_rl.store.training import labelled_episodes
+from robot_rl.task_files import TASKS_DIR, load_task
 from tests.serve.served import served
 from tests.small_task import write_small_task
 

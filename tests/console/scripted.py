@@ -16,9 +16,9 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFilter
 
-from robot_rl.config import TASKS_DIR
 from robot_rl.console.port import Frame
 from robot_rl.errors import IllegalTransition, LabelConflict
+from robot_rl.task_files import TASKS_DIR
 
 LEGAL = {
     "arm": ("DISARMED",),

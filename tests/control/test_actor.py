@@ -17,7 +17,7 @@ import pytest
 import robot_rl.console
 from robot_rl.clock import SECOND, RealClock, SteppedClock
 from robot_rl.compositions.recording import StoreRecorder
-from robot_rl.config import GuardConfig, MethodConfig, load_task
+from robot_rl.config import GuardConfig, MethodConfig
 from robot_rl.console.port import LISTS
 from robot_rl.control.actor import Actor, RunView
 from robot_rl.control.motion import Motion
@@ -33,6 +33,7 @@ from robot_rl.store.episode import read_messages, read_transitions
 from robot_rl.store.run import RunDirectory, RunInfo
 from robot_rl.store.store import Store
 from robot_rl.store.training import labelled_episodes
+from robot_rl.task_files import load_task
 from robot_rl.testing.point_robot import PointRobot
 from robot_rl.types import Array, Command, Context, LabelValue, SafetyLevel, Transition, Verdict
 from tests.control.cell import HOME, LIMITS, PointAdapter, PointPolicy, PointTwin

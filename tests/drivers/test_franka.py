@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from robot_rl.clock import SECOND, RealClock, SteppedClock
-from robot_rl.config import TaskConfig, load_task
+from robot_rl.config import TaskConfig
 from robot_rl.errors import ConfigError, RobotFault, RobotLost, RobotReflex
 from robot_rl.protocols import Recoverable
 from robot_rl.safety.guard import Guard
 from robot_rl.safety.limits import Limits
+from robot_rl.task_files import load_task
 from robot_rl.testing.robot import RobotConformance
 from robot_rl.types import Array, Command, SafetyLevel, Verdict
 from sim_twin.lid_opening import ACTION_SPACE, CONTROL_HZ, LEAD_M, LidOpeningTwin

@@ -30,6 +30,8 @@ def test_the_shipped_file_says_every_setting_at_its_default() -> None:
         ("{address: a, orientation: [1, 1, 0, 0]}", "expected a unit quaternion xyzw, got one of length 1.4142"),
         ("{address: a, home: [0, 0]}", "home"),
         ("{address: a, address: b}", "the key 'address' comes twice"),
+        ("address: !!timestamp here", "not YAML"),
+        ("- 10.0.0.1", "expected a mapping at the top, got list"),
     ],
 )
 def test_what_cannot_be_meant_is_named(tmp_path: Path, line: str, message: str) -> None:

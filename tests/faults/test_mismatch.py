@@ -17,8 +17,8 @@ from robot_rl import __version__
 from robot_rl.adapters.acting import make_adapter
 from robot_rl.compositions.plan import load_policy
 from robot_rl.compositions.running import RunRequest, run_task
-from robot_rl.config import TASKS_DIR, load_task
 from robot_rl.errors import SpecMismatch
+from robot_rl.task_files import TASKS_DIR, load_task
 from robot_rl.wire.handshake import PROTOCOL
 from tests.faults.policies import Server
 

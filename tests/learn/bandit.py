@@ -14,9 +14,10 @@ from torch import Tensor
 
 from benchmarks.studies.two_modes import SPEC, A, BimodalDecoder, F, T, state, succeeded
 from robot_rl.adapters.layout import SteeringLayout
-from robot_rl.config import MethodConfig, method_config
+from robot_rl.config import MethodConfig
 from robot_rl.learn.learner import Learner
 from robot_rl.protocols import Adapter
+from robot_rl.task_files import method_config
 from robot_rl.types import Array, Context, LabelValue, PolicySpec, Steering, Transition
 
 SMALL = MethodConfig(

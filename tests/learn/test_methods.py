@@ -16,10 +16,11 @@ from torch import Tensor
 from robot_rl import methods
 from robot_rl.adapters.acting import BaseAdapter, make_adapter
 from robot_rl.adapters.actor import NumpyActor, NumpyPerturbation
-from robot_rl.config import MethodConfig, method_config
+from robot_rl.config import MethodConfig
 from robot_rl.errors import SpecMismatch
 from robot_rl.learn.learner import METHODS, Learner
 from robot_rl.learn.sac import actor_weights
+from robot_rl.task_files import method_config
 from robot_rl.types import Array, Context, LabelValue, Steering, Transition
 from tests.learn.bandit import (
     LATENT_SPEC,

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from robot_rl.config import method_config
 from robot_rl.errors import ConfigError, SpecMismatch
 from robot_rl.learn.learner import METHODS, Learner
+from robot_rl.task_files import method_config
 from robot_rl.types import LabelValue
 from tests.learn.bandit import chunks, config_of, decoder_of, spec_of
 

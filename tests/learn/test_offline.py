@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from robot_rl.config import TASKS_DIR, MethodConfig, load_task
+from robot_rl.config import MethodConfig
 from robot_rl.errors import SpecMismatch
 from robot_rl.learn.learner import METHODS as LEARNERS
 from robot_rl.learn.learner import Learner
 from robot_rl.learn.offline import Interface, as_learnt_by
 from robot_rl.policy.flow import FlowPolicy
 from robot_rl.policy.torch_flow import TorchFlow
+from robot_rl.task_files import TASKS_DIR, load_task
 from robot_rl.types import Array, LabelValue, Source, Transition
 
 POLICY = FlowPolicy.load(TASKS_DIR / "lid_opening.safetensors")

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from robot_rl.adapters.layout import SteeringLayout
-from robot_rl.config import TASKS_DIR, method_config
 from robot_rl.errors import IntegrityError
 from robot_rl.learn.learner import Learner
 from robot_rl.learn.prior import load_prior
 from robot_rl.policy.demonstrations import Demonstrations
 from robot_rl.policy.flow import FlowPolicy
 from robot_rl.policy.torch_flow import TorchFlow
+from robot_rl.task_files import TASKS_DIR, method_config
 
 CONFIG = method_config("rlpd", hidden=16, critics=2)
 

@@ -26,7 +26,7 @@ from robot_rl.adapters.acting import BaseAdapter, SteeringAdapter, load_adapter
 from robot_rl.adapters.files import numbers, read_weights
 from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.compositions.run_files import check_weights
-from robot_rl.config import TASKS_DIR, MethodConfig, PolicyConfig, load_task
+from robot_rl.config import MethodConfig, PolicyConfig
 from robot_rl.errors import DiskError, IntegrityError
 from robot_rl.learn import columns
 from robot_rl.learn import process as process_module
@@ -40,6 +40,7 @@ from robot_rl.store.compute import write_compute
 from robot_rl.store.episode import EndedBy, EpisodeHeader, EpisodeOutcome, EpisodeWriter, read_transitions
 from robot_rl.store.labels import LabelLog
 from robot_rl.store.run import RunDirectory, RunInfo
+from robot_rl.task_files import TASKS_DIR, load_task
 from robot_rl.types import ActionSpace, Array, Label, LabelValue, Transition
 from tests.faults.disk import Disk, failing
 

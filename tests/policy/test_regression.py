@@ -12,7 +12,6 @@ import torch
 from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.compositions.lockstep import run_lockstep
 from robot_rl.compositions.plan import RunPlan, new_run, open_run
-from robot_rl.config import load_task
 from robot_rl.control.actor import Actor
 from robot_rl.errors import BadAction, SpecMismatch
 from robot_rl.policy.cloning import CloneReport, clone
@@ -21,6 +20,7 @@ from robot_rl.policy.flow import FlowPolicy
 from robot_rl.policy.remote import RemotePolicy
 from robot_rl.policy.torch_flow import TorchFlow
 from robot_rl.store.training import labelled_episodes
+from robot_rl.task_files import load_task
 from robot_rl.testing.policy import FrozenPolicyConformance
 from robot_rl.types import Context, Observation
 from tests.policy.conftest import CONFIG, SPACE, observe

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from robot_rl.config import TaskConfig, load_task
+from robot_rl.config import TaskConfig
+from robot_rl.task_files import load_task
 from sim_twin.lid_opening import LidOpeningTwin
 
 

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from robot_rl.config import task_path
 from robot_rl.services.frames import StatePublisher
+from robot_rl.task_files import task_path
 from robot_rl.types import Array
 from robot_rl.wire.latest import Latest
 from sim_twin.lid_opening import LidOpeningTwin

@@ -10,9 +10,10 @@ from robot_rl.authority.guide import Guide, load_guide
 from robot_rl.authority.interface import interface_of
 from robot_rl.authority.oracle import Oracle
 from robot_rl.compositions.plan import load_policy
-from robot_rl.config import TaskConfig, method_config, task_path
+from robot_rl.config import TaskConfig
 from robot_rl.errors import ConfigError, SpecMismatch
 from robot_rl.policy.flow import FlowPolicy
+from robot_rl.task_files import method_config, task_path
 from robot_rl.twins import Split
 from sim_twin.lid_opening import ACTION_SPACE
 from sim_twin.oracles import ORACLES, LidOpeningGuide, named_oracle

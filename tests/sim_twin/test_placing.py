@@ -6,7 +6,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from robot_rl.config import load_task
+from robot_rl.task_files import load_task
 from robot_rl.twins import PlacedCell, Split, load_placing, place_of
 from sim_twin.cameras import SceneRenderer
 from sim_twin.config import CameraConfig

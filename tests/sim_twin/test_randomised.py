@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from robot_rl.clock import SteppedClock
-from robot_rl.config import TaskConfig, load_task
+from robot_rl.config import TaskConfig
 from robot_rl.errors import ConfigError, SpecMismatch
+from robot_rl.task_files import load_task
 from robot_rl.twins import Split, load_randomised, randomisation
 from robot_rl.types import Array
 from sim_twin.config import SceneConfig, parse_scene

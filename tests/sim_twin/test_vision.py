@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from robot_rl.clock import RealClock
-from robot_rl.config import TaskConfig, load_task
+from robot_rl.config import TaskConfig
 from robot_rl.errors import ConfigError
 from robot_rl.policy.backbones.demonstrations import SeenDemonstrations
+from robot_rl.task_files import load_task
 from robot_rl.twins import Split, load_object, load_twin
 from sim_twin.demos import demonstrate as demonstrate_blindly
 from sim_twin.lid_opening import LidOpeningTwin

@@ -15,10 +15,10 @@ from types import FrameType
 from typing import NoReturn
 
 from robot_rl.clock import SECOND
-from robot_rl.config import load_task
 from robot_rl.services.frames import FRAME_BACKLOG
 from robot_rl.store.ros import CAMERA, image_message
 from robot_rl.store.run import RunDirectory
+from robot_rl.task_files import load_task
 from robot_rl.twins import load_object
 from robot_rl.wire.latest import Subscriber
 from robot_rl_ros.diagnostics import diagnose

@@ -8,9 +8,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from robot_rl.config import load_task, method_config, parse_task, task_names, task_path
 from robot_rl.errors import ConfigError
 from robot_rl.methods import METHODS, method_of
+from robot_rl.task_files import load_task, method_config, parse_task, task_names, task_path
 
 TASK: dict[str, Any] = {
     "name": "push",
@@ -136,25 +136,9 @@ def test_all_faults_are_named_at_once() -> None:
     assert "title" in text
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [("a: [1", "not YAML"), ("- 1\n- 2", "expected a mapping at the top, got list"), ("", "got NoneType")],
-)
-def test_what_is_no_task_file_is_said_to_be_none(text: str, words: str) -> None:
-    assert words in complaint(text)
-
-
-def test_yaml_cannot_run_code() -> None:
-    assert "not YAML" in complaint("name: !!python/object/apply:os.getcwd []")
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["? [a, b]\n: 1", "{a: 1}: 2", "name: 2026-99-99", "max_steps: " + "9" * 5000, "max_steps: !!int abc",
-     "title: !!bool abc", "title: !!timestamp abc", "[" * 2000],
-)  # fmt: skip
-def test_text_that_is_no_yaml_is_an_error_and_no_traceback(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"task\.yaml: "):
+@pytest.mark.parametrize("text", ["a: [1", "- 1", ""])
+def test_what_is_no_task_file_is_said_to_be_none(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"^task\.yaml: "):
         parse_task(text, "task.yaml")
 
 
@@ -186,12 +170,6 @@ def test_a_path_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 def test_an_unknown_method_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"task 'push' has no method 'ursr'; did you mean 'usr'\?"):
         parse_task(changed(), "push.yaml").method("ursr")
-
-
-def test_a_key_that_comes_twice_is_an_error_and_not_a_silent_choice() -> None:
-    text = task_path("lid_opening").read_text().replace("max_steps: 64", "max_steps: 64\nmax_steps: 46")
-    with pytest.raises(ConfigError, match="the key 'max_steps' comes twice"):
-        parse_task(text, "mine.yaml")
 
 
 @pytest.mark.parametrize(

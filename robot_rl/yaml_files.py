@@ -1,0 +1,55 @@
+"""YAML files that people write, read strictly: UTF-8, a mapping at the top, and no key twice."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from robot_rl.errors import ConfigError
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """What the file at `path` says, not yet checked any further. Raises `ConfigError`."""
+    return parse_mapping(read_text(path), str(path))
+
+
+def read_text(path: Path) -> str:
+    """Raises `ConfigError` for a file that cannot be read, or is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as UTF-8 text: {error}") from error
+
+
+def parse_mapping(text: str, origin: str) -> dict[str, Any]:
+    """The mapping that `text` is. Raises `ConfigError`, whose words begin with `origin`."""
+    try:
+        raw = yaml.load(text, UniqueKeys)  # noqa: S506 (a SafeLoader)
+    except _NOT_YAML as error:
+        raise ConfigError(f"{origin}: not YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{origin}: expected a mapping at the top, got {type(raw).__name__}")
+    return raw
+
+
+_NOT_YAML = (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
+"""What PyYAML raises for text that is none: for a tag that its value does not fit, Python's own errors too."""
+
+
+class UniqueKeys(yaml.SafeLoader):
+    """YAML where a key that comes twice in one mapping is an error: the first one would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "expected a plain key", key.start_mark)
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} comes twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from robot_rl.errors import ConfigError
+from robot_rl.yaml_files import parse_mapping, read_mapping
+
+
+def test_a_mapping_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("a: 1\nb: {c: [x, 2.5]}  # \u00b5m\n", encoding="utf-8")
+    assert read_mapping(tmp_path / "a.yaml") == {"a": 1, "b": {"c": ["x", 2.5]}}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: [1", "not YAML"),
+        ("- 1\n- 2", "expected a mapping at the top, got list"),
+        ("", "expected a mapping at the top, got NoneType"),
+        ("a: !!python/object/apply:os.getcwd []", "not YAML"),  # and so runs no code
+        ("a: {b: 1, b: 2}", "the key 'b' comes twice"),
+    ],
+)
+def test_what_is_no_mapping_is_said_to_be_none(text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=f"^given: .*{words}"):
+        parse_mapping(text, "given")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["? [a, b]\n: 1", "{a: 1}: 2", "a: 2026-99-99", "a: " + "9" * 5000, "a: !!int abc", "a: !!bool abc",
+     "a: !!timestamp abc", "[" * 2000],
+)  # fmt: skip
+def test_text_that_is_no_yaml_is_an_error_and_no_traceback(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"^given: "):
+        parse_mapping(text, "given")
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "latin.yaml").write_bytes(b"a: \xe9\n")
+    for path in (tmp_path / "none.yaml", tmp_path, tmp_path / "latin.yaml"):
+        with pytest.raises(ConfigError, match=f"^{path}: cannot be read as UTF-8 text: "):
+            read_mapping(path)
