@@ -13,7 +13,7 @@ import pytest
 from benchmarks.gym import __main__ as command
 from benchmarks.gym import cells, page
 from benchmarks.gym.cells import Cell, run_cell, world_of
-from benchmarks.gym.experts import pick_and_place
+from benchmarks.gym.experts import pick_and_place, push
 from benchmarks.gym.judging import at_bound, carried_out, motion
 from benchmarks.gym.policy import MOST, Demonstrations, Scaling, StatePolicy
 from benchmarks.gym.settings import SETTINGS, SHORT_POLICY, Frozen, settings_of
@@ -420,3 +420,20 @@ def test_the_expert_for_the_fetch_takes_the_block_to_the_goal() -> None:
             fingers = 0.05 if near and closing else 0.1
             hand = hand + moved
         assert np.linalg.norm(block - goal) < 0.02
+
+
+def test_the_expert_for_the_fetch_pushes_the_block_to_the_goal() -> None:
+    """Of a hand that follows its actions by half, on either side of a round block that it moves where it goes."""
+    rng, act = np.random.default_rng(0), push(POINT.make())
+    for _ in range(20):
+        block, goal = (np.array([*rng.uniform(0.4, 0.7, 2), 0.42]) for _ in range(2))
+        hand = block + np.array([*rng.uniform(-0.1, 0.1, 2), rng.uniform(0.0, 0.1)])
+        hand[:2] = block[:2] + max(1.0, 0.05 / np.linalg.norm((hand - block)[:2])) * (hand - block)[:2]
+        for _ in range(150):
+            action = act(np.concatenate([block, goal, hand, block, block - hand, [0.0, 0.0]]))
+            assert np.abs(action).max() <= 1.0
+            hand = hand + 0.025 * action[:3]
+            away = (block - hand) * [1.0, 1.0, 0.0]
+            if abs(hand[2] - block[2]) < 0.05 and np.linalg.norm(away) < 0.045:
+                block = block + (0.045 / np.linalg.norm(away) - 1.0) * away
+        assert np.linalg.norm(block - goal) < 0.05  # of the environment

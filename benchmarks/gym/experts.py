@@ -19,8 +19,10 @@ def rock(env: gymnasium.Env[Any, Any]) -> Expert:
 GAIN = 10.0
 """1 / m: an action of 1 asks the Fetch's hand to move by 50 mm."""
 NEAR, ABOVE, HELD = 0.02, 0.08, 0.055
-"""m: from the block to a hand that closes, or that goes down; how far above the block the hand comes; and between
-fingers that have the block of 50 mm."""
+"""m: from the block to a hand that closes, or from its place to one that goes down; how far above the block the hand
+comes; and between fingers that have the block of 50 mm."""
+BEHIND, TOUCHING, LOW = 0.075, 0.045, 0.03
+"""m, from the block's middle to the hand's: where a push begins; while it lasts; how high the hand may be for it."""
 
 
 def pick_and_place(env: gymnasium.Env[Any, Any]) -> Expert:
@@ -34,6 +36,28 @@ def pick_and_place(env: gymnasium.Env[Any, Any]) -> Expert:
         if np.linalg.norm(offset[:2]) > NEAR:
             offset = offset + np.array([0.0, 0.0, ABOVE])
         return _towards(offset, grip=1.0)
+
+    return act
+
+
+def push(env: gymnasium.Env[Any, Any]) -> Expert:
+    """Of gymnasium-robotics' FetchPush: above the place behind the block, down, and with the block to the goal."""
+
+    def act(observation: Array) -> Array:
+        goal, hand, block = observation[3:6], observation[6:9], observation[9:12]
+        way = (goal - block) * [1.0, 1.0, 0.0]
+        way /= max(float(np.linalg.norm(way)), 1e-6)
+        ahead = float((block - hand) @ way)
+        beside = np.linalg.norm((block - hand - ahead * way)[:2])
+        low, offset = hand[2] < block[2] + LOW, block - BEHIND * way - hand
+        if low and beside < NEAR and ahead > LOW:
+            offset = goal - TOUCHING * way - hand
+            offset[2] = block[2] - hand[2]
+        elif np.linalg.norm(offset[:2]) > NEAR:
+            offset[2] += ABOVE
+            if low:  # up first: the block may be in the way
+                offset[:2] = 0.0
+        return _towards(offset, grip=-1.0)
 
     return act
 
