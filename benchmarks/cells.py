@@ -183,8 +183,8 @@ def once(
     if there:
         result = there[0]
     else:
-        result = make()
-        write_json_results(done, result)
+        write_json_results(done, make())
+        result = json.loads(done.read_bytes())  # as it will be read again: a tuple is a list there
     if record and _read(recorded, fits) is None:
         records.mkdir(exist_ok=True)
         superseded = [path for path in earlier(records, kind) if path != recorded]

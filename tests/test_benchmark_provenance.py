@@ -64,6 +64,12 @@ def test_a_cell_that_comes_out_the_same_speaks_for_the_others_of_its_code(tmp_pa
     assert different == [those[3], other]
 
 
+def test_what_is_compared_is_what_is_kept(tmp_path: Path) -> None:
+    records, cell = tmp_path / "records", Made("usr", 0)
+    put(records, cell, OLD)
+    assert make_again(records, cell, tmp_path, {**FIGURES, "curve": ((1, 0), (2, 1))})[ALIKE] == [OLD]
+
+
 @pytest.mark.parametrize("result", [{**FIGURES, "success": 0.51}, {"success": 0.5, "training_seconds": 1.0}])
 def test_one_that_comes_out_otherwise_speaks_for_nobody(tmp_path: Path, result: dict[str, Any]) -> None:
     records, cell, sibling = tmp_path / "records", Made("usr", 0), Made("usr", 1)
