@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ def load_task(name: str | Path, *, begun: bool = False) -> TaskConfig:
 def task_path(name: str | Path) -> Path:
     """Where the file of task `name` is. Raises `ConfigError` with the nearest valid name."""
     path = Path(name) if str(name).endswith((".yaml", ".yml")) else TASKS_DIR / f"{name}.yaml"
-    if not path.is_file():
+    if not os.path.isfile(path):  # no error for a name that no file can have
         raise ConfigError(f"no task {str(name)!r}{nearest(str(name), task_names())}, or the path of a .yaml file")
     return path
 
@@ -75,8 +76,8 @@ def method_config(method: str, **settings: Any) -> MethodConfig:
 
 def _reservations(name: str, settings: Mapping[str, Any], config: MethodConfig) -> list[str]:
     """Those of `robot_rl.methods`, and that both kinds of data are drawn where there are two."""
-    lines, count = reservations(name, settings), round(config.batch * config.prior_share)
-    if config.prior_share and not 0 < count < config.batch:
+    lines = reservations(name, settings)
+    if config.prior_share and not 0 < (count := round(config.batch * config.prior_share)) < config.batch:
         lines.append(
             f"methods.{name}.prior_share: {config.prior_share:g} of a batch of {config.batch} is {count} chunks, so "
             "that one of the two kinds of data would never be drawn; change it or the batch"

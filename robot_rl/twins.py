@@ -142,7 +142,7 @@ def load_object(name: str) -> Any:
     module, _, attribute = name.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ConfigError(
             f"the task names {name!r}: {error}; expected MODULE:NAME of an installed package (pip install "
             "'robot-rl[twin]' for the twin that comes with it)"

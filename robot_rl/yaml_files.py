@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +34,25 @@ def parse_mapping(text: str, origin: str) -> dict[str, Any]:
     return raw
 
 
-_NOT_YAML = (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
+_NOT_YAML = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError)
 """What PyYAML raises for text that is none: for a tag that its value does not fit, Python's own errors too."""
 
 
 class UniqueKeys(yaml.SafeLoader):
     """YAML where a key that comes twice in one mapping is an error: the first one would be lost without a word."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._as_written: set[yaml.MappingNode] = set()
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """A mapping that merges others (`<<`) gets their keys, which its own overrule: judged is what was written."""
+        if node not in self._as_written:
+            self._as_written.add(node)
+            self._require_each_once(node)
+        super().flatten_mapping(node)
+
+    def _require_each_once(self, node: yaml.MappingNode) -> None:
         seen: set[str] = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
@@ -52,4 +62,3 @@ class UniqueKeys(yaml.SafeLoader):
                     None, None, f"the key {key.value!r} comes twice", key.start_mark
                 )
             seen.add(key.value)
-        return super().construct_mapping(node, deep)

@@ -163,8 +163,9 @@ def test_an_unknown_task_names_the_nearest() -> None:
 
 
 def test_a_path_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"nowhere\.yaml"):
-        load_task(tmp_path / "nowhere.yaml")
+    for name in ("nowhere.yaml", "a" * 300 + ".yaml", "a\0.yaml"):
+        with pytest.raises(ConfigError, match=r"no task .*\.yaml"):
+            load_task(tmp_path / name)
 
 
 def test_an_unknown_method_names_the_nearest() -> None:

@@ -39,7 +39,15 @@ def test_a_task_loads_its_twin_on_the_clock_it_is_given(task: TaskConfig) -> Non
 
 @pytest.mark.parametrize(
     "name",
-    ["no_such_package:Twin", "sim_twin.lid_opening:NoSuchTwin", "sim_twin.lid_opening", "", "sim_twin..lid:Twin", ":x"],
+    [
+        "no_such_package:Twin",
+        "sim_twin.lid_opening:NoSuchTwin",
+        "sim_twin.lid_opening",
+        "",
+        "sim_twin..lid:Twin",
+        ":x",
+        ".x:y",
+    ],
 )
 def test_what_cannot_be_loaded_is_named_with_what_to_install(task: TaskConfig, name: str) -> None:
     with pytest.raises(ConfigError, match=r"expected MODULE:NAME of an installed package \(pip install 'robot-rl"):

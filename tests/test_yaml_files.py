@@ -28,10 +28,17 @@ def test_what_is_no_mapping_is_said_to_be_none(text: str, words: str) -> None:
         parse_mapping(text, "given")
 
 
+def test_a_mapping_may_overrule_what_it_merges_at_any_depth() -> None:
+    text = "a: &x {b: 1}\nc: {inner: &y {<<: *x, b: 2}}\nd: {<<: *y}"
+    assert parse_mapping(text, "given") == {"a": {"b": 1}, "c": {"inner": {"b": 2}}, "d": {"b": 2}}
+    with pytest.raises(ConfigError, match="the key 'b' comes twice"):
+        parse_mapping("a: &x {b: 1}\nc: {<<: *x, b: 2, b: 3}", "given")
+
+
 @pytest.mark.parametrize(
     "text",
     ["? [a, b]\n: 1", "{a: 1}: 2", "a: 2026-99-99", "a: " + "9" * 5000, "a: !!int abc", "a: !!bool abc",
-     "a: !!timestamp abc", "[" * 2000],
+     "a: !!timestamp abc", "[" * 2000, "a: !!int ''", "a: !!int '-'", "a: !!float ''", "a: " + "1:" * 300 + "1.0"],
 )  # fmt: skip
 def test_text_that_is_no_yaml_is_an_error_and_no_traceback(text: str) -> None:
     with pytest.raises(ConfigError, match=r"^given: "):

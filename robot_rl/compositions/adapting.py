@@ -16,16 +16,18 @@ from rich.progress import Progress
 
 from robot_rl.adapters.files import numbers
 from robot_rl.adapters.fitting import fitting_layout
+from robot_rl.clock import SteppedClock
 from robot_rl.compositions.adapt import Adaptation, Watch, run_adaptation
-from robot_rl.compositions.plan import LOCKSTEP, RunPlan, begin_run, learner_status, material_of, open_run
+from robot_rl.compositions.plan import LOCKSTEP, RunPlan, begin_run, is_named, learner_status, material_of, open_run
 from robot_rl.compositions.report import draw_results
 from robot_rl.compositions.results import WINDOW, Rate, known_rate, write_json_results
 from robot_rl.compositions.terminal import REFRESH_S, progress_bar
 from robot_rl.errors import ConfigError, IntegrityError
+from robot_rl.safety.limits import Limits
 from robot_rl.store.compute import read_compute
 from robot_rl.store.run import ADAPT, RunDirectory, RunInfo
 from robot_rl.store.training import labelled_episodes
-from robot_rl.twins import RANDOMISED, randomisation
+from robot_rl.twins import RANDOMISED, load_randomised, randomisation
 from robot_rl.yaml_files import read_mapping
 
 DEFAULTS: dict[str, Any] = {"task": "lid_opening", "method": "usr", "seed": 0}
@@ -175,6 +177,9 @@ def _begin(request: AdaptRequest) -> Path:
     task = material.task
     fitting_layout(material.policy.spec, method, task.method(method))
     ranges = randomisation(task, read_ranges(request.ranges))
+    twin = load_randomised(task, ranges, SteppedClock())
+    Limits.of(task.limits, twin.spec.action_space)
+    twin.close()
     said = {"workers": request.workers or max(1, cores() - 1), "trials": request.trials, "ranges": ranges}
     arguments = {"episodes": request.episodes, "label": "auto", "pace": LOCKSTEP, ADAPT: said}
     stamp = time.strftime("%Y%m%d-%H%M%S")
@@ -192,10 +197,10 @@ def _begun(request: AdaptRequest, path: Path, info: RunInfo) -> dict[str, Any]:
         for option, given in (("--out", request.out), ("--ranges", request.ranges)):
             if given is not None:
                 raise ConfigError(f"{option} {given}: {path} has begun already, and a resumed run keeps its own")
-        had = {"task": info.task, "method": info.method, "seed": info.seed}
+        had: dict[str, Any] = {"task": info.task, "method": info.method, "seed": info.seed}
         for name, value in had.items():
             asked = getattr(request, name)
-            if asked is not None and asked != value and not (name == "task" and Path(str(asked)).stem == value):
+            if asked is not None and asked != value and not (name == "task" and is_named(asked, value)):
                 raise ConfigError(
                     f"{name} {asked!r}: the run in {path} was begun with {value!r}, and a resumed run keeps its "
                     "settings; leave it out, or begin a new run"

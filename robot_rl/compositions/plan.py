@@ -70,10 +70,15 @@ def checkpoint_path(task: TaskConfig, task_file: Path) -> Path:
     return path if path.is_absolute() else task_file.parent / path
 
 
+def is_named(asked: str, name: str) -> bool:
+    """Whether the task that was `asked` for, by name or file, is called `name`."""
+    return Path(asked).stem == name or (os.path.isfile(asked) and load_task(asked, begun=True).name == name)
+
+
 def load_policy(task: TaskConfig, task_file: Path) -> FrozenPolicy:
     """The task's own frozen policy. Raises `IntegrityError`, saying how to make it."""
     path = checkpoint_path(task, task_file)
-    if not path.exists():
+    if not os.path.isfile(path):  # no error for a name that no file can have
         name = task.name if task_file.parent == TASKS_DIR else task_file
         raise IntegrityError(f"no frozen policy at {path}: make it with `robot-rl pretrain {name}`")
     return load_checkpoint(path)

@@ -21,6 +21,7 @@ from robot_rl.compositions.plan import (
     RunPlan,
     begin_run,
     connect_policy,
+    is_named,
     learner_status,
     material_of,
     open_run,
@@ -244,7 +245,7 @@ def _agrees(request: RunRequest, begun: dict[str, Any]) -> None:
         )
     for name, default in DEFAULTS.items():
         asked, had = getattr(request, name), begun.get(name) or default
-        if asked is not None and asked != had and not (name == "task" and Path(str(asked)).stem == had):
+        if asked is not None and asked != had and not (name == "task" and is_named(asked, had)):
             raise ConfigError(
                 f"{name} {asked!r}: the run in {request.resume} was begun with {had!r}, and a resumed run keeps its "
                 "settings; leave it out, or begin a new run"

@@ -101,8 +101,9 @@ def _steer(
         noise = ours.noise_steer(t.noise[None])[0] if ours.noise_size else np.zeros(0, np.float32)
     except SpecMismatch as error:
         return None, str(error)
-    if shift.any() and not ours.latent_size:
-        return None, "the latent was shifted, which this method cannot do"
+    if target.entry.kind != "chunk" and bool(ours.latent_size) != bool(theirs.latent_size):
+        was, would = ("their latent" if layout.latent_size else "the features" for layout in (theirs, ours))
+        return None, f"it was decoded from {was}, where this method decodes from {would}"
     latent = shift @ np.linalg.pinv(ours.latent_map)  # [L]
     if not np.allclose(latent @ ours.latent_map, shift, atol=1e-5):
         return None, "the latent was shifted in entries that latent_rank leaves alone"

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from rich.console import Console
 
 from robot_rl.adapters.acting import load_adapter
@@ -37,6 +38,7 @@ from robot_rl.store.files import read_json
 from robot_rl.store.run import ADAPT, RunDirectory
 from robot_rl.store.store import Store
 from robot_rl.store.training import labelled_episodes
+from robot_rl.task_files import task_path
 from robot_rl.twins import load_randomised, randomisation
 from robot_rl.types import Label, LabelValue, Transition
 from tests.small_task import write_small_task
@@ -192,6 +194,20 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_made(
         asked |= {"ranges": tmp_path / "ranges.yaml"}
     with pytest.raises(ConfigError, match=words):
         adapt(AdaptRequest(task=str(write_small_task(tmp_path)), out=tmp_path / "run", **asked), quiet())
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("part", "setting", "words"),
+    [("limits", {"gripper_low": 0.09}, "gripper"), ("scene", {"bin": 1}, "scene")],
+)
+def test_a_task_that_fits_no_twin_is_refused_before_anything_is_made(
+    tmp_path: Path, part: str, setting: dict[str, Any], words: str
+) -> None:
+    raw = yaml.safe_load(task_path("lid_opening").read_text())
+    task = write_small_task(tmp_path, **{part: raw[part] | setting})
+    with pytest.raises(ConfigError, match=words):
+        adapt(AdaptRequest(task=str(task), out=tmp_path / "run"), quiet())
     assert not (tmp_path / "run").exists()
 
 

@@ -81,9 +81,10 @@ def test_a_mistyped_name_makes_no_directory(tmp_path: Path, task: str, method: s
 
 
 def test_a_missing_policy_says_how_to_make_it(tmp_path: Path) -> None:
-    source = write_small_task(tmp_path, policy={"checkpoint": "nowhere.safetensors"})
-    with pytest.raises(IntegrityError, match=r"robot-rl pretrain .*/small\.yaml"):
-        load_policy(load_task(source), source)
+    for nowhere in ("nowhere.safetensors", "a" * 300, "/"):
+        source = write_small_task(tmp_path, policy={"checkpoint": nowhere})
+        with pytest.raises(IntegrityError, match=r"robot-rl pretrain .*/small\.yaml"):
+            load_policy(load_task(source), source)
 
 
 def test_a_checkpoint_is_beside_its_task_file_or_where_it_says(tmp_path: Path) -> None:

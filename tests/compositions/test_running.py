@@ -85,6 +85,12 @@ def test_a_resumed_run_keeps_its_settings_and_says_so(run: Path, asked: dict[str
         run_task(replace(RunRequest(resume=run), **asked), Console(file=io.StringIO()))
 
 
+def test_a_resumed_run_may_be_given_the_file_that_it_was_begun_with(run: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "odd.yaml"
+    odd.write_bytes((run / "task.yaml").read_bytes())
+    assert plan_run(RunRequest(resume=run, task=str(odd)), Console(file=io.StringIO())).run.path == run
+
+
 @pytest.mark.parametrize(
     ("asked", "reason"),
     [

@@ -117,12 +117,23 @@ def test_what_no_steer_of_it_says_is_refused_where_steers_are_learnt_from() -> N
     for target, source, why in (
         ("dsrl-sac", "usr", r"episode 4, chunk 0: dsrl-sac .* mm of what was added .* executed chunks: usr, dsrl-na"),
         ("zprl", "usr", "noise was chosen"),
-        ("zprl", "policy-decorator", "mm of what was added"),
-        ("dsrl-sac", "zprl", "latent was shifted|outside of what the layout spans"),
+        ("zprl", "policy-decorator", "decoded from the features, where this method decodes from their latent"),
+        ("dsrl-sac", "zprl", "decoded from their latent|outside of what the layout spans"),
         ("usr-sac", "policy-decorator", "outside of what the layout spans"),
     ):
         with pytest.raises(SpecMismatch, match=why):
             as_learnt_by(interface(target), interface(source), episode(source))
+
+
+def test_a_shift_of_zero_is_no_decoding_without_the_latent() -> None:
+    """ZPRL's dz = 0 decodes from g(z), and everybody else from the features c: two different chunks."""
+    for source in ("policy-decorator", "residual-rl", "lp-ds"):
+        with pytest.raises(SpecMismatch, match=r"decoded from the features|noise was chosen"):
+            as_learnt_by(interface("zprl"), interface(source), episode(source, residual=False))
+    still = [replace(t, steer=np.zeros_like(t.steer), noise=np.zeros_like(t.noise)) for t in episode("zprl")]
+    with pytest.raises(SpecMismatch, match="decoded from their latent, where this method decodes from the features"):
+        as_learnt_by(interface("dsrl-sac"), interface("zprl"), still)
+    assert as_learnt_by(interface("rlpd"), interface("zprl"), still)[1]
 
 
 @pytest.mark.parametrize("target", ["usr", "dsrl-na", "policy-decorator", "residual-rl", "rlpd", "lp-ds"])
