@@ -10,7 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,6 +38,23 @@ def end_with_parent() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+@contextmanager
+def own_schedule() -> Iterator[None]:
+    """The caller's thread keeps its scheduling class (Linux), whatever a library does to it.
+
+    Where they may (root), libfranka puts the thread that connects into SCHED_FIFO at 99, and SVT-AV1 the one that
+    encodes; whatever it starts from then on inherits it, and can keep all others from running.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, *before)
 
 
 def stop_event() -> threading.Event:

@@ -9,9 +9,6 @@ is raised as a typed `RobotFault`, and nothing moves until an operator has clear
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import franky
@@ -21,6 +18,7 @@ from robot_rl.clock import SECOND, Clock, RealClock
 from robot_rl.drivers.franka_config import FrankaConfig
 from robot_rl.drivers.franka_hand import FrankaHand
 from robot_rl.errors import RobotFault, RobotLost, RobotReflex
+from robot_rl.processes import own_schedule
 from robot_rl.types import ActionSpace, Array, Observation, RobotSpec
 
 JOINTS = 7
@@ -170,7 +168,7 @@ class FrankaRobot:
         enforce = config.realtime_config == "enforce"
         realtime = franky.RealtimeConfig.Enforce if enforce else franky.RealtimeConfig.Ignore
         try:
-            with _own_schedule():
+            with own_schedule():  # libfranka's control loop takes its own
                 self._robot = franky.Robot(config.address, realtime_config=realtime)
             limits = config.collision
             self._robot.set_collision_behavior(
@@ -304,20 +302,6 @@ class FrankaRobot:
 
     def _wait(self) -> None:
         self._clock.sleep_until(self._next_due())
-
-
-@contextmanager
-def _own_schedule() -> Iterator[None]:
-    """The caller's thread keeps its scheduling class.
-
-    libfranka, where it may, puts the thread that connects into SCHED_FIFO at 99, and whatever that starts inherits it.
-    The control loop needs it, and takes it for its own thread.
-    """
-    before = os.sched_getscheduler(0), os.sched_getparam(0)
-    try:
-        yield
-    finally:
-        os.sched_setscheduler(0, *before)
 
 
 def _xyz(pose: franky.Affine) -> Array:

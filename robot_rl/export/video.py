@@ -20,6 +20,7 @@ from av.container import OutputContainer
 from av.video.stream import VideoStream
 
 from robot_rl.errors import ConfigError, SpecMismatch
+from robot_rl.processes import own_schedule
 from robot_rl.types import Array
 
 CODEC, PIXELS = "libsvtav1", "yuv420p"
@@ -105,7 +106,7 @@ class VideoFiles:
 def _encoded(pictures: Iterable[Array], fps: int, key: str) -> io.BytesIO:
     """An MP4 file of one episode."""
     file = io.BytesIO()
-    with av.open(file, "w", format="mp4") as container:
+    with own_schedule(), av.open(file, "w", format="mp4") as container:
         try:
             stream = container.add_stream(CODEC, rate=fps, options=OPTIONS)
         except UnknownCodecError as error:

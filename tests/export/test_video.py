@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import av
@@ -44,6 +45,13 @@ def test_frames_of_episodes_are_at_their_times_without_a_gap(tmp_path: Path) -> 
         assert (stream.average_rate, stream.frames) == (FPS, 10)  # by these the library finds a frame's number
         alone = [frame.key_frame for frame in container.decode(stream)]
     assert alone == [i % 2 == 0 for n in lengths for i in range(n)]
+
+
+def test_who_encodes_is_not_made_a_real_time_thread(tmp_path: Path) -> None:
+    before = os.sched_getscheduler(0)
+    with files(tmp_path) as written:
+        written.write([picture(9)] * 2)
+    assert os.sched_getscheduler(0) == before
 
 
 def test_a_file_is_cut_between_episodes(tmp_path: Path) -> None:
