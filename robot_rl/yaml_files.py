@@ -19,7 +19,7 @@ def read_text(path: Path) -> str:
     """Raises `ConfigError` for a file that cannot be read, or is not UTF-8."""
     try:
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a name with a NUL
         raise ConfigError(f"{path}: cannot be read as UTF-8 text: {error}") from error
 
 

@@ -47,6 +47,6 @@ def test_text_that_is_no_yaml_is_an_error_and_no_traceback(text: str) -> None:
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes(b"a: \xe9\n")
-    for path in (tmp_path / "none.yaml", tmp_path, tmp_path / "latin.yaml"):
+    for path in (tmp_path / "none.yaml", tmp_path, tmp_path / "latin.yaml", tmp_path / "a\0.yaml"):
         with pytest.raises(ConfigError, match=f"^{path}: cannot be read as UTF-8 text: "):
             read_mapping(path)

@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -177,9 +178,8 @@ def _begin(request: AdaptRequest) -> Path:
     task = material.task
     fitting_layout(material.policy.spec, method, task.method(method))
     ranges = randomisation(task, read_ranges(request.ranges))
-    twin = load_randomised(task, ranges, SteppedClock())
-    Limits.of(task.limits, twin.spec.action_space)
-    twin.close()
+    with closing(load_randomised(task, ranges, SteppedClock())) as twin:
+        Limits.of(task.limits, twin.spec.action_space)
     said = {"workers": request.workers or max(1, cores() - 1), "trials": request.trials, "ranges": ranges}
     arguments = {"episodes": request.episodes, "label": "auto", "pace": LOCKSTEP, ADAPT: said}
     stamp = time.strftime("%Y%m%d-%H%M%S")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -190,7 +191,8 @@ def _begin(request: RunRequest) -> Path:
         material = learnt.material if request.task is None else material_of(name)
     task, policy = material.task, material.policy
     fitting_layout(policy.spec, method, task.method(method))
-    space = load_twin(task, world, SteppedClock()).spec.action_space
+    with closing(load_twin(task, world, SteppedClock())) as twin:
+        space = twin.spec.action_space
     Limits.of(task.limits, space)
     _pace(label, pace, hw, request)
     if request.policy is not None:
