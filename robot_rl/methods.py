@@ -35,7 +35,7 @@ class MethodEntry:
     """One method, as task files and manifests know it."""
 
     steers: frozenset[str]
-    """Of "noise" and "residual", those without which it is not this method."""
+    """Of "noise", "residual" and "latent", those without which it is not this method."""
     reads: frozenset[str]
     """Settings that it reads beside `SHARED`."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
@@ -44,12 +44,18 @@ class MethodEntry:
     """How it acts (`robot_rl.adapters.acting.make_adapter`): squashed, latent, perturbation or chunk."""
     gated_warmup: bool = False
     """The untrained actor acts in the warm-up as its gate lets it, not the base policy alone."""
+    may_steer: frozenset[str] = frozenset()
+    """What it steers beside these where its settings say so; the others it leaves alone."""
     extras: str = ""
     """What its replay holds beside the common row (`robot_rl.learn.extras`): latents, base_chunks or nothing."""
 
 
 METHODS: Mapping[str, MethodEntry] = {
-    "usr": MethodEntry(frozenset({"noise"}), SAMPLED | NOISE | RESIDUAL | ALIASED | {"residual_horizon"}),
+    "usr": MethodEntry(
+        frozenset({"noise"}),
+        SAMPLED | NOISE | RESIDUAL | ALIASED | {"residual_horizon"},
+        may_steer=frozenset({"residual"}),
+    ),
     "usr-sac": MethodEntry(
         frozenset({"noise", "residual"}), SAMPLED | NOISE | RESIDUAL | {"residual_horizon"}, UNALIASED
     ),
@@ -69,7 +75,7 @@ METHODS: Mapping[str, MethodEntry] = {
         extras="base_chunks",
     ),
     "zprl": MethodEntry(
-        frozenset(),
+        frozenset({"latent"}),
         SAMPLED | {"latent_scale", "latent_rank"},
         {
             **UNALIASED,

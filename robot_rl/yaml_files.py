@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ def parse_mapping(text: str, origin: str) -> dict[str, Any]:
     """The mapping that `text` is. Raises `ConfigError`, whose words begin with `origin`."""
     try:
         raw = yaml.load(text, UniqueKeys)  # noqa: S506 (a SafeLoader)
+        json.dumps(raw, default=str, skipkeys=True)  # ValueError for a mapping that contains itself
     except _NOT_YAML as error:
         raise ConfigError(f"{origin}: not YAML: {error}") from error
     if not isinstance(raw, dict):
@@ -38,8 +41,15 @@ _NOT_YAML = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError,
 """What PyYAML raises for text that is none: for a tag that its value does not fit, Python's own errors too."""
 
 
+_OLD_NUMBER = re.compile(r"[-+]?(0[0-7_]+|[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?)")
+"""What YAML 1.1 reads in base 8 or 60, and a person in base 10."""
+
+
 class UniqueKeys(yaml.SafeLoader):
-    """YAML where a key that comes twice in one mapping is an error: the first one would be lost without a word."""
+    """YAML where a key that comes twice in one mapping is an error: the first one would be lost without a word.
+
+    So are numbers that mean another one to whoever wrote them: 064 would be 52, 1:30 would be 90.
+    """
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
@@ -62,3 +72,18 @@ class UniqueKeys(yaml.SafeLoader):
                     None, None, f"the key {key.value!r} comes twice", key.start_mark
                 )
             seen.add(key.value)
+
+    def construct_yaml_number(self, node: yaml.ScalarNode) -> int | float:
+        """As it stands there, in base 10 unless it says otherwise (0x, 0b)."""
+        text = self.construct_scalar(node)
+        if _OLD_NUMBER.fullmatch(text):
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{text} is another number in YAML than it seems; write it in base 10", node.start_mark
+            )
+        integer = node.tag.endswith(":int")
+        number: int | float = self.construct_yaml_int(node) if integer else self.construct_yaml_float(node)
+        return number
+
+
+for _tag in ("int", "float"):
+    UniqueKeys.add_constructor(f"tag:yaml.org,2002:{_tag}", UniqueKeys.construct_yaml_number)

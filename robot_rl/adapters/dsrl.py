@@ -16,21 +16,8 @@ Unlike the released code, b_W holds for NA too: w is clipped to the actor's rang
 
 from __future__ import annotations
 
-import torch
-
-from robot_rl.config import MethodConfig
-from robot_rl.errors import SpecMismatch
 from robot_rl.learn.dual_critic import DualCritic
-from robot_rl.learn.method import require_steering
-from robot_rl.learn.steering import Steering
 
 
 class DSRLNA(DualCritic):
     """Noise-aliased DSRL: the distilled critic is the noise critic Q^W."""
-
-    def __init__(self, steering: Steering, config: MethodConfig, generator: torch.Generator) -> None:
-        layout = steering.layout
-        if layout.residual_size:
-            raise SpecMismatch("dsrl-na steers noise only: expected residual_layout: none; for a residual use usr")
-        require_steering("dsrl-na", layout, noise=True, residual=False, latent=False)
-        super().__init__(steering, config, generator)

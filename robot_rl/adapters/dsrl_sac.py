@@ -21,7 +21,6 @@ from torch import Tensor
 
 from robot_rl.config import MethodConfig
 from robot_rl.learn.actor_critic import ActorCritic
-from robot_rl.learn.method import require_steering
 from robot_rl.learn.replay import Batch
 from robot_rl.learn.steering import Steering
 
@@ -31,7 +30,6 @@ class DSRLSAC(ActorCritic):
 
     def __init__(self, steering: Steering, config: MethodConfig, generator: torch.Generator) -> None:
         layout = steering.layout
-        require_steering("dsrl-sac", layout, noise=True, residual=False, latent=False)
         super().__init__(steering, config, generator, sees=layout.spec.features, judges=layout.size)
 
     def taken(self, batch: Batch) -> Tensor:

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from robot_rl.config import MethodConfig
 from robot_rl.learn.dual_critic import distil
-from robot_rl.learn.method import Part, require_steering
+from robot_rl.learn.method import Part
 from robot_rl.learn.networks import Ensemble, Target
 from robot_rl.learn.replay import Batch
 from robot_rl.learn.sac import critic, reduce, regression, td_target
@@ -81,7 +81,6 @@ class LPDS:
 
     def __init__(self, steering: Steering, config: MethodConfig, generator: torch.Generator) -> None:
         layout = steering.layout
-        require_steering("lp-ds", layout, noise=True, residual=False, latent=False)
         features = layout.spec.features
         self._steering, self._config, self._generator = steering, config, generator
         self.actor = Perturbation(features, layout.size, config, generator)

@@ -12,5 +12,3 @@ from robot_rl.adapters.policy_decorator import PolicyDecorator
 
 class ResidualRL(PolicyDecorator):
     """x = s [B, F]; f = the chunk a_b + a_res, normalised [B, T*A]."""
-
-    name = "residual-rl"

@@ -19,7 +19,6 @@ from torch import Tensor
 
 from robot_rl.config import MethodConfig
 from robot_rl.learn.actor_critic import ActorCritic
-from robot_rl.learn.method import require_steering
 from robot_rl.learn.replay import Batch
 from robot_rl.learn.steering import Steering
 
@@ -29,7 +28,6 @@ class RLPD(ActorCritic):
 
     def __init__(self, steering: Steering, config: MethodConfig, generator: torch.Generator) -> None:
         layout = steering.layout
-        require_steering("rlpd", layout, noise=False, residual=True, latent=False)
         super().__init__(steering, config, generator, sees=layout.spec.features, judges=layout.chunk_size)
 
     def taken(self, batch: Batch) -> Tensor:

@@ -18,17 +18,8 @@ is `learn.dual_critic.DualCritic.update`, which also says how the two critics' e
 
 from __future__ import annotations
 
-import torch
-
-from robot_rl.config import MethodConfig
 from robot_rl.learn.dual_critic import DualCritic
-from robot_rl.learn.method import require_steering
-from robot_rl.learn.steering import Steering
 
 
 class USR(DualCritic):
     """Dual-critic USR: Q^A is the environment critic, the distilled one the combined critic Q^C."""
-
-    def __init__(self, steering: Steering, config: MethodConfig, generator: torch.Generator) -> None:
-        require_steering("usr", steering.layout, noise=True, residual=None, latent=False)
-        super().__init__(steering, config, generator)

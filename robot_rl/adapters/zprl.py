@@ -26,7 +26,6 @@ from torch import Tensor
 from robot_rl.adapters.latent import ledoit_wolf, mahalanobis, rms
 from robot_rl.config import MethodConfig
 from robot_rl.learn.actor_critic import ActorCritic
-from robot_rl.learn.method import require_steering
 from robot_rl.learn.replay import Batch
 from robot_rl.learn.steering import Steering
 
@@ -36,7 +35,6 @@ class ZPRL(ActorCritic):
 
     def __init__(self, steering: Steering, config: MethodConfig, generator: torch.Generator) -> None:
         layout = steering.layout
-        require_steering("zprl", layout, noise=False, residual=False, latent=True)
         width = layout.spec.latent or 0
         nothing = torch.zeros(1, width)
         steering.feature_shift(nothing, nothing)  # a decoder that cannot show the feature is refused now, not later

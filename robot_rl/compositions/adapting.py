@@ -16,10 +16,18 @@ from rich.markup import escape
 from rich.progress import Progress
 
 from robot_rl.adapters.files import numbers
-from robot_rl.adapters.fitting import fitting_layout
 from robot_rl.clock import SteppedClock
 from robot_rl.compositions.adapt import Adaptation, Watch, run_adaptation
-from robot_rl.compositions.plan import LOCKSTEP, RunPlan, begin_run, is_named, learner_status, material_of, open_run
+from robot_rl.compositions.plan import (
+    LOCKSTEP,
+    RunPlan,
+    begin_run,
+    is_named,
+    learner_status,
+    material_of,
+    open_run,
+    require_method,
+)
 from robot_rl.compositions.report import draw_results
 from robot_rl.compositions.results import WINDOW, Rate, known_rate, write_json_results
 from robot_rl.compositions.terminal import REFRESH_S, progress_bar
@@ -176,7 +184,7 @@ def _begin(request: AdaptRequest) -> Path:
     name, method, seed = (DEFAULTS[key] if getattr(request, key) is None else getattr(request, key) for key in DEFAULTS)
     material = material_of(name)
     task = material.task
-    fitting_layout(material.policy.spec, method, task.method(method))
+    require_method(task, method, material.policy)
     ranges = randomisation(task, read_ranges(request.ranges))
     with closing(load_randomised(task, ranges, SteppedClock())) as twin:
         Limits.of(task.limits, twin.spec.action_space)

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from robot_rl import __version__
+from robot_rl.adapters.fitting import fitting_layout
 from robot_rl.config import MethodConfig, TaskConfig
 from robot_rl.console.access import Access
 from robot_rl.errors import ConfigError, IntegrityError, SpecMismatch, StoreError
+from robot_rl.learn.prior import load_prior
 from robot_rl.policy.backbones.loading import load_checkpoint
 from robot_rl.policy.remote import RemotePolicy
 from robot_rl.protocols import FrozenPolicy
@@ -120,6 +122,18 @@ def briefing_of(task_file: Path) -> str:
     if len(briefing) > BRIEFING:
         raise ConfigError(f"{path}: expected at most {BRIEFING} characters, which a person reads; got {len(briefing)}")
     return briefing
+
+
+def require_method(task: TaskConfig, method: str, policy: FrozenPolicy) -> None:
+    """See that a learner of `method` could begin, before anything else does.
+
+    Raises `ConfigError` for a method that the task lacks, `SpecMismatch` for settings that do not fit the method or the
+    policy, `IntegrityError` for demonstrations that cannot be read.
+    """
+    config = task.method(method)
+    layout = fitting_layout(policy.spec, method, config)
+    if config.demonstrations is not None:
+        load_prior(config.demonstrations, policy, layout, config.gamma)
 
 
 def new_run(

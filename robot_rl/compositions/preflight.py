@@ -22,6 +22,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from robot_rl.adapters.acting import BaseAdapter
+from robot_rl.adapters.fitting import fitting_layout
 from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.clock import SteppedClock
 from robot_rl.compositions.evaluate import evaluate
@@ -159,11 +160,11 @@ def _check_state(seen: Observation, spec: PolicySpec) -> str:
 
 def _adapter_rows(task: TaskConfig, spec: PolicySpec) -> Iterator[Row]:
     for method in task.methods:
-        yield _verdict(f"adapter {method}", partial(_layout, spec, task.method(method)))
+        yield _verdict(f"adapter {method}", partial(_layout, spec, method, task.method(method)))
 
 
-def _layout(spec: PolicySpec, config: MethodConfig) -> str:
-    layout = SteeringLayout(spec, config)
+def _layout(spec: PolicySpec, method: str, config: MethodConfig) -> str:
+    layout = fitting_layout(spec, method, config)
     parts = {"noise": layout.noise_size, "residual": layout.residual_size, "latent": layout.latent_size}
     return ", ".join(f"{name} {size}" for name, size in parts.items() if size) + f" of {layout.size} dimensions"
 

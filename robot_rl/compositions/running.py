@@ -12,7 +12,6 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from robot_rl.adapters.fitting import fitting_layout
 from robot_rl.clock import SteppedClock
 from robot_rl.compositions.evaluate import evaluate, frozen
 from robot_rl.compositions.page_access import announce_page
@@ -26,6 +25,7 @@ from robot_rl.compositions.plan import (
     learner_status,
     material_of,
     open_run,
+    require_method,
 )
 from robot_rl.compositions.report import draw_results, evaluate_and_show
 from robot_rl.compositions.results import Rate, known_rate, write_json_results
@@ -190,7 +190,7 @@ def _begin(request: RunRequest) -> Path:
         method = request.method or learnt.info.method
         material = learnt.material if request.task is None else material_of(name)
     task, policy = material.task, material.policy
-    fitting_layout(policy.spec, method, task.method(method))
+    require_method(task, method, policy)
     with closing(load_twin(task, world, SteppedClock())) as twin:
         space = twin.spec.action_space
     Limits.of(task.limits, space)

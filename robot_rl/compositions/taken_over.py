@@ -11,7 +11,7 @@ from typing import Any
 from robot_rl.compositions.plan import look_at_run
 from robot_rl.config import TaskConfig
 from robot_rl.errors import SpecMismatch, StoreError
-from robot_rl.learn.offline import Interface, as_learnt_by
+from robot_rl.learn.offline import Interface, as_learnt_by, with_own_base
 from robot_rl.store.episode import EpisodeHeader, EpisodeOutcome, read_manifest
 from robot_rl.store.packed import stored_transitions
 from robot_rl.store.run import RunDirectory
@@ -44,7 +44,8 @@ def recorded(path: Path, target: Interface, task: TaskConfig) -> tuple[list[Take
     taken, left_out = [], list(chosen.left_out.values())
 
     def converted(episode: int, given: bool) -> tuple[list[Transition], bool]:
-        return as_learnt_by(target, source, stored_transitions(run, episode), steers_known=given)
+        found, known = as_learnt_by(target, source, stored_transitions(run, episode), steers_known=given)
+        return with_own_base(target, source, found, policy), known
 
     def chunks(episode: int, given: bool) -> list[Transition]:
         return converted(episode, given)[0]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from robot_rl.config import Section, explain
 from robot_rl.errors import ConfigError
@@ -14,6 +14,8 @@ from robot_rl.yaml_files import read_mapping
 
 Joints = tuple[float, float, float, float, float, float, float]
 Threshold = Annotated[float, Field(gt=0)]
+TURNS = ((-3.1, 3.1), (-1.9, 1.9), (-3.1, 3.1), (-3.1, 0.0), (-3.1, 3.1), (-0.1, 4.7), (-3.1, 3.1))
+"""rad: no joint of a Franka Emika Robot or a Research 3 turns further; their own limits are up to 0.3 rad narrower."""
 
 
 class CollisionConfig(Section):
@@ -27,6 +29,17 @@ class CollisionConfig(Section):
     """N and Nm, every direction at the hand."""
     collision_force: Threshold = 40.0
     """N and Nm, every direction at the hand."""
+
+    @model_validator(mode="after")
+    def _touches_before_it_collides(self) -> CollisionConfig:
+        for of in ("torque", "force"):
+            contact, collision = getattr(self, f"contact_{of}"), getattr(self, f"collision_{of}")
+            if contact > collision:
+                raise ValueError(
+                    f"contact_{of}: expected at most collision_{of}, {collision:g}, got {contact:g}: the robot would "
+                    "have stopped before it says that it touches something"
+                )
+        return self
 
 
 class ImpedanceConfig(Section):
@@ -81,6 +94,14 @@ class FrankaConfig(Section):
     impedance: ImpedanceConfig = ImpedanceConfig()
     collision: CollisionConfig = CollisionConfig()
     gripper: GripperConfig = GripperConfig()
+
+    @field_validator("home")
+    @classmethod
+    def _can_be_reached(cls, home: Joints) -> Joints:
+        for number, (angle, (low, high)) in enumerate(zip(home, TURNS, strict=True), start=1):
+            if not low <= angle <= high:
+                raise ValueError(f"joint {number}: expected {low:g} to {high:g} rad, got {angle:g}; degrees?")
+        return home
 
     @field_validator("orientation")
     @classmethod

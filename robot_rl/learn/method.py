@@ -8,8 +8,6 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from robot_rl.adapters.layout import SteeringLayout
-from robot_rl.errors import SpecMismatch
 from robot_rl.learn.networks import Ensemble
 from robot_rl.learn.replay import Batch
 
@@ -61,18 +59,3 @@ class Aliased(Protocol):
     def critics(self) -> tuple[Ensemble, Ensemble] | None:
         """(on features and steer [B, F + S], on features and normalised chunk [B, F + T*A]); None as it is set now."""
         ...
-
-
-def require_steering(method: str, layout: SteeringLayout, *, noise: bool, residual: bool | None, latent: bool) -> None:
-    """Raises `SpecMismatch` when `layout` steers something else than `method` does (None: either way)."""
-    for part, wanted, size in (
-        ("noise", noise, layout.noise_size),
-        ("residual", residual, layout.residual_size),
-        ("latent", latent, layout.latent_size),
-    ):
-        if wanted is not None and wanted != (size > 0):
-            setting = {"noise": "noise_layout", "residual": "residual_layout", "latent": "latent_scale"}[part]
-            does = "steers" if wanted else "does not steer"
-            raise SpecMismatch(
-                f"{method} {does} the {part}, but {setting} gives it {size} dimensions; see robot_rl.methods"
-            )

@@ -8,7 +8,8 @@ decided the same:
     residual part   what was added to the decoded chunk, where the layout spans it
     latent part     the recorded shift of z
 
-Where there is no such steer these are refused, and the others get 0, which they do not read.
+Where there is no such steer these are refused, and the others get 0, which they do not read. Methods that learn from
+the base policy's own chunks (Policy Decorator) get another draw of them where the recorded one was steered.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.config import MethodConfig
 from robot_rl.errors import SpecMismatch
 from robot_rl.methods import METHODS, MethodEntry, entry_of, method_of
-from robot_rl.types import Array, PolicySpec, Source, Transition
+from robot_rl.protocols import FrozenPolicy
+from robot_rl.types import Array, Context, PolicySpec, Source, Transition
 
 STEER_CRITICS = frozenset({"dsrl-sac", "usr-sac", "zprl"})
 """Methods whose critic takes the steer, whatever their settings."""
@@ -85,6 +87,23 @@ def as_learnt_by(
         all_known = all_known and steer is not None
         found.append(replace(t, steer=known, discount=target.config.gamma))
     return found, all_known
+
+
+def with_own_base(
+    target: Interface, source: Interface, transitions: Sequence[Transition], policy: FrozenPolicy
+) -> list[Transition]:
+    """The chunks with what `policy` does there by its own noise for `base_chunk`, where `target` learns from that.
+
+    As they are where `source` left noise and latent alone: that draw is what was executed next, another one may be too.
+    The same episode gets the same draws.
+    """
+    steered = source.layout.noise_size or source.layout.latent_size
+    if target.entry.extras != "base_chunks" or not steered:
+        return list(transitions)
+    draws = np.random.default_rng(transitions[0].episode)
+    noise = draws.standard_normal((len(transitions), *policy.spec.noise_shape)).astype(np.float32)
+    base = policy.decode(Context(np.stack([t.features for t in transitions]).astype(np.float32)), noise)
+    return [replace(t, base_chunk=chunk) for t, chunk in zip(transitions, base, strict=True)]
 
 
 def _steer(

@@ -25,5 +25,5 @@ def test_it_cannot_leave_what_the_decoder_decodes() -> None:
 
 
 def test_a_residual_is_refused() -> None:
-    with pytest.raises(SpecMismatch, match="usr"):
+    with pytest.raises(SpecMismatch, match="dsrl-na does not steer the residual"):
         Learner(SPEC, "dsrl-na", WITH_RESIDUAL, BimodalDecoder(), seed=0)
