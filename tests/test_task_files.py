@@ -123,11 +123,35 @@ def test_an_unknown_key_names_its_place_and_the_nearest(changes: dict[str, Any],
         ({"max_steps": "many"}, ["max_steps", "valid integer", "(got 'many')"]),
         ({"policy__checkpoint": None}, ["policy.checkpoint", "Field required"]),
         ({"methods__usr__bootstrap": "magic"}, ["methods.usr.bootstrap", "'decode' or 'distilled'"]),
+        ({"methods__usr__hidden": 25600000}, ["methods.usr.hidden", "less than or equal to 4096 (got 25600000)"]),
+        ({"methods__usr__td_steps": 10**12}, ["methods.usr.td_steps", "less than or equal to 1000"]),
+        ({"home": [0.4, False, 0.5]}, ["push.yaml: Value error, home: expected a number, got false"]),
+        ({"limits__workspace_low": [True, -0.3, 0.3]}, ["limits: ", "workspace_low: expected a number, got true"]),
+        ({"methods__usr__residual_scale": [0.01, True]}, ["residual_scale: expected a number, got true"]),
+        ({"protocol__seeds": [0, True]}, ["protocol: ", "seeds: expected a number, got true"]),
+        ({"title": 3.0 * 10**300}, ["title", "valid string"]),
     ],
 )
 def test_a_wrong_value_says_where_what_was_expected_and_what_came(changes: dict[str, Any], words: list[str]) -> None:
     text = complaint(changed(**changes))
     assert [word for word in words if word not in text] == []
+
+
+def test_a_fault_of_a_whole_section_does_not_print_the_section() -> None:
+    text = complaint(changed(home=[9.0, 0.0, 0.5]))
+    assert text == (
+        "push.yaml: Value error, home (9.0, 0.0, 0.5) m lies outside the workspace (0.3, -0.3, 0.3) to "
+        "(0.8, 0.3, 0.7) m"
+    )
+
+
+def test_what_came_is_said_in_short() -> None:
+    text = complaint(changed(title=[1] * 500))
+    assert "(got [1, 1, 1, " in text
+    assert text.endswith("...)")
+    assert len(text) < 400
+    with pytest.raises(ConfigError, match=r"hidden: .* \(got a number of thousands of digits\)"):
+        method_config("usr", hidden=10**5000)
 
 
 def test_all_faults_are_named_at_once() -> None:

@@ -21,11 +21,23 @@ def test_a_mapping_is_read(tmp_path: Path) -> None:
         ("", "expected a mapping at the top, got NoneType"),
         ("a: !!python/object/apply:os.getcwd []", "not YAML"),  # and so runs no code
         ("a: {b: 1, b: 2}", "the key 'b' comes twice"),
+        ("seed: 064", "064 is another number in YAML than it seems"),  # 52
+        ("seed: 1:30", "1:30 is another number"),  # 90
+        ("seed: -1:30.5", "-1:30.5 is another number"),
+        ("a: &here {b: *here}", "[Cc]ircular"),
+        ("a: &here [*here]", "[Cc]ircular"),
+        ("a: 0x" + "f" * 5000, "4300 digits"),
     ],
 )
 def test_what_is_no_mapping_is_said_to_be_none(text: str, words: str) -> None:
     with pytest.raises(ConfigError, match=f"^given: .*{words}"):
         parse_mapping(text, "given")
+
+
+def test_numbers_are_those_that_stand_there() -> None:
+    text = "[0, -7, 0x10, 0b11, 1_000, 0.064, 1.5e-3, .5, -.inf, '064', 10.0.0.064, 2026-11-28]"
+    read = parse_mapping(f"a: {text}", "given")["a"]
+    assert read[:-1] == [0, -7, 16, 3, 1000, 0.064, 0.0015, 0.5, float("-inf"), "064", "10.0.0.064"]
 
 
 def test_a_mapping_may_overrule_what_it_merges_at_any_depth() -> None:

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from rich.console import Console
 
+from robot_rl.compositions.adapting import AdaptRequest, adapt
 from robot_rl.compositions.plan import LOCKSTEP, REAL_TIME, new_run, open_run
 from robot_rl.compositions.running import RunRequest, baseline, plan_run, run_task
-from robot_rl.errors import ConfigError, IntegrityError
+from robot_rl.errors import ConfigError, IntegrityError, RobotRLError
 from tests.small_task import write_small_task
 
 
@@ -105,4 +107,25 @@ def test_a_robot_that_cannot_be_meant_is_refused_before_anything_is_made(
     task = str(write_small_task(tmp_path))
     with pytest.raises(ConfigError, match=reason):
         run_task(RunRequest(task=task, out=tmp_path / "run", **asked), Console(file=io.StringIO()))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("begin", "request_of"), [(run_task, RunRequest), (adapt, AdaptRequest)])
+@pytest.mark.parametrize(
+    ("method", "settings", "reason"),
+    [
+        ("zprl", {"latent_scale": 0}, "zprl steers the latent, and latent_scale gives it nothing to steer"),
+        ("rlpd", {"demonstrations": "not_there.npz"}, "not_there.npz: not demonstrations that can be used"),
+    ],
+)
+def test_a_run_that_no_learner_could_learn_from_is_refused_before_anything_is_made(
+    tmp_path: Path, begin: Any, request_of: Any, method: str, settings: dict[str, Any], reason: str
+) -> None:
+    task = write_small_task(tmp_path)
+    raw = yaml.safe_load(task.read_text())
+    raw["methods"][method] |= settings
+    task.write_text(yaml.safe_dump(raw))
+    asked = request_of(task=str(task), method=method, out=tmp_path / "run")
+    with pytest.raises(RobotRLError, match=reason):
+        begin(asked, Console(file=io.StringIO()))
     assert not (tmp_path / "run").exists()

@@ -29,6 +29,12 @@ def test_the_shipped_file_says_every_setting_at_its_default() -> None:
         ("{address: a, realtime_config: maybe}", "realtime_config: .*'enforce' or 'ignore'"),
         ("{address: a, orientation: [1, 1, 0, 0]}", "expected a unit quaternion xyzw, got one of length 1.4142"),
         ("{address: a, home: [0, 0]}", "home"),
+        ("{address: a, home: [0, -20, 0, -135, 0, 203, 45]}", "home: .*joint 2: expected -1.9 to 1.9 rad, got -20"),
+        (
+            "{address: a, collision: {contact_torque: 41}}",
+            "collision: .*contact_torque: expected at most collision_torque, 40, got 41",
+        ),
+        ("{address: a, collision: {contact_force: 10, collision_force: 9}}", "contact_force: expected at most"),
         ("{address: a, address: b}", "the key 'address' comes twice"),
         ("address: !!timestamp here", "not YAML"),
         ("- 10.0.0.1", "expected a mapping at the top, got list"),

@@ -12,11 +12,11 @@ from robot_rl.config import MethodConfig
 from robot_rl.errors import SpecMismatch
 from robot_rl.learn.learner import METHODS as LEARNERS
 from robot_rl.learn.learner import Learner
-from robot_rl.learn.offline import Interface, as_learnt_by
+from robot_rl.learn.offline import Interface, as_learnt_by, with_own_base
 from robot_rl.policy.flow import FlowPolicy
 from robot_rl.policy.torch_flow import TorchFlow
 from robot_rl.task_files import TASKS_DIR, load_task
-from robot_rl.types import Array, LabelValue, Source, Transition
+from robot_rl.types import Array, Context, LabelValue, Source, Transition
 
 POLICY = FlowPolicy.load(TASKS_DIR / "lid_opening.safetensors")
 SPEC = POLICY.spec
@@ -159,6 +159,27 @@ def test_rlpd_can_say_any_chunk_and_nothing_of_its_own_warm_up_is_misread() -> N
     assert known
     chunk = layout.action_mid.reshape(8, 4) + layout.split(back[0].steer[None])[1][0]
     np.testing.assert_allclose(chunk, episode("usr")[0].executed_chunk, atol=2e-6)
+
+
+@pytest.mark.parametrize("source", LEARNERS)
+def test_who_learns_from_the_bases_own_chunk_gets_one_that_nobody_steered(source: str) -> None:
+    """What a steered policy decoded says what the steer wanted: the base's own spread is that of w ~ N(0, I)."""
+    given = [replace(episode(source)[0], episode=number, features=np.zeros(SPEC.features, np.float32))
+             for number in range(400)]  # fmt: skip
+    made = [with_own_base(interface("policy-decorator"), interface(source), [t], POLICY)[0] for t in given]
+    if source in ("policy-decorator", "residual-rl", "rlpd"):  # they leave noise and latent alone
+        assert made == given
+        return
+    assert [replace(t, base_chunk=was.base_chunk) for t, was in zip(made, given, strict=True)] == given
+    noise = np.random.default_rng(7).standard_normal((400, *SPEC.noise_shape)).astype(np.float32)
+    drawn = POLICY.decode(Context(np.zeros((400, SPEC.features), np.float32)), noise)
+    found = np.stack([t.base_chunk for t in made])
+    np.testing.assert_allclose(found.mean(0), drawn.mean(0), atol=5 * float(drawn.std(0).max()) / 20)
+    np.testing.assert_allclose(found.std(0), drawn.std(0), rtol=0.3)
+    again = with_own_base(interface("policy-decorator"), interface(source), given[:1], POLICY)[0]
+    assert np.array_equal(again.base_chunk, made[0].base_chunk)
+    for target in ("usr", "rlpd"):  # they never read it
+        assert with_own_base(interface(target), interface(source), given, POLICY) == given
 
 
 def test_a_person_has_no_steer_and_no_base_chunk() -> None:
