@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 import gymnasium
@@ -21,6 +22,8 @@ GAIN = 10.0
 NEAR, ABOVE, HELD = 0.02, 0.08, 0.055
 """m: from the block to a hand that closes, or from its place to one that goes down; how far above the block the hand
 comes; and between fingers that have the block of 50 mm."""
+PULL = 10.0
+"""Of the point's force, in the maze's units: on the next cell, beside a brake of 1 on its speed."""
 BEHIND, TOUCHING, LOW = 0.075, 0.045, 0.03
 """m, from the block's middle to the hand's: where a push begins; while it lasts; how high the hand may be for it."""
 
@@ -60,6 +63,36 @@ def push(env: gymnasium.Env[Any, Any]) -> Expert:
         return _towards(offset, grip=-1.0)
 
     return act
+
+
+def through_the_maze(env: gymnasium.Env[Any, Any]) -> Expert:
+    """Of gymnasium-robotics' PointMaze: from one cell to the next of a shortest way, braking on it."""
+    maze = env.unwrapped.maze  # type: ignore[attr-defined]
+    free = {(row, column) for row, cells in enumerate(maze.maze_map) for column, cell in enumerate(cells) if cell != 1}
+
+    def act(observation: Array) -> Array:
+        goal, place, speed = observation[2:4], observation[4:6], observation[6:8]
+        way = _shortest(free, *(tuple(maze.cell_xy_to_rowcol(xy)) for xy in (place, goal)))
+        ahead = goal if len(way) < 2 else maze.cell_rowcol_to_xy(np.array(way[1]))
+        return np.clip(PULL * (ahead - place) - speed, -1.0, 1.0)
+
+    return act
+
+
+def _shortest(free: set[tuple[int, int]], start: tuple[int, int], end: tuple[int, int]) -> list[tuple[int, int]]:
+    """Cells from `start` to `end`, both included, by a breadth-first search; `start` alone where there is no way."""
+    came_from: dict[tuple[int, int], tuple[int, int]] = {end: end}
+    ring = deque([end])
+    while ring and start not in came_from:
+        row, column = ring.popleft()
+        for cell in ((row + 1, column), (row - 1, column), (row, column + 1), (row, column - 1)):
+            if cell in free and cell not in came_from:
+                came_from[cell] = (row, column)
+                ring.append(cell)
+    way = [start]
+    while way[-1] != end and way[-1] in came_from:
+        way.append(came_from[way[-1]])
+    return way
 
 
 def _towards(offset: Array, grip: float) -> Array:

@@ -47,6 +47,12 @@ KNOWN: Mapping[str, GymTask] = {
             expert="benchmarks.gym.experts:push",
         ),
         GymTask(
+            "gymnasium_robotics:PointMaze_Medium-v3",
+            Imperfection(10),
+            max_steps=300,
+            expert="benchmarks.gym.experts:through_the_maze",
+        ),
+        GymTask(
             "MountainCarContinuous-v0",
             Imperfection(10),
             max_steps=200,
