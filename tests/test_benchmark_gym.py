@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from benchmarks.gym import __main__ as command
 from benchmarks.gym import cells, page
 from benchmarks.gym.cells import Cell, run_cell, world_of
-from benchmarks.gym.experts import pick_and_place, push
+from benchmarks.gym.experts import pick_and_place, push, shortest
 from benchmarks.gym.judging import at_bound, carried_out, motion
 from benchmarks.gym.policy import MOST, Demonstrations, Scaling, StatePolicy
 from benchmarks.gym.settings import SETTINGS, SHORT_POLICY, Frozen, settings_of
@@ -437,3 +438,14 @@ def test_the_expert_for_the_fetch_pushes_the_block_to_the_goal() -> None:
             if abs(hand[2] - block[2]) < 0.05 and np.linalg.norm(away) < 0.045:
                 block = block + (0.045 / np.linalg.norm(away) - 1.0) * away
         assert np.linalg.norm(block - goal) < 0.05  # of the environment
+
+
+def test_the_way_through_a_maze_is_a_shortest_one() -> None:
+    """Around a wall; there is none to a cell that is walled in."""
+    free = {(0, 0), (0, 1), (0, 2), (0, 3), (1, 0), (1, 3), (2, 0), (2, 1), (2, 3), (4, 4)}
+    way = shortest(free, (2, 1), (2, 3))
+    assert (way[0], way[-1], len(way)) == ((2, 1), (2, 3), 9)
+    assert all(abs(a - c) + abs(b - d) == 1 for (a, b), (c, d) in itertools.pairwise(way))
+    assert set(way) <= free
+    assert shortest(free, (2, 1), (4, 4)) == [(2, 1)]
+    assert shortest(free, (0, 0), (0, 0)) == [(0, 0)]

@@ -72,14 +72,14 @@ def through_the_maze(env: gymnasium.Env[Any, Any]) -> Expert:
 
     def act(observation: Array) -> Array:
         goal, place, speed = observation[2:4], observation[4:6], observation[6:8]
-        way = _shortest(free, *(tuple(maze.cell_xy_to_rowcol(xy)) for xy in (place, goal)))
+        way = shortest(free, *(tuple(maze.cell_xy_to_rowcol(xy)) for xy in (place, goal)))
         ahead = goal if len(way) < 2 else maze.cell_rowcol_to_xy(np.array(way[1]))
         return np.clip(PULL * (ahead - place) - speed, -1.0, 1.0)
 
     return act
 
 
-def _shortest(free: set[tuple[int, int]], start: tuple[int, int], end: tuple[int, int]) -> list[tuple[int, int]]:
+def shortest(free: set[tuple[int, int]], start: tuple[int, int], end: tuple[int, int]) -> list[tuple[int, int]]:
     """Cells from `start` to `end`, both included, by a breadth-first search; `start` alone where there is no way."""
     came_from: dict[tuple[int, int], tuple[int, int]] = {end: end}
     ring = deque([end])
