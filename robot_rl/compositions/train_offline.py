@@ -24,7 +24,7 @@ from rich.table import Table
 
 from robot_rl import __version__
 from robot_rl.clock import wall_time_ns
-from robot_rl.compositions.plan import look_at_run, make_directory
+from robot_rl.compositions.plan import look_at_run, make_directory, require_method
 from robot_rl.compositions.results import write_json_results
 from robot_rl.compositions.taken_over import Taken, keep, recorded
 from robot_rl.compositions.terminal import progress_bar
@@ -59,7 +59,9 @@ def train_offline(request: OfflineRequest, console: Console) -> None:
     """Raises `RobotRLError`s that say what was expected; nothing is made on the disk for episodes that do not fit."""
     use_one_thread()
     first, info, task, policy = look_at_run(request.runs[0])
-    target = Interface(policy.spec, request.method or info.method, task.method(request.method or info.method))
+    method = request.method or info.method
+    require_method(task, method, policy)
+    target = Interface(policy.spec, method, task.method(method))
     taken, table = _demonstrated(request, target, policy, task), _table(target)
     left_out: Counter[str] = Counter()
     demonstrations = len(taken)

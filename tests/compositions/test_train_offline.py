@@ -181,19 +181,35 @@ def test_a_steer_that_was_lost_in_one_run_is_not_found_in_the_next(recorded: Rec
         train(tmp_path / "next", tmp_path / "out", method="dsrl-sac")
 
 
+def test_a_residual_on_the_base_policy_is_learnt_from_what_the_base_policy_does(
+    recorded: Recorded, tmp_path: Path
+) -> None:
+    """USR chose the noise of what it decoded; Policy Decorator's base chunk is of noise that nobody chose."""
+    run, given = recorded
+    train(tmp_path / "out", run, method="policy-decorator", updates=1)
+    kept = transitions(tmp_path / "out")
+    assert len(kept) == len(given)
+    for before, after in zip(given, kept, strict=True):
+        assert np.array_equal(before.executed_chunk, after.executed_chunk)
+        assert not np.array_equal(before.base_chunk, after.base_chunk)
+
+
 def test_nothing_is_made_for_episodes_that_do_not_fit(recorded: Recorded, tmp_path: Path) -> None:
     run, _ = recorded
-    other = copied(run, tmp_path / "other")
-    task = yaml.safe_load((other / "task.yaml").read_text()) | {"name": "another"}
-    (other / "task.yaml").write_text(yaml.safe_dump(task))
-    info = json.loads((other / "run.json").read_text())
-    del info["arguments"]["task_sha256"]
-    (other / "run.json").write_text(json.dumps(info))
+    other, still = copied(run, tmp_path / "other"), copied(run, tmp_path / "still")
+    task = yaml.safe_load((run / "task.yaml").read_text())
+    task["methods"]["zprl"]["latent_scale"] = 0
+    for folder, changes in ((other, {"name": "another"}), (still, {})):
+        (folder / "task.yaml").write_text(yaml.safe_dump(task | changes))
+        info = json.loads((folder / "run.json").read_text())
+        del info["arguments"]["task_sha256"]
+        (folder / "run.json").write_text(json.dumps(info))
     refused: list[tuple[type[RobotRLError], str, tuple[Path, ...], dict[str, Any]]] = [
         (SpecMismatch, "one task and one policy", (run, other), {}),
         (ConfigError, "more than once", (run, run / ".." / "run"), {}),
         (ConfigError, "did you mean 'usr'", (run,), {"method": "uzr"}),
         (SpecMismatch, "learns from steers", (run,), {"method": "zprl"}),
+        (SpecMismatch, "latent_scale gives it nothing to steer", (still,), {"method": "zprl"}),
         (StoreError, "is not a run", (tmp_path,), {}),
     ]
     for error, words, runs, request in refused:
