@@ -12,6 +12,9 @@ all of that taken back; but an expert that is so far off succeeds in short episo
 demonstrated are 517 steps of pick-and-place and 179 of pushing, beside 777, 974 and 2716 of Meta-World's; whether a
 policy of so few knows nothing beside the way that they went is not shown.
 
+The maze has no arm: a ball is pushed through it (0.50 of 100 by 10 demonstrations, 0.78 by 25, before any method was
+trained; on seed 100, 60 trials, Policy Decorator 0.60, USR 0.62 and ZPRL 0.68 of 0.52).
+
 Mountain Car is there to see that the benchmark runs where neither is installed: its frozen policy succeeds always.
 """
 
