@@ -42,7 +42,7 @@ def _booleans(value: Any) -> Iterator[bool]:
     """Those in a value, and in the lists that it is made of."""
     if isinstance(value, bool):
         yield value
-    for part in value if isinstance(value, list | tuple) else ():
+    for part in value if isinstance(value, list | tuple | set) else ():
         yield from _booleans(part)
 
 
@@ -105,10 +105,7 @@ class PolicyConfig(Section):
 
 
 class MethodConfig(Section):
-    """One adapter's settings; the field's names, see `robot_rl.adapters`; `robot_rl.methods` says who reads what.
-
-    Upper bounds lie far above what anybody has used: they catch a slip of the finger before it fills the memory.
-    """
+    """One adapter's settings; the field's names, see `robot_rl.adapters`; `robot_rl.methods` says who reads what."""
 
     noise_layout: Literal["full", "repeat", "low_rank", "none"] = "full"
     """Which noise the steer spans (`adapters.layout`); none: the base policy keeps its own w ~ N(0, I)."""
@@ -116,7 +113,7 @@ class MethodConfig(Section):
     """r: directions of the layout low_rank."""
     noise_seed: int = Field(default=0, ge=0)
     """Of the random orthonormal basis that low_rank spans; the same seed is the same basis, in every run."""
-    noise_bound: float = Field(default=1.5, gt=0, le=10)
+    noise_bound: float = Field(default=1.5, gt=0)
     """b_W: the actor's noise lies in [-b_W, b_W]."""
     residual_layout: Literal["none", "constant", "per_step"] = "none"
     residual_scale: tuple[Annotated[float, Field(ge=0, le=1)], ...] | Literal["full"] = ()
@@ -131,13 +128,13 @@ class MethodConfig(Section):
     """
     residual_horizon: int = Field(default=0, ge=0)
     """H: executed chunks over which the chance of applying the residual rises from 0 to 1."""
-    latent_scale: float = Field(default=0.0, ge=0, le=100)
+    latent_scale: float = Field(default=0.0, ge=0)
     """lambda: bound of the shift of each entry of the bottleneck latent z, in z's own units (`latent.scale_by_rms`)."""
     latent_rank: int = Field(default=0, ge=0)
     """r: shifted are the first r entries of z, which move the chunk most (`policy.latent_axes`); 0: all, as in ZPRL."""
     trust_region: float = Field(default=0.35, gt=0)
     """delta: what E ||Delta||^2 may be, summed over the steered dimensions of the noise, in units of its variance."""
-    dual_rate: float = Field(default=1e-4, gt=0, le=1)
+    dual_rate: float = Field(default=1e-4, gt=0)
     """eta_a: step of the dual ascent on the multiplier, per update; at 1e-3 it chases the actor round the bound."""
     critic: Literal["distilled", "td"] = "distilled"
     """Whence the noise critic: distilled from an action critic (as in the paper), or trained itself by TD."""
@@ -150,11 +147,11 @@ class MethodConfig(Section):
     """Path of an .npz that `robot-rl demos` wrote, from where the run is started; None: prior data without them."""
     warmup_episodes: int = Field(default=10, ge=0)
     """Episodes of the base policy (w ~ N(0, I)) before the adapter acts."""
-    utd: float = Field(default=5.0, gt=0, le=100)
+    utd: float = Field(default=5.0, gt=0)
     """Gradient updates per executed chunk."""
     gamma: float = Field(default=0.97, gt=0, le=1)
     """Discount per chunk."""
-    td_steps: int = Field(default=1, ge=1, le=1000)
+    td_steps: int = Field(default=1, ge=1)
     """n: chunks after which a TD target bootstraps (`learn.replay`).
 
     A label comes n times as fast from the end of an episode to its beginning, and less is left to what a young critic
@@ -165,23 +162,23 @@ class MethodConfig(Section):
     learning_rate: float = Field(default=3e-4, gt=0)
     actor_learning_rate: float = Field(default=3e-4, gt=0)
     tau: float = Field(default=0.01, gt=0, le=1)
-    hidden: int = Field(default=256, ge=1, le=4096)
-    layers: int = Field(default=3, ge=1, le=32)
-    critics: int = Field(default=2, ge=1, le=100)
+    hidden: int = Field(default=256, ge=1)
+    layers: int = Field(default=3, ge=1)
+    critics: int = Field(default=2, ge=1)
     critic_reduce: Literal["min", "mean"] = "min"
     layer_norm: bool = True
-    batch: int = Field(default=256, ge=1, le=65536)
-    distill_steps: int = Field(default=1, ge=1, le=100)
+    batch: int = Field(default=256, ge=1)
+    distill_steps: int = Field(default=1, ge=1)
     """N_D: distillation steps of the noise-aliased (or combined) critic per update."""
-    pool: int = Field(default=16, ge=0, le=1024)
+    pool: int = Field(default=16, ge=0)
     """K (noise, chunk) pairs stored per state for distillation; 0 decodes afresh."""
     bootstrap: Literal["decode", "distilled"] = "decode"
     """Where the TD target's value of the next state comes from: a fresh decode, or the distilled critic."""
     actor_average: float = Field(default=1.0, gt=0, le=1)
     """Rate per update at which the published actor follows the learnt one (Polyak averaging); 1: as it is."""
-    actor_delay: int = Field(default=1, ge=1, le=1000)
+    actor_delay: int = Field(default=1, ge=1)
     """Updates of the critics per update of the actor and of what it is weighed with (temperature, multiplier)."""
-    initial_temperature: float = Field(default=0.1, gt=0, le=100)
+    initial_temperature: float = Field(default=0.1, gt=0)
     target_entropy: float = 0.0
     """Of the squashed action in [-1, 1]^S, before the scaling by b_W."""
     entropy_in_target: bool = False
@@ -315,9 +312,11 @@ def explain(model: type[BaseModel], error: ValidationError) -> list[str]:
 
 
 def _got(fault: Any) -> str:
-    """What came, in brackets; nothing where it is a whole section, whose fault's own words say what is wrong."""
-    if fault["type"] == "missing" or isinstance(fault["input"], dict):
+    """What came, in brackets; nothing of a whole section, whose fault's own words say what is wrong."""
+    if fault["type"] in ("missing", "value_error") and isinstance(fault["input"], dict):
         return ""
+    if isinstance(fault["input"], dict):
+        return " (got a mapping)"
     try:
         said = repr(fault["input"])
     except ValueError:  # Python does not write an int of more than 4300 digits

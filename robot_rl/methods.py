@@ -26,6 +26,23 @@ RESIDUAL = frozenset({"residual_layout", "residual_scale", "residual_std"})
 ALIASED = frozenset({"distill_steps", "pool", "bootstrap", "demonstrations"})
 """Of methods that learn from executed chunks and distil: an expert's will do, though nobody knows their steers."""
 
+LARGEST: Mapping[str, float] = {
+    "hidden": 4096,
+    "layers": 32,
+    "critics": 100,
+    "batch": 65536,
+    "pool": 1024,
+    "distill_steps": 100,
+    "utd": 1000,
+    "td_steps": 1000,
+    "actor_delay": 1000,
+    "noise_bound": 10,
+    "latent_scale": 100,
+    "initial_temperature": 100,
+    "dual_rate": 1,
+}
+"""What no run should be begun beyond: far above what the papers have, it catches a slip of the finger."""
+
 UNALIASED: Mapping[str, Any] = {"pool": 0}
 """A single critic has nothing to distil from, and asks for no pool."""
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from robot_rl.config import MethodConfig, TaskConfig, explain
 from robot_rl.errors import ConfigError, nearest
-from robot_rl.methods import METHODS, method_of, objections, reservations, with_defaults
+from robot_rl.methods import LARGEST, METHODS, method_of, objections, reservations, with_defaults
 from robot_rl.yaml_files import parse_mapping, read_text
 
 TASKS_DIR = Path(__file__).parent / "tasks"
@@ -43,7 +43,7 @@ def parse_task(text: str, origin: str, *, begun: bool = False) -> TaskConfig:
 
     `begun`: it is the copy of a run, which goes on with settings that no run should be begun with.
     """
-    raw = parse_mapping(text, origin)
+    raw = parse_mapping(text, origin, begun=begun)
     given = raw.get("methods")
     raw, faults = _settle_methods(raw)
     try:
@@ -75,8 +75,13 @@ def method_config(method: str, **settings: Any) -> MethodConfig:
 
 
 def _reservations(name: str, settings: Mapping[str, Any], config: MethodConfig) -> list[str]:
-    """Those of `robot_rl.methods`, and that both kinds of data are drawn where there are two."""
+    """Those of `robot_rl.methods`, what is beyond its `LARGEST`, and that both kinds of data are drawn if there are two."""
     lines = reservations(name, settings)
+    lines += [
+        f"methods.{name}.{setting}: expected at most {most}, got {getattr(config, setting)}"
+        for setting, most in LARGEST.items()
+        if getattr(config, setting) > most
+    ]
     if config.prior_share and not 0 < (count := round(config.batch * config.prior_share)) < config.batch:
         lines.append(
             f"methods.{name}.prior_share: {config.prior_share:g} of a batch of {config.batch} is {count} chunks, so "

@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from robot_rl.errors import ConfigError
-from robot_rl.methods import METHODS, method_of
+from robot_rl.methods import LARGEST, METHODS, SHARED, method_of
 from robot_rl.task_files import load_task, method_config, parse_task, task_names, task_path
 
 TASK: dict[str, Any] = {
@@ -123,12 +123,14 @@ def test_an_unknown_key_names_its_place_and_the_nearest(changes: dict[str, Any],
         ({"max_steps": "many"}, ["max_steps", "valid integer", "(got 'many')"]),
         ({"policy__checkpoint": None}, ["policy.checkpoint", "Field required"]),
         ({"methods__usr__bootstrap": "magic"}, ["methods.usr.bootstrap", "'decode' or 'distilled'"]),
-        ({"methods__usr__hidden": 25600000}, ["methods.usr.hidden", "less than or equal to 4096 (got 25600000)"]),
-        ({"methods__usr__td_steps": 10**12}, ["methods.usr.td_steps", "less than or equal to 1000"]),
+        ({"methods__usr__hidden": 25600000}, ["methods.usr.hidden: expected at most 4096, got 25600000"]),
+        ({"methods__usr__td_steps": 10**12}, ["methods.usr.td_steps: expected at most 1000, got 1000000000000"]),
+        ({"methods__usr__utd": {"a": 1}}, ["methods.usr.utd", "valid number", "(got a mapping)"]),
         ({"home": [0.4, False, 0.5]}, ["push.yaml: Value error, home: expected a number, got false"]),
         ({"limits__workspace_low": [True, -0.3, 0.3]}, ["limits: ", "workspace_low: expected a number, got true"]),
         ({"methods__usr__residual_scale": [0.01, True]}, ["residual_scale: expected a number, got true"]),
         ({"protocol__seeds": [0, True]}, ["protocol: ", "seeds: expected a number, got true"]),
+        ({"protocol__seeds": {0, True}}, ["protocol: ", "seeds: expected a number, got "]),
         ({"title": 3.0 * 10**300}, ["title", "valid string"]),
     ],
 )
@@ -150,8 +152,8 @@ def test_what_came_is_said_in_short() -> None:
     assert "(got [1, 1, 1, " in text
     assert text.endswith("...)")
     assert len(text) < 400
-    with pytest.raises(ConfigError, match=r"hidden: .* \(got a number of thousands of digits\)"):
-        method_config("usr", hidden=10**5000)
+    with pytest.raises(ConfigError, match=r"layer_norm: .* \(got a number of thousands of digits\)"):
+        method_config("usr", layer_norm=10**5000)
 
 
 def test_all_faults_are_named_at_once() -> None:
@@ -246,6 +248,22 @@ def test_a_run_goes_on_with_what_none_is_begun_with() -> None:
     text = changed(methods__usr={"noise_seed": 3, "entropy_in_target": True, "prior_share": 0.999, "batch": 64})
     assert parse_task(text, "task.yaml", begun=True).method("usr").noise_seed == 3
     assert len(complaint(text).split(";")) >= 3
+
+
+@pytest.mark.parametrize("setting", LARGEST)
+def test_a_run_goes_on_with_more_than_one_is_begun_with(setting: str) -> None:
+    method = next(name for name, entry in METHODS.items() if setting in SHARED | entry.reads)
+    text = changed(methods={method: {setting: LARGEST[setting] + 1}})
+    assert getattr(parse_task(text, "task.yaml", begun=True).method(method), setting) == LARGEST[setting] + 1
+    assert f"methods.{method}.{setting}: expected at most" in complaint(text)
+    at_most = changed(methods={method: {setting: LARGEST[setting]}})
+    assert getattr(parse_task(at_most, "task.yaml").method(method), setting) == LARGEST[setting]
+
+
+def test_a_run_goes_on_with_numbers_as_they_were_read_when_it_began() -> None:
+    text = changed().replace("max_steps: 50", "max_steps: 062")
+    assert parse_task(text, "task.yaml", begun=True).max_steps == 50
+    assert "062 is another number" in complaint(text)
 
 
 def test_entropy_may_be_in_a_target_that_is_not_clipped() -> None:

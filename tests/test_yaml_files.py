@@ -24,9 +24,11 @@ def test_a_mapping_is_read(tmp_path: Path) -> None:
         ("seed: 064", "064 is another number in YAML than it seems"),  # 52
         ("seed: 1:30", "1:30 is another number"),  # 90
         ("seed: -1:30.5", "-1:30.5 is another number"),
-        ("a: &here {b: *here}", "[Cc]ircular"),
-        ("a: &here [*here]", "[Cc]ircular"),
-        ("a: 0x" + "f" * 5000, "4300 digits"),
+        ("seed: !!int '1:75'", "1:75 is another number"),
+        ("a: &here {b: *here}", "contains itself"),
+        ("a: &here [*here]", "contains itself"),
+        ("a: &here {2020-01-01: *here}", "contains itself"),
+        ("a: 0x" + "f" * 5000, "64 bits"),
     ],
 )
 def test_what_is_no_mapping_is_said_to_be_none(text: str, words: str) -> None:
@@ -38,6 +40,12 @@ def test_numbers_are_those_that_stand_there() -> None:
     text = "[0, -7, 0x10, 0b11, 1_000, 0.064, 1.5e-3, .5, -.inf, '064', 10.0.0.064, 2026-11-28]"
     read = parse_mapping(f"a: {text}", "given")["a"]
     assert read[:-1] == [0, -7, 16, 3, 1000, 0.064, 0.0015, 0.5, float("-inf"), "064", "10.0.0.064"]
+
+
+def test_what_is_named_often_is_looked_at_once() -> None:
+    """Each line names the one before ten times: 10^30 parts, if each were followed."""
+    lines = [f"a{number}: &a{number} [{', '.join([f'*a{number - 1}'] * 10)}]" for number in range(1, 30)]
+    assert len(parse_mapping("\n".join(["a0: &a0 [1]", *lines]), "given")) == 30
 
 
 def test_a_mapping_may_overrule_what_it_merges_at_any_depth() -> None:

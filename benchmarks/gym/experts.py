@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
+import networkx as nx
 import numpy as np
 
 from benchmarks.gym.tasks import Expert
@@ -67,32 +68,33 @@ def push(env: gymnasium.Env[Any, Any]) -> Expert:
 
 def through_the_maze(env: gymnasium.Env[Any, Any]) -> Expert:
     """Of gymnasium-robotics' PointMaze: from one cell to the next of a shortest way, braking on it."""
-    maze = env.unwrapped.maze  # type: ignore[attr-defined]
-    free = {(row, column) for row, cells in enumerate(maze.maze_map) for column, cell in enumerate(cells) if cell != 1}
+    maze = env.unwrapped.maze  # type: ignore[attr-defined]  # of PointMaze alone, not of every environment
+    graph = cells_of(maze.maze_map)
 
     def act(observation: Array) -> Array:
         goal, place, speed = observation[2:4], observation[4:6], observation[6:8]
-        way = shortest(free, *(tuple(maze.cell_xy_to_rowcol(xy)) for xy in (place, goal)))
-        ahead = goal if len(way) < 2 else maze.cell_rowcol_to_xy(np.array(way[1]))
+        here, there = (tuple(maze.cell_xy_to_rowcol(xy)) for xy in (place, goal))
+        following = next_cell(graph, here, there)
+        ahead = goal if following is None else maze.cell_rowcol_to_xy(np.array(following))
         return np.clip(PULL * (ahead - place) - speed, -1.0, 1.0)
 
     return act
 
 
-def shortest(free: set[tuple[int, int]], start: tuple[int, int], end: tuple[int, int]) -> list[tuple[int, int]]:
-    """Cells from `start` to `end`, both included, by a breadth-first search; `start` alone where there is no way."""
-    came_from: dict[tuple[int, int], tuple[int, int]] = {end: end}
-    ring = deque([end])
-    while ring and start not in came_from:
-        row, column = ring.popleft()
-        for cell in ((row + 1, column), (row - 1, column), (row, column + 1), (row, column - 1)):
-            if cell in free and cell not in came_from:
-                came_from[cell] = (row, column)
-                ring.append(cell)
-    way = [start]
-    while way[-1] != end and way[-1] in came_from:
-        way.append(came_from[way[-1]])
-    return way
+def cells_of(maze_map: Sequence[Sequence[Any]]) -> nx.DiGraph:
+    """(row, column) of what is no wall (1), and from each to those beside it: down, up, right, left."""
+    free = {(row, column) for row, cells in enumerate(maze_map) for column, cell in enumerate(cells) if cell != 1}
+    graph = nx.DiGraph()
+    graph.add_nodes_from(sorted(free))
+    for row, column in sorted(free):
+        beside = ((row + 1, column), (row - 1, column), (row, column + 1), (row, column - 1))
+        graph.add_edges_from(((row, column), cell) for cell in beside if cell in free)
+    return graph
+
+
+def next_cell(graph: nx.DiGraph, here: tuple[int, int], there: tuple[int, int]) -> tuple[int, int] | None:
+    """The next one of a shortest way; None where there is none, or it ends here."""
+    return dict(nx.bfs_predecessors(graph, there)).get(here)
 
 
 def _towards(offset: Array, grip: float) -> Array:

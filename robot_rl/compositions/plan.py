@@ -124,15 +124,15 @@ def briefing_of(task_file: Path) -> str:
     return briefing
 
 
-def require_method(task: TaskConfig, method: str, policy: FrozenPolicy) -> None:
-    """See that a learner of `method` could begin, before anything else does.
+def require_method(task: TaskConfig, method: str, policy: FrozenPolicy, *, learns_here: bool = True) -> None:
+    """See that settings and, where it `learns_here`, demonstrations of `method` fit, before anything is begun.
 
-    Raises `ConfigError` for a method that the task lacks, `SpecMismatch` for settings that do not fit the method or the
+    Raises `ConfigError` for a method that the task lacks, `SpecMismatch` for what does not fit the method or the
     policy, `IntegrityError` for demonstrations that cannot be read.
     """
     config = task.method(method)
     layout = fitting_layout(policy.spec, method, config)
-    if config.demonstrations is not None:
+    if learns_here and config.demonstrations is not None:
         load_prior(config.demonstrations, policy, layout, config.gamma)
 
 

@@ -190,7 +190,7 @@ def _begin(request: RunRequest) -> Path:
         method = request.method or learnt.info.method
         material = learnt.material if request.task is None else material_of(name)
     task, policy = material.task, material.policy
-    require_method(task, method, policy)
+    require_method(task, method, policy, learns_here=request.learner)
     with closing(load_twin(task, world, SteppedClock())) as twin:
         space = twin.spec.action_space
     Limits.of(task.limits, space)

@@ -15,7 +15,7 @@ from robot_rl.yaml_files import read_mapping
 Joints = tuple[float, float, float, float, float, float, float]
 Threshold = Annotated[float, Field(gt=0)]
 TURNS = ((-3.1, 3.1), (-1.9, 1.9), (-3.1, 3.1), (-3.1, 0.0), (-3.1, 3.1), (-0.1, 4.7), (-3.1, 3.1))
-"""rad: no joint of a Franka Emika Robot or a Research 3 turns further; their own limits are up to 0.3 rad narrower."""
+"""rad: so wide that neither a Franka Emika Robot nor a Research 3 turns further; each one's own limits are narrower."""
 
 
 class CollisionConfig(Section):
@@ -35,9 +35,10 @@ class CollisionConfig(Section):
         for of in ("torque", "force"):
             contact, collision = getattr(self, f"contact_{of}"), getattr(self, f"collision_{of}")
             if contact > collision:
+                unsaid = "" if f"contact_{of}" in self.model_fields_set else ", its default: give it too"
                 raise ValueError(
-                    f"contact_{of}: expected at most collision_{of}, {collision:g}, got {contact:g}: the robot would "
-                    "have stopped before it says that it touches something"
+                    f"contact_{of}: expected at most collision_{of}, {collision:g}, got {contact:g}{unsaid}. The robot "
+                    "would have stopped before it says that it touches something"
                 )
         return self
 
@@ -79,7 +80,7 @@ class FrankaConfig(Section):
     """enforce: no connection without a real-time kernel; ignore: for a simulated robot."""
     control_hz: float = Field(default=20.0, gt=0, le=100)
     """How often a target comes."""
-    step_m: float = Field(default=0.012, gt=0)
+    step_m: float = Field(default=0.012, gt=0, le=0.1)
     """m: longest displacement along an axis in one control step, as the policy's actions have it."""
     lead_m: float = Field(default=0.03, gt=0, le=0.1)
     """m: the target never runs further ahead of the measured hand, along an axis: bounds the force on an obstacle."""

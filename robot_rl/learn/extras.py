@@ -1,9 +1,10 @@
 """What single methods need of a chunk beside the row that all share: gathered once, when its episode is added.
 
 - `z`, `next_z` [Z]: the sampled bottleneck latents (ZPRL: z is random, so that the stored sample must be used);
-- `base`, `next_base` [T*A] normalised: what the base policy decoded here, and in the following chunk. The next one must
-  be the one really executed next (Policy Decorator): the base is random, and a fresh sample is another action. Behind
-  the last chunk of an episode nothing was decoded; if its time-out is bootstrapped, a chunk is decoded there.
+- `base`, `next_base` [T*A] normalised: what the base policy decoded here, and in the following chunk. The next one is
+  that on which the residual was executed next (Policy Decorator); of old episodes whose noise was steered both are
+  draws of the base policy's own (`learn.offline`). Behind the last chunk of an episode nothing was decoded; if its
+  time-out is bootstrapped, a chunk is decoded there.
 """
 
 from __future__ import annotations

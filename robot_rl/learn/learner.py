@@ -92,7 +92,7 @@ class Learner:
         require_precision(precision, self._device)
         self._precision: Precision = precision
         self.spec, self.method_name, self.config, self.seed = spec, method, config, seed
-        self.layout = fitting_layout(spec, method, config)
+        self.layout = fitting_layout(spec, method, config, begun=True)
         self.replay = Replay(
             self.layout,
             config,

@@ -9,11 +9,13 @@ decided the same:
     latent part     the recorded shift of z
 
 Where there is no such steer these are refused, and the others get 0, which they do not read. Methods that learn from
-the base policy's own chunks (Policy Decorator) get another draw of them where the recorded one was steered.
+the base policy's own chunks get another draw of noise and chunk where the source's actor chose them
+(`with_own_base`).
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -92,18 +94,19 @@ def as_learnt_by(
 def with_own_base(
     target: Interface, source: Interface, transitions: Sequence[Transition], policy: FrozenPolicy
 ) -> list[Transition]:
-    """The chunks with what `policy` does there by its own noise for `base_chunk`, where `target` learns from that.
+    """The chunks with noise w ~ N(0, I) and what `policy` decodes of it, where `target` leaves both to the base policy.
 
-    As they are where `source` left noise and latent alone: that draw is what was executed next, another one may be too.
-    The same episode gets the same draws.
+    As they are where `source` left them to it too, or `target` does not: so an episode of a method that steers neither
+    has base chunks of the base policy's own, by whatever methods it came. The same episode gets the same draws.
     """
-    steered = source.layout.noise_size or source.layout.latent_size
-    if target.entry.extras != "base_chunks" or not steered:
+    ours, theirs = target.layout, source.layout
+    if ours.noise_size or ours.latent_size or not (theirs.noise_size or theirs.latent_size):
         return list(transitions)
-    draws = np.random.default_rng(transitions[0].episode)
+    features = np.stack([t.features for t in transitions]).astype(np.float32)
+    draws = np.random.default_rng([transitions[0].episode, zlib.crc32(features.tobytes())])
     noise = draws.standard_normal((len(transitions), *policy.spec.noise_shape)).astype(np.float32)
-    base = policy.decode(Context(np.stack([t.features for t in transitions]).astype(np.float32)), noise)
-    return [replace(t, base_chunk=chunk) for t, chunk in zip(transitions, base, strict=True)]
+    base = policy.decode(Context(features), noise)
+    return [replace(t, noise=w, base_chunk=chunk) for t, w, chunk in zip(transitions, noise, base, strict=True)]
 
 
 def _steer(

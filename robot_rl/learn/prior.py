@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from robot_rl.adapters.layout import SteeringLayout
+from robot_rl.errors import SpecMismatch
 from robot_rl.policy.demonstrations import Demonstrations
 from robot_rl.protocols import FrozenPolicy
 from robot_rl.types import Source, Transition
@@ -18,9 +19,12 @@ def demonstration_episodes(
     """One list of transitions per demonstration, numbered -1, -2, ...; each is a success by its being one.
 
     A chunk is the T steps that the expert did from where the last one ended; the features are what the policy makes of
-    what the expert saw. No adapter chose anything: steer and noise are 0.
+    what the expert saw. No adapter chose anything: steer and noise are 0. Raises `SpecMismatch` for actions that are
+    not the policy's.
     """
-    horizon = policy.spec.horizon
+    horizon, size = policy.spec.horizon, policy.spec.action_space.size
+    if recorded.action.shape[1] != size:
+        raise SpecMismatch(f"demonstrations: expected {size} entries of an action, got {recorded.action.shape[1]}")
     _, chunks = recorded.windows(horizon)
     episodes = []
     for number, episode in enumerate(np.unique(recorded.episode), start=1):
@@ -52,5 +56,5 @@ def demonstration_episodes(
 
 
 def load_prior(path: str, policy: FrozenPolicy, layout: SteeringLayout, gamma: float) -> list[list[Transition]]:
-    """The demonstrations in the file `path`. Raises `IntegrityError` when it is none."""
+    """The demonstrations in the file `path`. Raises `IntegrityError` when it is none, `SpecMismatch` as that does."""
     return demonstration_episodes(Demonstrations.load(Path(path)), policy, layout, gamma)

@@ -35,12 +35,12 @@ def test_the_lid_tasks_settings_steer_what_each_method_does(method: str) -> None
 @pytest.mark.parametrize(
     ("method", "settings", "words"),
     [
-        ("zprl", {"latent_scale": 0.0}, "zprl steers the latent, and latent_scale gives it nothing"),
-        ("policy-decorator", {"residual_scale": NONE}, "residual_layout and residual_scale gives it nothing"),
+        ("zprl", {"latent_scale": 0.0}, "zprl steers the latent, and by latent_scale there is nothing to steer"),
+        ("policy-decorator", {"residual_scale": NONE}, "by residual_layout and residual_scale there is nothing"),
         ("usr-sac", {"residual_layout": "none"}, "usr-sac steers the residual"),
-        ("lp-ds", {"noise_layout": "none"}, "lp-ds steers the noise, and noise_layout"),
+        ("lp-ds", {"noise_layout": "none"}, "lp-ds steers the noise, and by noise_layout"),
         ("dsrl-sac", {"residual_layout": "constant", "residual_scale": (0.01, 0.01, 0.01, 0)}, "does not .* residual"),
-        ("zprl", {"noise_layout": "full"}, "zprl does not steer the noise, but noise_layout gives it 32 dimensions"),
+        ("zprl", {"noise_layout": "full"}, "zprl does not steer the noise, but by noise_layout it has 32 dimensions"),
         ("rlpd", {"latent_scale": 1.0}, "rlpd does not steer the latent"),
         ("usr", {"residual_layout": "per_step", "residual_scale": (0.01,)}, "residual_scale"),
         ("zprl", {"target_entropy": 20.0}, r"target_entropy: expected below .* \[-1, 1\]\^"),

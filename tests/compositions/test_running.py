@@ -114,7 +114,7 @@ def test_a_robot_that_cannot_be_meant_is_refused_before_anything_is_made(
 @pytest.mark.parametrize(
     ("method", "settings", "reason"),
     [
-        ("zprl", {"latent_scale": 0}, "zprl steers the latent, and latent_scale gives it nothing to steer"),
+        ("zprl", {"latent_scale": 0}, "zprl steers the latent, and by latent_scale there is nothing to steer"),
         ("rlpd", {"demonstrations": "not_there.npz"}, "not_there.npz: not demonstrations that can be used"),
     ],
 )
@@ -129,3 +129,13 @@ def test_a_run_that_no_learner_could_learn_from_is_refused_before_anything_is_ma
     with pytest.raises(RobotRLError, match=reason):
         begin(asked, Console(file=io.StringIO()))
     assert not (tmp_path / "run").exists()
+
+
+def test_demonstrations_are_looked_for_where_the_learner_is(tmp_path: Path) -> None:
+    """A run without one here may have them on another machine."""
+    task = write_small_task(tmp_path)
+    raw = yaml.safe_load(task.read_text())
+    raw["methods"]["rlpd"]["demonstrations"] = "/only/on/the/learner.npz"
+    task.write_text(yaml.safe_dump(raw))
+    asked = RunRequest(task=str(task), method="rlpd", out=tmp_path / "run", learner=False)
+    assert plan_run(asked, Console(file=io.StringIO())).run.path == tmp_path / "run"

@@ -194,6 +194,15 @@ def test_a_residual_on_the_base_policy_is_learnt_from_what_the_base_policy_does(
         assert not np.array_equal(before.base_chunk, after.base_chunk)
 
 
+def test_what_was_steered_is_not_the_bases_own_after_a_detour(recorded: Recorded, tmp_path: Path) -> None:
+    run, given = recorded
+    train(tmp_path / "on_the_way", run, method="rlpd", updates=1)
+    train(tmp_path / "out", tmp_path / "on_the_way", method="policy-decorator", updates=1)
+    for before, after in zip(given, transitions(tmp_path / "out"), strict=True):
+        assert np.array_equal(before.executed_chunk, after.executed_chunk)
+        assert not np.array_equal(before.base_chunk, after.base_chunk)
+
+
 def test_nothing_is_made_for_episodes_that_do_not_fit(recorded: Recorded, tmp_path: Path) -> None:
     run, _ = recorded
     other, still = copied(run, tmp_path / "other"), copied(run, tmp_path / "still")
@@ -209,7 +218,7 @@ def test_nothing_is_made_for_episodes_that_do_not_fit(recorded: Recorded, tmp_pa
         (ConfigError, "more than once", (run, run / ".." / "run"), {}),
         (ConfigError, "did you mean 'usr'", (run,), {"method": "uzr"}),
         (SpecMismatch, "learns from steers", (run,), {"method": "zprl"}),
-        (SpecMismatch, "latent_scale gives it nothing to steer", (still,), {"method": "zprl"}),
+        (SpecMismatch, "by latent_scale there is nothing to steer", (still,), {"method": "zprl"}),
         (StoreError, "is not a run", (tmp_path,), {}),
     ]
     for error, words, runs, request in refused:

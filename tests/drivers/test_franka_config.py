@@ -32,8 +32,10 @@ def test_the_shipped_file_says_every_setting_at_its_default() -> None:
         ("{address: a, home: [0, -20, 0, -135, 0, 203, 45]}", "home: .*joint 2: expected -1.9 to 1.9 rad, got -20"),
         (
             "{address: a, collision: {contact_torque: 41}}",
-            "collision: .*contact_torque: expected at most collision_torque, 40, got 41",
+            "collision: .*contact_torque: expected at most collision_torque, 40, got 41[.]",
         ),
+        ("{address: a, collision: {collision_torque: 15}}", "collision_torque, 15, got 20, its default: give it too"),
+        ("{address: a, step_m: 12}", "step_m: .*less than or equal to 0.1"),
         ("{address: a, collision: {contact_force: 10, collision_force: 9}}", "contact_force: expected at most"),
         ("{address: a, address: b}", "the key 'address' comes twice"),
         ("address: !!timestamp here", "not YAML"),

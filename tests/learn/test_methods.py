@@ -16,6 +16,7 @@ from torch import Tensor
 from robot_rl import methods
 from robot_rl.adapters.acting import BaseAdapter, make_adapter
 from robot_rl.adapters.actor import NumpyActor, NumpyPerturbation
+from robot_rl.adapters.fitting import fitting_layout
 from robot_rl.config import MethodConfig
 from robot_rl.errors import SpecMismatch
 from robot_rl.learn.learner import METHODS, Learner
@@ -52,19 +53,24 @@ def learner(method: str, seed: int = 0, **changes: Any) -> Learner:
 
 
 def test_a_target_entropy_that_no_actor_reaches_is_refused() -> None:
-    """Least far from an even draw, which has log 2, is the tanh of a normal draw of 0.87: found here on a grid."""
-    drawn, weights = np.polynomial.hermite_e.hermegauss(200)
-    entropies = []
-    for std in np.linspace(0.5, 1.5, 101):
-        squeezed = 2 * (math.log(2) - np.logaddexp(std * drawn, -std * drawn))  # log d tanh(u) / du
-        entropies.append(
-            0.5 * math.log(2 * math.pi * math.e) + math.log(std) + float(weights @ squeezed / weights.sum())
-        )
+    """Of a run that goes on, as it was: above that of an even draw. A new one: above what the actor's kind reaches."""
     size = learner("dsrl-sac").layout.size
-    reached = size * max(entropies)
-    learner("dsrl-sac", target_entropy=reached - 0.001 * size)
+    learner("dsrl-sac", target_entropy=0.99 * size * math.log(2))
     with pytest.raises(SpecMismatch, match=rf"target_entropy: expected below .* \[-1, 1\]\^{size}.* got"):
-        learner("dsrl-sac", target_entropy=reached)
+        learner("dsrl-sac", target_entropy=size * math.log(2))
+
+    highest = size * max(entropy_of_squashed(std) for std in np.linspace(0.5, 1.5, 101))
+    spec, config = spec_of("dsrl-sac"), config_of("dsrl-sac")
+    fitting_layout(spec, "dsrl-sac", config.model_copy(update={"target_entropy": highest - 0.001 * size}))
+    with pytest.raises(SpecMismatch, match=rf"target_entropy: expected below .* \[-1, 1\]\^{size}.* got"):
+        fitting_layout(spec, "dsrl-sac", config.model_copy(update={"target_entropy": highest}))
+
+
+def entropy_of_squashed(std: float) -> float:
+    """Nats, of tanh u, u ~ N(0, std^2): that of u, and the mean of log d tanh(u) / du."""
+    drawn, weights = np.polynomial.hermite_e.hermegauss(200)
+    squeezed = 2 * (math.log(2) - np.logaddexp(std * drawn, -std * drawn))
+    return 0.5 * math.log(2 * math.pi * math.e) + math.log(std) + float(weights @ squeezed / weights.sum())
 
 
 def learnt(method: str, episode: list[Transition], label: LabelValue, updates: int = 3, **changes: Any) -> Learner:

@@ -170,7 +170,9 @@ def test_who_learns_from_the_bases_own_chunk_gets_one_that_nobody_steered(source
     if source in ("policy-decorator", "residual-rl", "rlpd"):  # they leave noise and latent alone
         assert made == given
         return
-    assert [replace(t, base_chunk=was.base_chunk) for t, was in zip(made, given, strict=True)] == given
+    assert [replace(t, noise=was.noise, base_chunk=was.base_chunk) for t, was in zip(made, given, strict=True)] == given
+    decoded = POLICY.decode(Context(np.stack([t.features for t in made])), np.stack([t.noise for t in made]))
+    np.testing.assert_allclose(decoded, np.stack([t.base_chunk for t in made]), atol=1e-6)
     noise = np.random.default_rng(7).standard_normal((400, *SPEC.noise_shape)).astype(np.float32)
     drawn = POLICY.decode(Context(np.zeros((400, SPEC.features), np.float32)), noise)
     found = np.stack([t.base_chunk for t in made])
@@ -178,8 +180,10 @@ def test_who_learns_from_the_bases_own_chunk_gets_one_that_nobody_steered(source
     np.testing.assert_allclose(found.std(0), drawn.std(0), rtol=0.3)
     again = with_own_base(interface("policy-decorator"), interface(source), given[:1], POLICY)[0]
     assert np.array_equal(again.base_chunk, made[0].base_chunk)
-    for target in ("usr", "rlpd"):  # they never read it
-        assert with_own_base(interface(target), interface(source), given, POLICY) == given
+    assert with_own_base(interface("usr"), interface(source), given, POLICY) == given  # it chooses the noise
+    of_rlpd = with_own_base(interface("rlpd"), interface(source), given[:1], POLICY)[0]
+    assert np.array_equal(of_rlpd.base_chunk, again.base_chunk)
+    assert np.array_equal(of_rlpd.noise, again.noise)
 
 
 def test_a_person_has_no_steer_and_no_base_chunk() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from robot_rl.adapters.layout import SteeringLayout
-from robot_rl.errors import IntegrityError
+from robot_rl.errors import IntegrityError, SpecMismatch
 from robot_rl.learn.learner import Learner
 from robot_rl.learn.prior import load_prior
 from robot_rl.policy.demonstrations import Demonstrations
@@ -57,3 +58,11 @@ def test_a_demonstration_is_a_successful_episode_of_chunks(
 def test_a_file_that_is_none_is_an_integrity_error(tmp_path: Path, policy: FlowPolicy) -> None:
     with pytest.raises(IntegrityError, match="demonstrations"):
         load_prior(str(tmp_path / "nothing.npz"), policy, SteeringLayout(policy.spec, CONFIG), 0.9)
+
+
+def test_demonstrations_of_another_action_are_refused(
+    tmp_path: Path, policy: FlowPolicy, recorded: Demonstrations
+) -> None:
+    replace(recorded, action=recorded.action[:, :2]).save(tmp_path / "two.npz")
+    with pytest.raises(SpecMismatch, match="expected 4 entries of an action, got 2"):
+        load_prior(str(tmp_path / "two.npz"), policy, SteeringLayout(policy.spec, CONFIG), 0.97)
