@@ -75,7 +75,7 @@ def method_config(method: str, **settings: Any) -> MethodConfig:
 
 
 def _reservations(name: str, settings: Mapping[str, Any], config: MethodConfig) -> list[str]:
-    """Those of `robot_rl.methods`, what is beyond its `LARGEST`, and that both kinds of data are drawn if there are two."""
+    """Those of `robot_rl.methods`, what is beyond its `LARGEST`, and that data of both kinds are drawn."""
     lines = reservations(name, settings)
     lines += [
         f"methods.{name}.{setting}: expected at most {most}, got {getattr(config, setting)}"
