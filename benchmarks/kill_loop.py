@@ -148,6 +148,8 @@ class KillLoop:
     losses: Losses = field(default_factory=Losses)
     killed: Counter[str] = field(default_factory=Counter)
     lives: int = 0
+    open_episodes: int = 0
+    """Kills that cut an episode with steps in it, so that what is left of it was looked at."""
 
     def __post_init__(self) -> None:
         self._rng = random.Random(self.seed)
@@ -192,6 +194,7 @@ class KillLoop:
                 self.losses.episodes += 1
         episode, first_ns, newest_ns = self._witness.said()
         if over and first_ns and not self._run.episode(episode).exists():
+            self.open_episodes += 1
             lost_s = (newest_ns - self._last_step_ns(episode, first_ns)) / SECOND
             self.losses.open_s = max(self.losses.open_s, lost_s)
 
@@ -324,6 +327,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "kills": dict(loop.killed),
             "lives": loop.lives,
             "lost": {**asdict(loop.losses), "open_s": round(loop.losses.open_s, 3)},
+            "open_episodes": loop.open_episodes,
             "labels": len(labels_of(run)),
             "episodes": len(run.closed_episodes()),
             "set_aside": len(run.incomplete_paths()),
