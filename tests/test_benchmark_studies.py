@@ -103,6 +103,46 @@ def test_every_verdict_follows_its_figures() -> None:
     assert judged(refined_height_mm=0.1) == [True, False]
 
 
+def test_smoother_is_said_of_what_the_seeds_can_tell_and_of_nothing_else() -> None:
+    one = study("zprl_smoothness")
+    data = json.loads(json.dumps(studies.rounded(one.run(SEEDS, True))))
+
+    def judged(velocity: Sequence[float], acceleration: Sequence[float]) -> Verdict:
+        """ZPRL's motion as shares of the residual per step's, a seed each."""
+        for name, shares in (("velocity", velocity), ("acceleration", acceleration)):
+            data[name] = {"per_step": [1.0] * 2, "constant": [1.0] * 2, "zprl": list(shares)}
+        return one.judge(one.figures(data))[0]
+
+    both = judged([0.71, 0.71], [0.61, 0.61])
+    assert both.holds
+    assert "not" not in both.because
+    less = judged([0.9, 0.9], [0.61, 0.61])
+    assert (less.word, "velocity is lower, and not by as much" in less.because) == ("holds in part", True)
+    unsure = judged([0.8, 1.2], [0.61, 0.61])
+    assert (unsure.word, "velocity is not lower, as far" in unsure.because) == ("holds in part", True)
+    neither = judged([0.8, 1.2], [1.0, 1.1])
+    assert (neither.word, "acceleration is not lower" in neither.because) == ("does not hold", True)
+
+
+def test_a_residual_alone_that_gains_is_said_to_gain() -> None:
+    one = study("decorator_ablation")
+    data = json.loads(json.dumps(studies.rounded(one.run(SEEDS, True))))
+
+    def judged(neither: float, progressive: float, both: float) -> Verdict:
+        data["base_success"] = [0.3] * 2
+        data["success"] = {
+            way: [value] * 2
+            for way, value in {"neither": neither, "progressive": progressive, "bounded": both, "both": both}.items()
+        }
+        return one.judge(one.figures(data))[0]
+
+    assert judged(0.3, 0.3, 0.9).word == "holds"
+    assert judged(0.5, 0.5, 0.9).word == "holds in part"
+    assert "gains something too: 0.20 +- 0.00" in judged(0.5, 0.5, 0.9).because
+    assert judged(0.3, 0.9, 0.9).because == "with progressive exploration no bound is needed"
+    assert judged(0.3, 0.3, 0.3).because == "both together do not improve the policy"
+
+
 def test_what_a_seed_never_reached_has_no_mean() -> None:
     found = studies.figures_of("to_half", [115, 161, 150, 161])
     assert studies.reached(found, "to_half", 160) == "in 2 of 4 seeds, after 115, 150"

@@ -68,10 +68,11 @@ def run(seeds: Sequence[int], quick: bool) -> Data:
 
 
 def figures(data: Data) -> dict[str, Any]:
-    """Success at the end, and the share of training episodes that succeeded: the area under the curve."""
+    """Success at the end, the gain, and the share of training episodes that succeeded: the area under the curve."""
     found = figures_of("base_success", data["base_success"])
     for way in WAYS:
         found |= figures_of(f"{way}_success", data["success"][way])
+        found |= figures_of(f"{way}_gain", np.subtract(data["success"][way], data["base_success"]).tolist())
         found |= figures_of(f"{way}_training_success", [float(np.mean(curve)) for curve in data["curves"][way]])
         found |= figures_of(f"{way}_warmup_success", [float(np.mean(curve[:WARMUP])) for curve in data["curves"][way]])
     return found
@@ -86,39 +87,46 @@ def judge(found: Mapping[str, Any]) -> list[Verdict]:
     efficient = found["both_training_success_mean"] > found["bounded_training_success_mean"]
     listed = ", ".join(f"{words(found, f'{way}_success')} {name}" for way, name in WAYS.items())
     area = ", ".join(f"{words(found, f'{way}_training_success')} {name}" for way, name in WAYS.items())
-    held = alone and essential and improves
-    reasons = [
-        reason
-        for reason, right in (
-            ("a residual alone improves the policy too", alone),
-            ("with progressive exploration no bound is needed", essential),
-            ("both together do not improve the policy", improves),
-        )
-        if not right
-    ]
     return [
         Verdict(
             "that residual learning alone does not improve the policy enough, and that a bound is essential (Policy "
             "Decorator, figure 9)",
             f"success {listed}; the frozen policy {words(found, 'base_success')}",
-            held,
-            f"an unbounded residual makes the policy worse while it is tried "
-            f"({words(found, 'neither_training_success')} of its training episodes succeed) and ends where it began"
-            if held
-            else "; ".join(reasons),
+            alone and essential and improves,
+            _because_of_bound(found, alone, essential, improves),
+            in_part=essential and improves,
         ),
         Verdict(
             "that progressive exploration adds sample efficiency to a bounded residual (Policy Decorator, figure 9)",
             f"share of training episodes that succeeded: {area}",
             efficient,
-            "the policy's own successes come before the residual is known"
-            if efficient
-            else "there is nothing to protect: while it is random a residual within this bound does no harm, and even "
-            f"helps (of the {WARMUP} episodes of the warm-up {words(found, 'bounded_warmup_success')} succeed with it, "
-            f"{words(found, 'both_warmup_success')} with the gate; of the frozen policy's "
-            f"{words(found, 'base_success')}), and a gate tries it less often",
+            "the policy's own successes come before the residual is known" if efficient else _because_of_gate(found),
         ),
     ]
+
+
+def _because_of_bound(found: Mapping[str, Any], alone: bool, essential: bool, improves: bool) -> str:
+    if not improves:
+        return "both together do not improve the policy"
+    if not essential:
+        return "with progressive exploration no bound is needed"
+    gained = f"{words(found, 'neither_gain')}, both together {words(found, 'both_gain')}"
+    tried = f"while it is tried {words(found, 'neither_training_success')} of its training episodes succeed"
+    if alone:
+        return f"an unbounded residual ends near where it began: it gains {gained}; {tried}"
+    return f"a bound makes most of the difference, and a residual alone gains something too: {gained}; {tried}"
+
+
+def _because_of_gate(found: Mapping[str, Any]) -> str:
+    low = found["bounded_warmup_success_mean"] - found["bounded_warmup_success_half_width_95"]
+    helps = low > found["base_success_mean"]
+    return (
+        "there is nothing to protect: while it is random a residual within this bound does no harm"
+        + (", and even helps" if helps else "")
+        + f" (of the {WARMUP} episodes of the warm-up {words(found, 'bounded_warmup_success')} succeed with it, "
+        f"{words(found, 'both_warmup_success')} with the gate; of the frozen policy's {words(found, 'base_success')}), "
+        "and a gate tries it less often"
+    )
 
 
 def draw(data: Data, path: Path) -> None:

@@ -169,6 +169,8 @@ def judge(found: Mapping[str, Any]) -> list[Verdict]:
             if dsrl < 1.5
             else f"DSRL keeps about {dsrl:.0f} of 4 modes after {EPISODES} episodes, LP-DS by the paper's deltas "
             "nearly all of them",
+            in_part=dsrl + found["dsrl_modes_deployed_half_width_95"]
+            < found["base_modes_mean"] - found["base_modes_half_width_95"],
         ),
         Verdict(
             "that a larger delta buys reward (LP-DS, figure 1)",
