@@ -191,7 +191,7 @@ def once(
         text = json.dumps(result | compared(result, superseded), sort_keys=True, separators=(",", ":"))
         atomic_write(recorded, (text + "\n").encode())
         for path in superseded:
-            path.unlink()
+            path.unlink(missing_ok=True)
     return result
 
 

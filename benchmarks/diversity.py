@@ -32,13 +32,14 @@ from benchmarks.cells import Cell, Latched, robot_rl, run_cell, train
 from benchmarks.digest import DIGITS
 from benchmarks.intervals import half_width
 from benchmarks.lid_opening import TASKS
+from benchmarks.provenance import read_record
 from benchmarks.summary import method_key
+from benchmarks.verdicts import DIVERSE, STEERED
 from robot_rl.adapters.files import read_manifests
 from robot_rl.compositions.results import write_json_results
 from robot_rl.errors import ConfigError
 from robot_rl.task_files import load_task
 
-DIVERSE, STEERED = "lp-ds", ("dsrl-sac", "dsrl-na")
 MARKS = (0.1, 0.25, 0.5, 1.0)
 """Shares of a run's episodes, after which its newest adapter is judged: the first is the warm-up's end."""
 
@@ -174,14 +175,9 @@ def recorded() -> dict[str, dict[str, dict[Cell, list[Point]]]]:
             for seed in load_task(task).protocol.seeds:
                 cell = cell_of(task, method, seed)
                 places = sorted(records().glob(f"{cell.kind}-{'?' * DIGITS}.json"), key=lambda p: p.stem == cell.name)
-                made = [one for one in map(_read, places) if _fits(one)]
+                made = [one for one in map(read_record, places) if _fits(one)]
                 if made:
                     found.setdefault(task, {}).setdefault(method, {})[cell] = made[-1]["path"]
-    return found
-
-
-def _read(place: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(place.read_text(encoding="utf-8"))
     return found
 
 
@@ -225,7 +221,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--record", action="store_true", help="put what is done on record in benchmarks/records/")
     arguments = parser.parse_args(argv)
     console = Console()
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    ending.usable(arguments.out)
     tasks, methods = arguments.task or TASKS, list(dict.fromkeys(arguments.method or STEERED))
     seeds_of = {task: list(dict.fromkeys(arguments.seed or load_task(task).protocol.seeds)) for task in tasks}
     found = []
@@ -273,4 +269,4 @@ def table(those: Sequence[Alike]) -> Table:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ending.in_words(main))

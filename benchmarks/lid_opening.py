@@ -20,6 +20,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from benchmarks import ending
+from benchmarks.arguments import count
 from benchmarks.cells import Cell, ceiling_trials, run_ceilings, run_cell
 from benchmarks.curves import draw
 from benchmarks.summary import summarise, table
@@ -59,8 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument("--method", action="append", help=f"(default: {' and '.join(METHODS)})")
     chosen.add_argument("--all-methods", action="store_true", help="every entry of the task files")
-    parser.add_argument("--short", action="store_true", help="a few episodes of one tuning seed: does it run?")
-    parser.add_argument("--jobs", type=int, default=2, help="cells at a time, a core each (default: %(default)s)")
+    parser.add_argument(
+        "--short", "--quick", action="store_true", help="a few episodes of one tuning seed: does it run?"
+    )
+    parser.add_argument("--jobs", type=count, default=2, help="cells at a time, a core each (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark"), help="(default: %(default)s)")
     parser.add_argument("--record", action="store_true", help="put what is done on record in benchmarks/records/")
     arguments = parser.parse_args(argv)
@@ -69,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     tasks = arguments.task or TASKS
     cells = cells_of(tasks, methods, arguments.short)
     measured = () if arguments.short else tasks
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    ending.usable(arguments.out)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as bar, ThreadPoolExecutor(arguments.jobs) as pool:
         row = bar.add_task("cells (task, method, seed), ceilings", total=len(cells) + len(measured))
@@ -99,4 +103,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ending.in_words(main))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from benchmarks.digest import DIGITS
+from robot_rl.errors import ConfigError
 
 ALIKE, OTHERWISE = "made_alike_by", "made_otherwise_by"
 """In a record: digests of earlier code that gave the same figures, and of such that gave others."""
@@ -41,6 +42,20 @@ R = TypeVar("R", bound=Recorded)
 def earlier(records: Path, kind: str) -> list[Path]:
     """What is on record of a kind, whatever code made it."""
     return sorted(records.glob(f"{kind}-{'?' * DIGITS}.json"))
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """What is on record at `path`. Raises `ConfigError` for a damaged file, which it names."""
+    try:
+        record: dict[str, Any] = json.loads(path.read_bytes())
+        if not isinstance(record, dict):
+            raise ValueError(f"expected an object, got {type(record).__name__}")
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{path}: expected a record ({error}); get it back (`git checkout`), or remove it and make it again by "
+            "what it is of, with `--record`"
+        ) from error
+    return record
 
 
 def compared(result: Mapping[str, Any], superseded: Iterable[Path]) -> dict[str, list[str]]:
@@ -79,7 +94,7 @@ def apart(those: Iterable[R], records: Path, group: Callable[[R], Hashable]) -> 
     for cell in cells:
         path = records / f"{cell.name}.json"
         if path.exists():
-            record = json.loads(path.read_text(encoding="utf-8"))
+            record = read_record(path)
             for of, name in ((alike, ALIKE), (otherwise, OTHERWISE)):
                 of.setdefault(group(cell), set()).update(record.get(name, []))
     equal, other = [], []

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import re
 import sys
 from collections import Counter
@@ -21,7 +20,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import cells, diversity, provenance, readme, transfer, tuning
+from benchmarks import cells, diversity, ending, provenance, readme, transfer, tuning
 from benchmarks.cells import Cell
 from benchmarks.curves import draw
 from benchmarks.digest import DIGITS, ROOT, ceilings_digest
@@ -60,6 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="(default: docs/)")
     parser.add_argument("--readme", type=Path, help="whose table is made too (default: the README.md beside docs/)")
     arguments = parser.parse_args(argv)
+    if arguments.readme and not arguments.readme.is_file():
+        raise ConfigError(f"--readme {arguments.readme}: expected a README.md that is there")
+    ending.usable(arguments.out)
     page = arguments.out / "results.md"
     sections = [part(arguments.out) for part in (_studies, _lid_opening, _diversity, _transfer)]
     sections.append(gym.section(arguments.out / "images", markdown))
@@ -106,7 +108,7 @@ def _study_record(one: Study) -> tuple[dict[str, Any], bool] | None:
     records = sorted(studies.RECORDS.glob(f"{one.name}-{'?' * DIGITS}.json"))
     if not records:
         return None
-    data: dict[str, Any] = json.loads(records[-1].read_text(encoding="utf-8"))
+    data = provenance.read_record(records[-1])
     try:
         one.figures(data)
     except KeyError as error:
@@ -149,7 +151,7 @@ def recorded_cells() -> dict[str, dict[Cell, dict[str, Any]]]:
         order = list(methods.values())
         ordered = sorted(rows, key=lambda cell: (order.index(cell.method), cell.seed))
         if ordered:
-            found[task] = {cell: json.loads(rows[cell].read_text(encoding="utf-8")) for cell in ordered}
+            found[task] = {cell: provenance.read_record(rows[cell]) for cell in ordered}
     return found
 
 
@@ -303,9 +305,8 @@ def _ceilings(task: str) -> tuple[dict[str, Any], bool]:
     records = [present] if present.exists() else sorted(cells.RECORDS.glob(f"{kind}-*-{'?' * DIGITS}.json"))
     if not records:
         return {}, True
-    report: dict[str, Any] = json.loads(records[-1].read_text(encoding="utf-8"))
-    return report, present.exists()
+    return provenance.read_record(records[-1]), present.exists()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ending.in_words(main))

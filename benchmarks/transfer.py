@@ -32,6 +32,7 @@ from rich.table import Table
 from benchmarks import cells, ending
 from benchmarks.cells import Cell, begin_or_resume, learning_of, robot_rl, train
 from benchmarks.digest import transfer_digest
+from benchmarks.provenance import read_record
 from benchmarks.summary import method_key
 from robot_rl.compositions.results import Rate, write_json_results
 from robot_rl.task_files import load_task
@@ -45,7 +46,7 @@ COLUMNS, REPEATS = 4, 5
 CONDITIONS = {
     "frozen": "frozen policy",
     "unchanged": "adapter, unchanged",
-    "continued": f"after {MORE} episodes there",
+    "continued": "after more episodes there",
     "twin_frozen": "frozen policy, nominal twin",
     "twin": "adapter, nominal twin",
 }
@@ -205,7 +206,7 @@ def recorded() -> dict[TransferCell, dict[str, Any]]:
     """The cells on record, by task and method, seed by seed; those of other code too."""
     found = {}
     for path in records().glob("*.json"):
-        one = json.loads(path.read_text(encoding="utf-8"))
+        one = read_record(path)
         nominal = Cell(one["task"], one["method"], one["seed"], one["episodes"], load_task(one["task"]).protocol.trials)
         found[TransferCell(nominal, one["more"], len(one["places"]) // 2, one["repeats"])] = one
     places = [*METHODS, *sorted({cell.nominal.method for cell in found} - {*METHODS})]
@@ -323,13 +324,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--task", default=TASK, help="(default: %(default)s)")
     parser.add_argument("--method", action="append", help=f"(default: {' and '.join(METHODS)})")
     parser.add_argument("--seeds", type=int, nargs="+", help=f"(default: {' '.join(map(str, SEEDS))})")
-    parser.add_argument("--quick", action="store_true", help="a few episodes and places: does it run?")
+    parser.add_argument("--quick", "--short", action="store_true", help="a few episodes and places: does it run?")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark"), help="(default: %(default)s)")
     parser.add_argument("--record", action="store_true", help="put what is done on record in benchmarks/records/")
     arguments = parser.parse_args(argv)
+    if arguments.quick and (arguments.seeds or arguments.record):
+        parser.error("--quick: not with --seeds or --record: it is of one tuning seed, and says nothing")
+    if any(seed < 0 for seed in arguments.seeds or ()):
+        parser.error(f"--seeds: expected 0 or more, got {arguments.seeds}")
     console = Console()
     wanted = cells_of(arguments.task, arguments.method or METHODS, arguments.seeds, arguments.quick)
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    ending.usable(arguments.out)
     results = {}
     for cell in wanted:
         results[cell] = run_transfer(cell, arguments.out, record=arguments.record)
@@ -343,4 +348,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ending.in_words(main))

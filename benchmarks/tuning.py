@@ -21,6 +21,8 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import ending
+from benchmarks.arguments import count
 from benchmarks.cells import Cell, run_cell
 from benchmarks.digest import ROOT, cell_digest
 from robot_rl.compositions.plan import checkpoint_path
@@ -109,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--task", default="lid_opening", help="(default: %(default)s)")
     parser.add_argument("--set", type=setting, action="append", default=[], metavar="NAME=VALUE", dest="settings")
     parser.add_argument("--seed", type=int, action="append", help="(default: the protocol's tuning seeds)")
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, a core each (default: %(default)s)")
+    parser.add_argument("--jobs", type=count, default=2, help="runs at a time, a core each (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("runs/tuning"), help="(default: %(default)s)")
     arguments = parser.parse_args(argv)
     console = Console(width=160)
@@ -122,6 +124,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ConfigError(f"expected tuning seeds, of {list(allowed)}, got {seeds}: the table's seeds choose nothing")
     settings = {**entry(arguments.task, arguments.method), **dict(arguments.settings)}
     task, method, out = arguments.task, arguments.method, arguments.out
+    ending.usable(out)
     tried = tried_task(task, method, settings, out / "tasks")
     with ThreadPoolExecutor(arguments.jobs) as pool:
         lines = list(pool.map(lambda seed: try_one(task, method, settings, tried, seed, out), seeds))
@@ -132,4 +135,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ending.in_words(main))

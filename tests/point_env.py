@@ -14,6 +14,10 @@ from robot_rl.types import Array
 ID = "robot_rl_tests/Point-v0"
 LATE, WIDE, FLAT, BLIND = (f"robot_rl_tests/{name}-v0" for name in ("Late", "Wide", "Flat", "Blind"))
 """Says whether it succeeded in its last step alone; acts from 0 to 512; has an action without room; sees a NaN."""
+FAULTY = {
+    name: f"robot_rl_tests/{name}-v0" for name in ("Raises", "Resets", "Mute", "Short", "Unseeded", "Longer", "Huge")
+}
+"""Fails in its step; in its reset; has no info; returns four; ignores its seed; sees more than it says; no bounds."""
 REACHED = 0.05
 
 
@@ -45,6 +49,33 @@ class PointEnv(gymnasium.Env[dict[str, Array], Array]):
 
     def _seen(self) -> dict[str, Array]:
         return {"mark": np.array([self._mark]), "point": np.array([np.nan if self._blind else self._at])}
+
+
+class FaultyEnv(PointEnv):
+    """With one of the faults of `FAULTY`."""
+
+    def __init__(self, fault: str) -> None:
+        most = float(np.finfo(np.float32).max) if fault == "Huge" else 1.0
+        super().__init__(low=-most, high=(most, most))
+        self._fault = fault
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Array], dict[str, Any]]:
+        if self._fault == "Resets":
+            raise RuntimeError("no simulator")
+        return super().reset(seed=None if self._fault == "Unseeded" else seed, options=options)
+
+    def step(self, action: Array) -> Any:
+        if self._fault == "Raises":
+            raise RuntimeError("the simulator is gone")
+        seen, reward, terminated, truncated, info = super().step(action)
+        if self._fault == "Short":
+            return seen, reward, terminated, info
+        return seen, reward, terminated, truncated, None if self._fault == "Mute" else info
+
+    def _seen(self) -> dict[str, Array]:
+        return {name: np.repeat(seen, 2 if self._fault == "Longer" else 1) for name, seen in super()._seen().items()}
 
 
 def expert(env: gymnasium.Env[Any, Any]) -> Expert:
@@ -97,4 +128,6 @@ gymnasium.register(ID, PointEnv, max_episode_steps=24)
 gymnasium.register(LATE, PointEnv, max_episode_steps=24, kwargs={"late": True})
 gymnasium.register(WIDE, PointEnv, max_episode_steps=24, kwargs={"low": 0.0, "high": (512.0, 512.0)})
 gymnasium.register(FLAT, PointEnv, max_episode_steps=24, kwargs={"high": (1.0, -1.0)})
+for one, faulty in FAULTY.items():
+    gymnasium.register(faulty, FaultyEnv, max_episode_steps=24, kwargs={"fault": one}, disable_env_checker=True)
 gymnasium.register(BLIND, PointEnv, max_episode_steps=24, kwargs={"blind": True})

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import gymnasium
+import mujoco
 import numpy as np
 import pytest
 
@@ -24,9 +25,12 @@ from benchmarks.gym.world import Episodes, GymWorld, State, demonstrate
 from benchmarks.studies.lockstep import Played, base_adapter, play, trials
 from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.errors import ConfigError
-from tests.point_env import BLIND, FLAT, ID, LATE, WIDE
+from tests.point_env import BLIND, FAULTY, FLAT, ID, LATE, WIDE
 
 POINT = GymTask(ID, Imperfection(12, noise=0.1), max_steps=24, expert="tests.point_env:expert")
+
+
+FAULTY_BY = {name: ["--env", env, "--expert", "tests.point_env:expert"] for name, env in FAULTY.items()}
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +180,7 @@ def test_an_action_of_one_is_the_environments_bound_and_no_more() -> None:
     box = gymnasium.spaces.Box(np.array([-0.3, -1.3], np.float32), np.array([0.9, 0.7], np.float32))
     plain = POINT.make().env
     plain.action_space = box
-    env = InHalves(plain)
+    env = InHalves(plain, ID)
     for action in np.array([[1.0, 1.0], [-1.0, -1.0], [1.0000001, -3.0]], np.float32):
         assert box.contains(env.action(action))
     assert np.allclose(env.action(np.zeros(2, np.float32)), [0.3, -0.3])
@@ -289,19 +293,49 @@ def test_damage_is_named_and_an_interruption_is_no_accident(
     with monkeypatch.context() as stopped:
         stopped.setattr(cells, "train_and_judge", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         assert command.main([*wanted, "--method", "usr"]) == 130
-    assert "the same command goes on" in capsys.readouterr().out
+    assert "the same command goes on" in capsys.readouterr().err
     assert command.main([*wanted, "--method", "usr"]) == 0
     (cell,), (policy,) = tmp_path.glob("*.json"), tmp_path.glob("*/policy.safetensors")
-    for damage in (b"", b"[]", b"{}", json.dumps({**json.loads(cell.read_bytes()), "seed": 7}).encode()):
+    lacking = json.dumps({k: v for k, v in json.loads(cell.read_bytes()).items() if k != "success"}).encode()
+    for damage in (b"", b"[]", b"{}", lacking, json.dumps({**json.loads(cell.read_bytes()), "seed": 7}).encode()):
         cell.write_bytes(damage)
         assert command.main([*wanted, "--method", "usr"]) == 2
-        said = " ".join(capsys.readouterr().out.split())
+        said = " ".join(capsys.readouterr().err.split())
         assert cell.name in said
         assert "remove it, and it is made again" in said
     cell.unlink()
     policy.write_bytes(policy.read_bytes()[:100])
     assert command.main([*wanted, "--method", "usr"]) == 2
-    assert "policy.safetensors is damaged" in " ".join(capsys.readouterr().out.split())
+    assert "policy.safetensors is damaged" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_cell_of_an_environment_of_ones_own_is_of_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = cells.digest_of(POINT, SHORT_POLICY)
+    assert "class PointEnv" in POINT.env_source()
+    monkeypatch.setattr("benchmarks.gym.tasks.source_of", lambda module: "REACHED = 9.0" if "point" in module else "")
+    assert cells.digest_of(POINT, SHORT_POLICY) != before
+    assert GymTask("Pendulum-v1").env_source() == ""  # its distribution's version counts
+    assert GymTask("Meta-World/push-v3").env_source() == ""
+    assert GymTask("no_such_module:Foo-v0").env_source() == ""
+
+
+def test_mujoco_below_the_surface_counts() -> None:
+    class Maze(gymnasium.Env[int, int]):
+        def __init__(self, inner: object) -> None:
+            self.inner = inner
+
+    model = mujoco.MjModel.from_xml_string("<mujoco/>")
+    assert cells._holds_mujoco(Maze(Maze(model)))
+    assert not cells._holds_mujoco(Maze(Maze(None)))
+
+
+def test_a_picture_that_cannot_be_written_costs_no_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "gym.png").mkdir()
+    wanted = ["--env", ID, "--expert", "tests.point_env:expert", "--max-steps", "24", "--out", str(tmp_path), "--quick"]
+    assert command.main([*wanted, "--method", "usr", "--episodes", "3", "--trials", "2"]) == 0
+    said = capsys.readouterr().out
+    assert "no curves" in said
+    assert "robot_rl_tests_point_v0_usr_success_mean" in json.loads(said.splitlines()[-1])
 
 
 def test_the_page_says_what_is_on_record(out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -323,7 +357,7 @@ def test_the_page_says_what_is_on_record(out: Path, tmp_path: Path, monkeypatch:
     assert "in 4 or more of 5 seeds: `zprl` (4 of 4); not run yet, by seed: `usr` 0, 1, 2, 3, 4;" in text
     assert "`policy-decorator` 4; `policy-decorator:per-step` 0, 1, 2, 3, 4; `zprl` 4; the frozen policy asks" in text
     assert "its cells are of 2 frozen policies" in text
-    assert "; the frozen policy asks for all that the range allows in 62 % of its steps" in text
+    assert "; the frozen policy asks for all that the range allows in 62 % of its steps, where it succeeds" in text
     assert "velocity -30 %, acceleration -30 %" in text
     assert "at success 0.90 and 0.40, seeds 0 1 2." in text  # of those that the motion is of
     again = (
@@ -352,6 +386,14 @@ def test_the_page_says_what_is_on_record(out: Path, tmp_path: Path, monkeypatch:
         (["--env", "box-close-v3"], "Meta-World's are Meta-World/NAME"),
         (["--env", BLIND, "--expert", "tests.point_env:expert"], "expected observations that are finite"),
         (["--env", FLAT], "expected actions that are numbers between bounds"),
+        ([*FAULTY_BY["Huge"]], "expected actions that are numbers between bounds"),
+        ([*FAULTY_BY["Raises"]], "failed in its step; RuntimeError: the simulator is gone"),
+        ([*FAULTY_BY["Resets"]], "failed in its reset; RuntimeError: no simulator"),
+        ([*FAULTY_BY["Mute"]], "failed in its step; TypeError"),
+        ([*FAULTY_BY["Short"]], "failed in its step; ValueError"),
+        ([*FAULTY_BY["Unseeded"]], "expected the same start for the same `reset(seed=...)`, got another"),
+        ([*FAULTY_BY["Longer"]], "expected observations of 2 numbers, as its observation_space says, got 4"),
+        (["--env", ID, *FAULTY_BY["Raises"]], "--env robot_rl_tests/Raises-v0: failed in its step"),
         (["--env", ID, "--bias", "0=0.1", "--bias", "2=0.1"], "--bias 2=...: expected an action of"),
         (["--env", ID, "--bias", "0=0.1", "--bias", "0=0.2"], "--bias: expected each action once, got [0, 0]"),
     ],
@@ -362,7 +404,8 @@ def test_what_cannot_be_done_is_said(
     (tmp_path / "broken_expert.py").write_text("def x(env:\n")
     monkeypatch.syspath_prepend(tmp_path)
     assert command.main([*wanted, "--short", "--out", str(tmp_path)]) == 2
-    assert words in capsys.readouterr().out
+    assert words in capsys.readouterr().err
+    assert not any(tmp_path.glob("*/policy.safetensors"))
 
 
 @pytest.mark.parametrize(
@@ -394,7 +437,7 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_anything_is_made(
 ) -> None:
     (tmp_path / "file").write_text("")
     assert command.main(["--env", ID, "--short", "--out", str(tmp_path / name)]) == 2
-    assert "expected a folder that can be written to" in " ".join(capsys.readouterr().out.split())
+    assert "expected a folder that can be written to" in " ".join(capsys.readouterr().err.split())
 
 
 def test_what_is_wrong_with_the_demonstrations_is_said_on_the_command_line(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from benchmarks import cells
 from benchmarks.cells import once
-from benchmarks.provenance import ALIKE, OTHERWISE, apart, words
+from benchmarks.provenance import ALIKE, OTHERWISE, apart, read_record, words
+from robot_rl.errors import ConfigError
 
 OLD, OLDER, NOW = "0" * 12, "1" * 12, "2" * 12
 FIGURES = {"success": 0.5, "curve": [[1, 0], [2, 1]], "training_seconds": 100.0}
@@ -105,6 +106,13 @@ def test_what_was_the_same_as_an_older_one_is_so_still(tmp_path: Path) -> None:
     put(records, sibling, OLDER)
     assert make_again(records, cell, tmp_path, FIGURES)[ALIKE] == [OLD, OLDER]
     assert apart([cell, sibling], records, lambda one: one.method) == ([sibling], [])
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"\xff"])
+def test_a_damaged_record_is_named_where_a_page_is_made_of_it(tmp_path: Path, damage: bytes) -> None:
+    (tmp_path / "one.json").write_bytes(damage)
+    with pytest.raises(ConfigError, match=r"one\.json: expected a record .*--record"):
+        read_record(tmp_path / "one.json")
 
 
 def test_the_words_are_there_where_there_is_something_to_say() -> None:

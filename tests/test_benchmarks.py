@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from benchmarks import cells, digest, readme
+from benchmarks import cells, digest, ending, readme
 from benchmarks.cells import Cell, run_ceilings, run_cell
 from benchmarks.digest import ceilings_digest, cell_digest
 from benchmarks.lid_opening import cells_of
@@ -22,6 +23,7 @@ from benchmarks.verdicts import sentences
 from robot_rl.errors import ConfigError
 from robot_rl.methods import METHODS
 from robot_rl.task_files import load_task
+from tests.commands import module
 
 ROOT = Path(__file__).parent.parent
 
@@ -84,6 +86,50 @@ def test_every_entry_of_a_task_file_has_its_cells() -> None:
 def test_a_method_without_settings_is_refused_before_anything_runs() -> None:
     with pytest.raises(ConfigError, match="did you mean 'dsrl-na'"):
         cells_of(["lid_opening"], ["usr", "dsrl-nb"], short=False)
+
+
+def refuses() -> int:
+    raise ConfigError("expected this, got that")
+
+
+def interrupted() -> int:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        (lambda: 1, 1, ""),
+        (refuses, 2, "error: expected this, got that"),
+        (interrupted, 130, "the same command goes on"),
+    ],
+)
+def test_what_a_benchmark_refuses_is_one_line(
+    body: Callable[[], int], status: int, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ending.in_words(body) == status
+    said = capsys.readouterr().err
+    assert words in said
+    assert said.count("\n") == bool(words)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        (("transfer", "--method", "ppo"), "ppo"),
+        (("transfer", "--seeds", "-1"), "expected 0 or more"),
+        (("transfer", "--quick", "--seeds", "5"), "--quick: not with --seeds"),
+        (("lid_opening", "--jobs", "0"), "expected a whole number of 1 or more"),
+        (("tuning", "usr", "--seed", "0"), "the table's seeds choose nothing"),
+        (("results", "--readme", "/nowhere/README.md"), "expected a README.md"),
+        (("studies", "usr_modes", "--quick", "--out", "/proc/nowhere"), "expected a folder that can be written to"),
+    ],
+)
+def test_a_benchmark_that_is_asked_for_what_is_not_says_so(wanted: tuple[str, ...], words: str) -> None:
+    done = module(f"benchmarks.{wanted[0]}", *wanted[1:], timeout_s=120.0)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_starts_of_the_frozen_policy_are_counted_once() -> None:

@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,13 +27,14 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks.ending import show
+from benchmarks import ending
+from benchmarks.arguments import count
 from benchmarks.gym.cells import Cell, run_cell, world_of
+from benchmarks.gym.checks import require_usable
 from benchmarks.gym.known import KNOWN
-from benchmarks.gym.options import add_task_options, changes, chosen_task, count
+from benchmarks.gym.options import add_task_options, changes, chosen_task
 from benchmarks.gym.settings import METHODS, POLICY, SETTINGS, SHORT_POLICY
 from benchmarks.gym.summary import SEEDS, draw, judge_policy, mixed, summarise, table
-from robot_rl.errors import ConfigError, RobotRLError
 from robot_rl.learn.device import use_one_thread
 
 LONG = {"seeds": SEEDS, "episodes": 300, "trials": 100}
@@ -58,7 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     add_task_options(parser)
     parser.add_argument("--policy-only", action="store_true", help="clone the frozen policy and judge it")
-    parser.add_argument("--short", action="store_true", help="a small policy, one seed, a few episodes: does it run?")
+    parser.add_argument(
+        "--short", "--quick", action="store_true", help="a small policy, one seed, a few episodes: does it run?"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/gym"), help="(default: %(default)s)")
     parser.add_argument("--record", action="store_true", help="put what is done on record in benchmarks/records/gym/")
     arguments = parser.parse_args(argv)
@@ -71,21 +73,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.policy_only and (trained := changes(arguments, OF_TRAINING)):
         parser.error(f"--policy-only: not with --{trained[0]}: nothing is trained")
     use_one_thread()
-    console = Console()
-    try:
-        return run(arguments, console)
-    except RobotRLError as error:
-        console.print(f"error: {error}", markup=False, emoji=False, soft_wrap=True)
-        return 2
-    except KeyboardInterrupt:
-        console.print("interrupted; the same command goes on with the cell that it was at")
-        return 130
+    return ending.in_words(lambda: run(arguments, Console()))
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """What was asked for. Raises `RobotRLError`."""
-    usable(arguments.out)
+    ending.usable(arguments.out)
     tasks = [chosen_task(env, arguments) for env in dict.fromkeys(arguments.env)]
+    for task in tasks:
+        require_usable(task)
     length = SHORT if arguments.short else LONG
     seeds, episodes, trials = (getattr(arguments, name) or default for name, default in length.items())
     methods = () if arguments.policy_only else tuple(dict.fromkeys(arguments.method or METHODS))
@@ -115,21 +111,17 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     if not cells:
         console.file.write(json.dumps(frozen) + "\n")
         return 0
-    draw(results, arguments.out / "gym.png")
-    words = [f"curves: {arguments.out / 'gym.png'}", *mixed(results)]
-    return show(console, table(results), "\n".join(words), summarise(results))
+    words = [_drawn(results, arguments.out / "gym.png"), *mixed(results)]
+    return ending.show(console, table(results), "\n".join(words), summarise(results))
 
 
-def usable(folder: Path) -> None:
-    """Make `folder`, and see that it can be written to before hours are spent. Raises `ConfigError`."""
+def _drawn(results: list[dict[str, Any]], picture: Path) -> str:
+    """Where the curves are, in words; a picture that cannot be written costs no table."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        draw(results, picture)
     except OSError as error:
-        raise ConfigError(
-            f"--out {folder}: expected a folder that can be written to; {error.strerror or error}"
-        ) from error
+        return f"no curves: {picture} cannot be written; {error.strerror or error}"
+    return f"curves: {picture}"
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ only: a policy's id stands in each record, and a table says where it is of more 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -14,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 from safetensors import SafetensorError
 
 from benchmarks.cells import once
@@ -32,6 +34,10 @@ STEP_S = 1.0
 """Environments have no clock of ours: a step takes one."""
 DEMONSTRATED = 1000
 """Seed of the demonstrations."""
+FIGURES = frozenset(
+    {"success", "interval", "base_success", "base_interval", "exploring_motion", "base_motion", "curve"}
+)
+"""What a cell has at least; older ones lack some of what is judged beside."""
 
 
 @dataclass(frozen=True)
@@ -66,13 +72,13 @@ class Cell:
 
 def slug(env: str) -> str:
     """An environment's id or a method's name as a file's name has it."""
-    return env.lower().replace("/", "-").replace(":", "-")
+    return re.sub(r"[^a-z0-9_]", "-", env.lower())
 
 
 def digest_of(task: GymTask, policy: PolicyConfig) -> str:
     """Of what decides the frozen policy of `task`, and what is learnt on it."""
     settings = {"task": asdict(task), "policy": policy.model_dump(mode="json"), "demonstrated": DEMONSTRATED}
-    return gym_digest(settings, task.expert_source())
+    return gym_digest(settings, f"{task.expert_source()}\n{task.env_source()}")
 
 
 def world_of(task: GymTask, policy: PolicyConfig, out: Path, progress: Progress | None = None) -> GymWorld:
@@ -121,9 +127,19 @@ def run_cell(cell: Cell, out: Path, progress: Progress | None = None, *, record:
     def fits(result: Mapping[str, Any]) -> bool:
         if {name: result[name] for name in cell.said} != cell.said:
             raise KeyError(f"expected that of {cell.said}")
+        if missing := FIGURES - result.keys():
+            raise KeyError(f"expected {', '.join(sorted(missing))}")
         return {name: result.get(name) for name in here} == here
 
     return once(out / f"{cell.name}.json", cell.kind, cell.name, make, record, RECORDS, fits)
+
+
+def _holds_mujoco(env: gymnasium.Env[Any, Any]) -> bool:
+    """A MuJoCo model, or an environment that does."""
+    return any(
+        type(part).__module__.startswith("mujoco.") or (isinstance(part, gymnasium.Env) and _holds_mujoco(part))
+        for part in vars(env).values()
+    )
 
 
 @cache
@@ -132,7 +148,7 @@ def conditions(task: GymTask) -> dict[str, Any]:
     env = task.make()
     simulated_by = type(env.unwrapped).__module__.partition(".")[0]
     packages = {"gymnasium", *metadata.packages_distributions().get(simulated_by, ())}
-    if any(type(part).__module__.startswith("mujoco.") for part in vars(env.unwrapped).values()):
+    if _holds_mujoco(env.unwrapped):
         packages.add("mujoco")
     said = {"max_steps": task.steps_of(env), "simulators": {name: metadata.version(name) for name in sorted(packages)}}
     env.close()

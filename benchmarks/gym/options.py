@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
+from benchmarks.arguments import count
 from benchmarks.gym.known import task_of
 from benchmarks.gym.tasks import GymTask, space_of
 from robot_rl.errors import ConfigError
@@ -52,13 +53,6 @@ def chosen_task(env: str, arguments: argparse.Namespace) -> GymTask:
     if "demonstrations" in wrong:
         wrong["episodes"] = wrong.pop("demonstrations")
     return replace(task, imperfection=replace(task.imperfection, **wrong))
-
-
-def count(text: str) -> int:
-    """One or more."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, got {text}")
-    return int(text)
 
 
 def spread(text: str) -> float:

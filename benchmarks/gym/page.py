@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,7 @@ def section(images: Path, markdown: Callable[[Table], list[str]]) -> list[str]:
         "## Environments of others\n",
         "`python -m benchmarks.gym --env ID`: a flow policy cloned from an imperfect expert, and methods with the "
         "settings that all environments share (`benchmarks/gym/settings.py`, chosen on a seed of box-close that is not "
-        "in the table), on the same sparse 0/1. *better*: seeds in which the adapter succeeded more often than the "
+        "in the table, with the same frozen policy), on the same sparse 0/1. *better*: seeds in which the adapter succeeded more often than the "
         "frozen policy; by chance alone 4 or more of 5 come in one case of five. *gain*: with half of a 95 % interval "
         "over seeds.\n",
         f"![success by episode](images/{picture.name})\n",
@@ -59,7 +58,7 @@ def _named(those: Sequence[Cell]) -> str:
 
 def recorded() -> list[Result]:
     """The cells on record of the table's seeds, by environment, method and seed."""
-    every = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(cells.RECORDS.glob("*.json"))]
+    every = [provenance.read_record(path) for path in sorted(cells.RECORDS.glob("*.json"))]
     found: list[Result] = [one for one in every if one["seed"] < SEEDS]
     order = list(SETTINGS)
     return sorted(found, key=lambda one: (one["env"], order.index(one["method"]), one["seed"]))
@@ -93,7 +92,7 @@ def said(results: Sequence[Result]) -> list[str]:
         at_bound = [one.get("base_at_bound") for seeds in methods.values() for one in seeds]
         if known := [share for share in at_bound if share is not None]:  # older records do not say
             words += f"; the frozen policy asks for all that the range allows in {100 * np.mean(known):.0f} % of its "
-            words += "steps"
+            words += "steps, where it succeeds"
         words += "".join(
             _gentler(methods["zprl"], methods[other], other)
             for other in ("policy-decorator:paper", "policy-decorator:per-step", "policy-decorator")

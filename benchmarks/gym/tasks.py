@@ -10,11 +10,14 @@ is asked, and answers, in the environment's own.
 from __future__ import annotations
 
 import importlib
+import sysconfig
 import tokenize
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -82,11 +85,13 @@ class GymTask:
         low, high = env.action_space.low, env.action_space.high
         if len(env.action_space.shape) != 1 or not low.size:
             raise self._unfit("a vector of actions", env.action_space)
-        if not np.isfinite([low, high]).all() or not (low < high).all():
+        with np.errstate(over="ignore"):
+            bounded = np.isfinite(high - low).all()  # the largest float32 is a way to say that there is no bound
+        if not bounded or not (low < high).all():
             raise self._unfit("actions that are numbers between bounds", env.action_space)
         if not env.observation_space.is_np_flattenable:
             raise self._unfit("observations of a fixed length", env.observation_space)
-        return InHalves(gymnasium.wrappers.FlattenObservation(env))
+        return InHalves(gymnasium.wrappers.FlattenObservation(env), self.env)
 
     def steps_of(self, env: Env) -> int:
         """After how many an episode has failed."""
@@ -115,6 +120,26 @@ class GymTask:
             return scaled
 
         return act
+
+    def env_source(self) -> str:
+        """Of the module of an environment that is in no installed distribution, whose version would tell; else empty.
+
+        Empty too where it cannot be imported, as on a machine that only makes a page of what was done elsewhere.
+        """
+        if self.of_metaworld:
+            return ""
+        module, _, name = self.env.rpartition(":")
+        try:
+            if module:
+                importlib.import_module(module)
+            entry = gymnasium.spec(name).entry_point
+            made_in = entry.partition(":")[0] if isinstance(entry, str) else str(entry.__module__)
+            found = find_spec(made_in)
+            origin = Path(found.origin or "") if found is not None else Path()
+            installed = any(origin.is_relative_to(sysconfig.get_path(path)) for path in ("purelib", "platlib"))
+            return "" if installed else source_of(made_in)
+        except Exception:
+            return ""
 
     def expert_source(self) -> str:
         """Of the module of a named expert; what it shows decides what is cloned. Raises `ConfigError`."""
@@ -182,16 +207,37 @@ class GymTask:
 
 
 class InHalves(gymnasium.ActionWrapper[Any, Any, Any]):
-    """Actions in halves of their range; what is passed on lies within the environment's own bounds."""
+    """Actions in halves of their range; what is passed on lies within the environment's own bounds.
 
-    def __init__(self, env: Env) -> None:
+    Raises `ConfigError` where the environment fails, or answers what is none of gymnasium's.
+    """
+
+    def __init__(self, env: Env, name: str) -> None:
         super().__init__(env)
+        self._name = name
         box = env.action_space
         assert isinstance(box, spaces.Box)
         self.middle, self.half = (box.high + box.low) / 2.0, (box.high - box.low) / 2.0
         """[A]: of the environment's own actions, in its units."""
         self.action_space = spaces.Box(-1.0, 1.0, box.shape, np.float32)
         self._box = box
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        with self._in_words("reset"):
+            observation, info = super().reset(seed=seed, options=options)
+        return observation, info
+
+    def step(self, action: Array) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        with self._in_words("step"):
+            observation, reward, terminated, truncated, info = super().step(action)
+            return observation, reward, bool(terminated), bool(truncated), dict(info)
+
+    @contextmanager
+    def _in_words(self, where: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            raise ConfigError(f"--env {self._name}: failed in its {where}; {_words(error)}") from error
 
     def action(self, action: Array) -> Array:
         own: Array = np.clip(self.middle + self.half * action, self._box.low, self._box.high)

@@ -16,7 +16,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.console import Console
+
+from benchmarks import ending
+from benchmarks.provenance import read_record
 from benchmarks.studies.catalogue import NAMES, study
+from benchmarks.studies.shown import ShownSeeds
 from robot_rl.learn.device import use_one_thread
 
 SEEDS = 15
@@ -37,14 +42,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"--seeds {arguments.seeds}: expected two or more, a claim is judged by its spread over them")
     if arguments.record and (arguments.quick or arguments.seeds < FEWEST_ON_RECORD):
         parser.error(f"--record: expected a full run of {FEWEST_ON_RECORD} seeds or more, got --quick or fewer")
+    ending.usable(arguments.out)
     one, record = study(arguments.name), study(arguments.name).record()
     started = time.monotonic()
-    data = json.loads(record.read_text()) if record.exists() and not (arguments.again or arguments.quick) else None
+    data = read_record(record) if record.exists() and not (arguments.again or arguments.quick) else None
     if data is not None and len(data["seeds"]) == arguments.seeds:
         print(f"read from {record}")
     else:
         use_one_thread()
-        data = one.run(range(2 if arguments.quick else arguments.seeds), arguments.quick)
+        with ShownSeeds(range(2 if arguments.quick else arguments.seeds), Console(stderr=True)) as seeds:
+            data = one.run(seeds, arguments.quick)
         data = {**data, "seconds": round(time.monotonic() - started, 1)}
     if arguments.record:
         one.put_on_record(data, record)
@@ -58,4 +65,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ending.in_words(main))

@@ -158,13 +158,14 @@ def judge(found: Mapping[str, Any]) -> list[Verdict]:
             "that offline data in the replay make online learning need about half of the samples (DSRL, figure 5)",
             f"episodes until half of the newest {WINDOW} succeed: {reached(found, 'online_episodes_to_50', EPISODES)} "
             f"without, {reached(found, 'both_episodes_to_50', EPISODES)} with them, "
-            f"{words(found, 'factor_episodes_to_50', 1)} times fewer (no fewer than {WINDOW} can be seen, and the "
-            f"{OFFLINE} offline episodes are not counted); until 80 %: "
+            f"{words(found, 'factor_episodes_to_50', 1)} times fewer (no fewer than {WINDOW} can be seen, a seed "
+            f"that never came there counts as {EPISODES + 1}, and the {OFFLINE} offline episodes are not counted); "
+            "until 80 %: "
             f"{reached(found, 'online_episodes_to_80', EPISODES)} without, "
             f"{reached(found, 'both_episodes_to_80', EPISODES)} with them; success at the end "
             f"{words(found, 'online_success')} and {words(found, 'both_success')}",
             quicker,
-            "the action critic knows the goal before the first episode"
+            "the action critic has probably learnt of the goal before the first episode"
             if quicker
             else "online learning is as quick without them here",
         ),
@@ -174,7 +175,7 @@ def judge(found: Mapping[str, Any]) -> list[Verdict]:
             f"{words(found, 'offline_0_75_success')} (b_W 0.75), {words(found, 'offline_1_5_success')} (b_W 1.5); of "
             f"the data's own episodes {words(found, 'offline_data_success_share')} succeed",
             gain > 0.2,
-            "what the decoder can put out is near the data, where the critic is right"
+            "what the decoder can put out is probably near the data, where the critic is right"
             if gain > 0.2
             else "the critic is wrong on chunks that the decoder puts out and nobody recorded",
         ),

@@ -125,7 +125,7 @@ def _modes(shares: Sequence[float]) -> float:
 
 
 def figures(data: Data) -> dict[str, Any]:
-    """Success, steps, number of modes, and the noise's RMS over the newest 20 training episodes."""
+    """Success, steps, number of modes, and the noise's RMS over the newest and the first 20 training episodes."""
     found = figures_of("base_success", data["base_success"]) | figures_of("base_steps", data["base_steps"])
     found |= figures_of("base_modes", [_modes(shares) for shares in data["base_shares"]])
     for way in WAYS:
@@ -133,7 +133,8 @@ def figures(data: Data) -> dict[str, Any]:
         found |= figures_of(f"{way}_steps", data["steps"][way])
         found |= figures_of(f"{way}_modes", [_modes(shares) for shares in data["shares"][way]])
         found |= figures_of(f"{way}_modes_deployed", [_modes(shares) for shares in data["mode_shares"][way]])
-        found |= figures_of(f"{way}_noise_rms", [float(np.mean(noise[-20:])) for noise in data["noise"][way]])
+        for part, newest in (("noise_rms", slice(-20, None)), ("first_noise_rms", slice(20))):
+            found |= figures_of(f"{way}_{part}", [float(np.mean(noise[newest])) for noise in data["noise"][way]])
         found |= figures_of(f"{way}_shift_squared", data["shift_squared"][way])
     return found
 
@@ -146,6 +147,7 @@ def judge(found: Mapping[str, Any]) -> list[Verdict]:
     dial = modes[0] > 3 and modes[2] < 2 and modes[0] >= modes[1] - 0.2 and modes[1] >= modes[2] - 0.2
     rises = success[2] > success[0] and success[2] > base + 0.05
     larger = found["dsrl_weak_noise_rms_mean"] > 2 * found["lpds_weak_noise_rms_mean"]
+    drifts = found["dsrl_weak_noise_rms_mean"] > 1.2 * found["dsrl_weak_first_noise_rms_mean"]
     fails = found["dsrl_weak_success_mean"] < found["lpds_weak_success_mean"] - 0.05
 
     def listed(figure: str, ways: Mapping[str, float]) -> str:
@@ -185,10 +187,12 @@ def judge(found: Mapping[str, Any]) -> list[Verdict]:
             f"RMS of the noise {words(found, 'dsrl_weak_noise_rms')} DSRL, {words(found, 'lpds_weak_noise_rms')} "
             f"LP-DS; success {words(found, 'dsrl_weak_success')} and {words(found, 'lpds_weak_success')}, the frozen "
             f"policy {words(found, 'base_success')}",
-            False,
-            "noise that large ruins the policy, for the critic on noise is distilled on N(0, I) and knows no other; "
-            f"but it does not drift there, nor is it asked for: evenly drawn from +-{WEAK_BOUND:g} noise has an RMS of "
-            f"{WEAK_BOUND / 3**0.5:.2f}, with which DSRL's actor begins, and where it stays"
+            larger and fails and drifts,
+            "noise of DSRL grows where nothing holds it, and ruins the policy"
+            if larger and fails and drifts
+            else "noise that large ruins the policy, for the critic on noise is distilled on N(0, I) and knows no "
+            f"other; but it does not drift there, nor is it asked for: evenly drawn from +-{WEAK_BOUND:g} noise has "
+            f"an RMS of {WEAK_BOUND / 3**0.5:.2f}, with which DSRL's actor begins, and where it stays"
             if larger and fails
             else "the noise of DSRL is large, and that costs no success here"
             if larger
@@ -220,8 +224,8 @@ def _because_of_success(found: Mapping[str, Any]) -> str:
         for way in WIDE
     )
     return (
-        "what fails here is the jitter of the policy's own noise, which LP-DS keeps by design (w = eps + Delta) and "
-        "DSRL's actor can drop"
+        "what fails here is probably the jitter of the policy's own noise, which LP-DS keeps by design "
+        "(w = eps + Delta) and DSRL's actor can drop"
         + ("; a wider region gains some" if gained else "; a wider region gains no more than chance")
     )
 

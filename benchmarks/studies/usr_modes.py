@@ -105,7 +105,7 @@ def _sides(actions: list[list[float]]) -> dict[str, float]:
 
 
 def figures(data: Data) -> dict[str, Any]:
-    """Success, episodes until 8 of the newest 20 succeed, and how the actions of figure 7 are spread."""
+    """Success, episodes until 10 of the newest 20 succeed, and how the actions of figure 7 are spread."""
     found = figures_of("base_success", data["base"])
     for way in WAYS:
         found |= figures_of(f"{way}_success", data["success"][way])

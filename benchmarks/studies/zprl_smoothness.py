@@ -12,7 +12,9 @@ steps of an episode, of the newest adapter in episodes that were not trained on,
 rollouts of checkpoints in training) and as deployed. Steps on the way only: an episode ends at the goal.
 
 What was tried first: 60 episodes at UTD 2 for all, in which ZPRL came to a success of 0.65 +- 0.20 and the residual per
-step to 0.94 +- 0.07, with velocities as high and accelerations 41 % lower. All have 100 episodes at UTD 3 since.
+step to 0.94 +- 0.07, with velocities as high and accelerations 41 % lower. All have 100 episodes at UTD 3 since. Of
+five seeds, the same code gave a velocity 14 +- 10 % lower on one machine and 4 +- 13 % higher on another, which rounds
+otherwise; there are fifteen since.
 
 Figure 11: the learner's own diagnosis (`ZPRL.diagnose`) at its end, for three lambdas.
 """

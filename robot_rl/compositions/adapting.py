@@ -79,14 +79,19 @@ def adapt(request: AdaptRequest, console: Console, look: Watch = lambda going: N
     base_json = run.results / "base.json"
     base = known_rate(base_json, measured) if trials else None
     started, before = time.monotonic(), len(labelled_episodes(run))
-    with progress_bar(console) as bar:
-        show = Show(bar, plan, workers, base)
+    try:
+        with progress_bar(console) as bar:
+            show = Show(bar, plan, workers, base)
 
-        def watch(going: Adaptation) -> None:
-            show(going)
-            look(going)
+            def watch(going: Adaptation) -> None:
+                show(going)
+                look(going)
 
-        going = run_adaptation(plan, workers, 0 if base else trials, watch)
+            going = run_adaptation(plan, workers, 0 if base else trials, watch)
+    except KeyboardInterrupt:
+        again = escape(f"robot-rl adapt --resume {path}")
+        console.print(f"interrupted; no closed episode is lost, and `{again}` goes on", soft_wrap=True)
+        raise
     seconds = time.monotonic() - started
     if base is None and (base := going.base_rate) is not None:
         write_json_results(base_json, {**measured, "successes": base.successes})

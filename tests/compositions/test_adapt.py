@@ -160,6 +160,16 @@ def test_it_is_gone_on_with_by_its_own_command(trained: Trained, tmp_path: Path)
         adapt(AdaptRequest(resume=tmp_path / "run"), quiet())
 
 
+def test_one_who_interrupts_it_is_told_how_to_go_on(tmp_path: Path) -> None:
+    def interrupt(going: Adaptation) -> None:
+        raise KeyboardInterrupt
+
+    task, console = str(write_small_task(tmp_path)), quiet()
+    with pytest.raises(KeyboardInterrupt):
+        adapt(AdaptRequest(task=task, workers=1, trials=0, out=tmp_path / "run"), console, interrupt)
+    assert f"`robot-rl adapt --resume {tmp_path / 'run'}` goes on" in said(console)
+
+
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
