@@ -37,7 +37,8 @@ def section(images: Path, markdown: Callable[[Table], list[str]]) -> list[str]:
         "## Environments of others\n",
         "`python -m benchmarks.gym --env ID`: a flow policy cloned from an imperfect expert, and methods with the "
         "settings that all environments share (`benchmarks/gym/settings.py`, chosen on a seed of box-close that is not "
-        "in the table, with the same frozen policy), on the same sparse 0/1. *better*: seeds in which the adapter succeeded more often than the "
+        "in the table, with the same frozen policy), on the same sparse 0/1. *better*: seeds in which the adapter "
+        "succeeded more often than the "
         "frozen policy; by chance alone 4 or more of 5 come in one case of five. *gain*: with half of a 95 % interval "
         "over seeds.\n",
         f"![success by episode](images/{picture.name})\n",
