@@ -35,7 +35,7 @@ def in_words(body: Callable[[], int]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return REFUSED
     except KeyboardInterrupt:
-        print("interrupted; what is done is kept where --out says, and the same command goes on", file=sys.stderr)
+        print("interrupted; the same command goes on behind what is done", file=sys.stderr)
         return INTERRUPTED
 
 

@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.policy_only and (trained := changes(arguments, OF_TRAINING)):
         parser.error(f"--policy-only: not with --{trained[0]}: nothing is trained")
     use_one_thread()
-    return ending.in_words(lambda: run(arguments, Console()))
+    return ending.in_words(lambda: run(arguments, Console(width=None if sys.stdout.isatty() else 160)))
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:

@@ -136,10 +136,15 @@ def run_cell(cell: Cell, out: Path, progress: Progress | None = None, *, record:
 
 def _holds_mujoco(env: gymnasium.Env[Any, Any]) -> bool:
     """A MuJoCo model, or an environment that does."""
-    return any(
-        type(part).__module__.startswith("mujoco.") or (isinstance(part, gymnasium.Env) and _holds_mujoco(part))
-        for part in vars(env).values()
-    )
+    within, looked_at = [env], {id(env)}
+    while within:
+        for part in vars(within.pop()).values():
+            if type(part).__module__.startswith("mujoco."):
+                return True
+            if isinstance(part, gymnasium.Env) and id(part) not in looked_at:
+                looked_at.add(id(part))
+                within.append(part)
+    return False
 
 
 @cache

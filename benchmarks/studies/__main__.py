@@ -25,7 +25,6 @@ from benchmarks.studies.shown import ShownSeeds
 from robot_rl.learn.device import use_one_thread
 
 SEEDS = 15
-FEWEST_ON_RECORD = 5
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,8 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.seeds < 2:
         parser.error(f"--seeds {arguments.seeds}: expected two or more, a claim is judged by its spread over them")
-    if arguments.record and (arguments.quick or arguments.seeds < FEWEST_ON_RECORD):
-        parser.error(f"--record: expected a full run of {FEWEST_ON_RECORD} seeds or more, got --quick or fewer")
+    if arguments.record and (arguments.quick or arguments.seeds < SEEDS):
+        parser.error(f"--record: expected a full run of {SEEDS} seeds or more, got --quick or fewer")
     ending.usable(arguments.out)
     one, record = study(arguments.name), study(arguments.name).record()
     started = time.monotonic()
