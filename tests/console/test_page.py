@@ -7,6 +7,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, WebSocketRoute
@@ -14,6 +15,8 @@ from playwright.sync_api import Browser, Page, Route, WebSocketRoute
 from robot_rl.errors import DeadlineMissed
 from tests.console.scripted import ScriptedPort, place
 from tests.console.serving import eventually, goto, serving
+
+NewPage = Callable[..., Page]
 
 
 class Watched:
@@ -42,6 +45,20 @@ def page(watched: Watched, origin: str, port: ScriptedPort) -> Iterator[Page]:
     goto(watched.page, origin, port)
     yield watched.page
     assert watched.complaints == []
+
+
+@pytest.fixture
+def new_page(browser: Browser, port: ScriptedPort) -> Iterator[NewPage]:
+    """More pages, closed before `port` waits until all have left, also where the test fails."""
+    opened: list[Page] = []
+
+    def opens(**options: Any) -> Page:
+        opened.append(browser.new_page(**options))
+        return opened[-1]
+
+    yield opens
+    for page in opened:
+        page.close()
 
 
 def shows(page: Page, state: str) -> None:
@@ -785,8 +802,8 @@ SIZES = """() => [document.getElementById('state'), ...document.querySelectorAll
 
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 720), (1920, 1080), (1024, 768), (800, 1280)])
-def test_nothing_is_cut_off(browser: Browser, origin: str, port: ScriptedPort, width: int, height: int) -> None:
-    page = browser.new_page(viewport={"width": width, "height": height})
+def test_nothing_is_cut_off(new_page: NewPage, origin: str, port: ScriptedPort, width: int, height: int) -> None:
+    page = new_page(viewport={"width": width, "height": height})
     page.goto(origin)
     page.wait_for_selector(".camera.main canvas")
     for state in ("RUNNING", "AWAIT_LABEL", "AWAIT_RESET", "STOPPED", "FAULT", "PAUSED"):
@@ -795,7 +812,7 @@ def test_nothing_is_cut_off(browser: Browser, origin: str, port: ScriptedPort, w
         if state == "PAUSED":
             page.click("#help-close")
             page.click("#show-learning")
-        assert page.evaluate(CUT) == [], state
+        eventually(lambda: page.evaluate(CUT) == [])  # on a busy machine the page says for a moment that it is late
         assert not page.evaluate("document.documentElement.scrollHeight > innerHeight"), state
         sizes = page.evaluate(SIZES)
         assert sizes[0] == max(sizes), f"{state}: the state is the largest thing on the page"
@@ -812,12 +829,11 @@ def test_nothing_is_cut_off(browser: Browser, origin: str, port: ScriptedPort, w
         "['view-run', 'episodes'].map((id) => document.getElementById(id).getBoundingClientRect().bottom)"
     )
     assert max(lists) <= page.evaluate("document.querySelector('main').getBoundingClientRect().bottom") + 1
-    page.close()
 
 
-def test_a_second_page_watches_until_it_takes_over(page: Page, port: ScriptedPort, browser: Browser) -> None:
+def test_a_second_page_watches_until_it_takes_over(page: Page, port: ScriptedPort, new_page: NewPage) -> None:
     assert page.locator("#lease").is_hidden()
-    another = browser.new_page()
+    another = new_page()
     another.goto(page.url)
     shows(another, "RUNNING")
     another.wait_for_selector('#lease:has-text("Another page is in charge")')
@@ -840,10 +856,10 @@ def test_a_second_page_watches_until_it_takes_over(page: Page, port: ScriptedPor
 
 
 def test_a_page_that_watches_says_whether_the_robot_holds_when_nobody_is_in_charge(
-    page: Page, port: ScriptedPort, browser: Browser
+    page: Page, port: ScriptedPort, new_page: NewPage
 ) -> None:
     port.restart("PAUSED", auto_label=True)
-    another = browser.new_page()
+    another = new_page()
     another.goto(page.url)
     another.click("#take-over")
     another.wait_for_selector("#lease", state="hidden")
@@ -854,7 +870,7 @@ def test_a_page_that_watches_says_whether_the_robot_holds_when_nobody_is_in_char
 
 
 def test_many_viewers_share_one_poll(
-    origin: str, port: ScriptedPort, browser: Browser, monkeypatch: pytest.MonkeyPatch
+    origin: str, port: ScriptedPort, new_page: NewPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = 0
     honest = port.snapshot
@@ -867,13 +883,11 @@ def test_many_viewers_share_one_poll(
         return honest()
 
     monkeypatch.setattr(port, "snapshot", counted)
-    pages = [browser.new_page() for _ in range(3)]
+    pages = [new_page() for _ in range(3)]
     for viewer in pages:
         viewer.goto(origin)
         shows(viewer, "PAUSED")
     asked, began = 0, time.monotonic()
     pages[0].wait_for_timeout(1000)
     polls, seconds = asked, time.monotonic() - began  # a busy machine waits longer than it was asked to
-    for viewer in pages:
-        viewer.close()
     assert polls <= 10 * seconds + 2
