@@ -39,7 +39,7 @@ def in_words(body: Callable[[], int]) -> int:
         return INTERRUPTED
 
 
-def usable(folder: Path) -> Path:
+def usable(folder: Path) -> None:
     """Make `folder`, and see that it can be written to before hours are spent. Raises `ConfigError`."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -49,4 +49,3 @@ def usable(folder: Path) -> Path:
         raise ConfigError(
             f"--out {folder}: expected a folder that can be written to; {error.strerror or error}"
         ) from error
-    return folder

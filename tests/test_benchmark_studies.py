@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Sequence
@@ -11,12 +12,14 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from benchmarks import digest, results
 from benchmarks.studies import lpds_modes, plane, two_modes, usr_modes
 from benchmarks.studies import study as studies
 from benchmarks.studies.catalogue import NAMES, study
 from benchmarks.studies.lockstep import base_adapter, clipped, first_reached, play, success_rate, trials
+from benchmarks.studies.shown import ShownSeeds
 from benchmarks.studies.study import Verdict, spread
 from robot_rl.errors import ConfigError
 from robot_rl.testing.policy import FrozenPolicyConformance
@@ -141,6 +144,15 @@ def test_a_residual_alone_that_gains_is_said_to_gain() -> None:
     assert "gains something too: 0.20 +- 0.00" in judged(0.5, 0.5, 0.9).because
     assert judged(0.3, 0.9, 0.9).because == "with progressive exploration no bound is needed"
     assert judged(0.3, 0.3, 0.3).because == "both together do not improve the policy"
+
+
+def test_seeds_that_are_shown_are_the_seeds_each_time_they_are_gone_through() -> None:
+    text = io.StringIO()
+    with ShownSeeds(range(3), Console(file=text, force_terminal=True, width=80)) as seeds:
+        assert [list(seeds), list(seeds)] == [[0, 1, 2], [0, 1, 2]]
+        assert (len(seeds), seeds[1], list(seeds[:2])) == (3, 1, [0, 1])
+    assert "seeds, round 2" in text.getvalue()
+    assert "3/3" in text.getvalue()
 
 
 def test_what_a_seed_never_reached_has_no_mean() -> None:

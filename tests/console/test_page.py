@@ -812,7 +812,7 @@ def test_nothing_is_cut_off(new_page: NewPage, origin: str, port: ScriptedPort, 
         if state == "PAUSED":
             page.click("#help-close")
             page.click("#show-learning")
-        eventually(lambda: page.evaluate(CUT) == [])  # on a busy machine the page says for a moment that it is late
+        assert page.evaluate(CUT) == [], state
         assert not page.evaluate("document.documentElement.scrollHeight > innerHeight"), state
         sizes = page.evaluate(SIZES)
         assert sizes[0] == max(sizes), f"{state}: the state is the largest thing on the page"
