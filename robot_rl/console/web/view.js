@@ -102,6 +102,7 @@ export function showRun(snapshot, state) {
   write('briefing', snapshot.briefing);
   write('method', snapshot.method.toUpperCase());
   write('run', snapshot.run);
+  part('run').title = snapshot.run;
   write('pace', snapshot.pace);
   write('labels', snapshot.auto_label ? 'twin labels and resets' : 'you label and reset');
   write('episode', String(snapshot.episode));
