@@ -12,8 +12,9 @@ from benchmarks.gym.tasks import Expert
 from robot_rl.types import Array
 
 ID = "robot_rl_tests/Point-v0"
-LATE, WIDE, FLAT, BLIND = (f"robot_rl_tests/{name}-v0" for name in ("Late", "Wide", "Flat", "Blind"))
-"""Says whether it succeeded in its last step alone; acts from 0 to 512; has an action without room; sees a NaN."""
+LATE, WIDE, FLAT, BLIND, PAID = (f"robot_rl_tests/{name}-v0" for name in ("Late", "Wide", "Flat", "Blind", "Paid"))
+"""Says whether it succeeded in its last step alone; acts from 0 to 512; has an action without room; sees a NaN; has a
+reward of 1 for each step at the mark, and how far off it is, and says nothing of success."""
 FAULTY = {
     name: f"robot_rl_tests/{name}-v0" for name in ("Raises", "Resets", "Mute", "Short", "Unseeded", "Longer", "Huge")
 }
@@ -25,12 +26,19 @@ class PointEnv(gymnasium.Env[dict[str, Array], Array]):
     """Observes where point and mark are; an action moves the point by a tenth of itself."""
 
     def __init__(
-        self, *, late: bool = False, low: float = -1.0, high: tuple[float, float] = (1.0, 1.0), blind: bool = False
+        self,
+        *,
+        late: bool = False,
+        low: float = -1.0,
+        high: tuple[float, float] = (1.0, 1.0),
+        blind: bool = False,
+        paid: bool = False,
     ) -> None:
         bounds = spaces.Box(-2.0, 2.0, (1,), np.float64)
         self.observation_space = spaces.Dict({"point": bounds, "mark": bounds})  # type: ignore[assignment]
         self.action_space = spaces.Box(np.full(2, low, np.float32), np.array(high, np.float32), dtype=np.float32)
-        self._late, self._blind, self._middle, self._half = late, blind, (low + high[0]) / 2, (high[0] - low) / 2
+        self._late, self._blind, self._paid = late, blind, paid
+        self._middle, self._half = (low + high[0]) / 2, (high[0] - low) / 2
         self._at = self._mark = 0.0
 
     def reset(
@@ -43,6 +51,8 @@ class PointEnv(gymnasium.Env[dict[str, Array], Array]):
     def step(self, action: Array) -> tuple[dict[str, Array], float, bool, bool, dict[str, Any]]:
         self._at = float(np.clip(self._at + 0.1 * (action[0] - self._middle) / self._half, -2.0, 2.0))
         reached = abs(self._at - self._mark) < REACHED
+        if self._paid:
+            return self._seen(), float(reached), False, False, {"far": abs(self._at - self._mark)}
         if self._late:
             return self._seen(), 0.0, reached, False, {"success": True} if reached else {}
         return self._seen(), 0.0, False, False, {"success": reached}
@@ -131,3 +141,4 @@ gymnasium.register(FLAT, PointEnv, max_episode_steps=24, kwargs={"high": (1.0, -
 for one, faulty in FAULTY.items():
     gymnasium.register(faulty, FaultyEnv, max_episode_steps=24, kwargs={"fault": one}, disable_env_checker=True)
 gymnasium.register(BLIND, PointEnv, max_episode_steps=24, kwargs={"blind": True})
+gymnasium.register(PAID, PointEnv, max_episode_steps=24, kwargs={"paid": True})

@@ -15,6 +15,7 @@ import pytest
 from benchmarks.gym import __main__ as command
 from benchmarks.gym import cells, page
 from benchmarks.gym.cells import Cell, run_cell, world_of
+from benchmarks.gym.conditions import _holds_mujoco, conditions
 from benchmarks.gym.experts import cells_of, next_cell, pick_and_place, push
 from benchmarks.gym.judging import at_bound, carried_out, motion
 from benchmarks.gym.policy import MOST, Demonstrations, Scaling, StatePolicy
@@ -25,7 +26,7 @@ from benchmarks.gym.world import Episodes, GymWorld, State, demonstrate
 from benchmarks.studies.lockstep import Played, base_adapter, play, trials
 from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.errors import ConfigError
-from tests.point_env import BLIND, FAULTY, FLAT, ID, LATE, WIDE
+from tests.point_env import BLIND, FAULTY, FLAT, ID, LATE, PAID, REACHED, WIDE
 
 POINT = GymTask(ID, Imperfection(12, noise=0.1), max_steps=24, expert="tests.point_env:expert")
 
@@ -309,14 +310,70 @@ def test_damage_is_named_and_an_interruption_is_no_accident(
     assert "policy.safetensors is damaged" in " ".join(capsys.readouterr().err.split())
 
 
-def test_a_cell_of_an_environment_of_ones_own_is_of_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = cells.digest_of(POINT, SHORT_POLICY)
-    assert "class PointEnv" in POINT.env_source()
-    monkeypatch.setattr("benchmarks.gym.tasks.source_of", lambda module: "REACHED = 9.0" if "point" in module else "")
-    assert cells.digest_of(POINT, SHORT_POLICY) != before
-    assert GymTask("Pendulum-v1").env_source() == ""  # its distribution's version counts
-    assert GymTask("Meta-World/push-v3").env_source() == ""
-    assert GymTask("no_such_module:Foo-v0").env_source() == ""
+REGISTERS = """
+import gymnasium
+high = {"high": (%s, 1.0)}
+gymnasium.register("robot_rl_tests/Own-v0", entry_point="own_env.envs:Own", max_episode_steps=24, kwargs=high)
+"""
+
+
+def test_a_cell_of_an_environment_of_ones_own_is_of_its_package_and_registration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where what changed is neither the module that registers it nor the one that it is made in."""
+    (tmp_path / "own_env" / "envs").mkdir(parents=True)
+    implementation = tmp_path / "own_env" / "envs" / "implementation.py"
+    implementation.write_text("from tests.point_env import PointEnv as Own\n")
+    (tmp_path / "own_env" / "envs" / "__init__.py").write_text("from own_env.envs.implementation import Own\n")
+    (tmp_path / "own_env" / "__init__.py").write_text(REGISTERS % 1.0)
+    monkeypatch.syspath_prepend(tmp_path)
+    own = replace(POINT, env="own_env:robot_rl_tests/Own-v0")
+
+    def environment() -> object:
+        conditions.cache_clear()
+        return conditions(own)["environment"]
+
+    found = [environment(), environment()]
+    assert found[0] == found[1]
+    implementation.write_text("from tests.point_env import PointEnv as Own  # other\n")
+    found.append(environment())
+    (tmp_path / "own_env" / "arena.xml").write_text("<mujoco/>")
+    found.append(environment())
+    gymnasium.registry["robot_rl_tests/Own-v0"].kwargs["high"] = (2.0, 1.0)
+    found.append(environment())
+    assert len(set(found)) == 4
+    assert "environment" not in conditions(GymTask("Pendulum-v1"))  # its distribution's version counts
+
+
+def test_success_may_be_a_return_or_a_number() -> None:
+    """Of an environment whose info never says success: MuJoCo's locomotion is so."""
+    with pytest.raises(ConfigError, match=r"never said 'success'; valid: far.*return>=300"):
+        demonstrate(replace(POINT, env=PAID), seed=0)
+    paid = replace(POINT, env=PAID, success="return>=2")
+    by_return = Episodes(paid, paid.make())
+    act, rewards = paid.make_expert(paid.make()), 0
+    for seed in (0, 1):  # the sum begins anew with each episode
+        state, rewards = by_return.start(np.random.default_rng(seed)), 0
+        while not (state.success or state.over):
+            assert rewards < 2
+            state = by_return.step(state, act(state.observation))
+            rewards += abs(state.observation[0] - state.observation[1]) < REACHED
+        assert (state.success, rewards) == (True, 2)
+    assert demonstrate(replace(paid, imperfection=Imperfection(2)), seed=0).episode.max() == 1
+    far = replace(POINT, success="far>=0.5")
+    assert far.succeeded(False, {"far": 0.5}) is True
+    assert far.succeeded(False, {"far": np.float32(0.4)}) is False
+    assert far.succeeded(False, {"far": float("nan")}) is False
+    assert far.succeeded(False, {}) is None
+    with pytest.raises(ConfigError, match=r"--success far>=0\.5: expected a number"):
+        far.succeeded(False, {"far": "much"})
+
+
+@pytest.mark.parametrize("said", ["return", ">=3", "return>=much", "return>=inf", "far>=nan"])
+def test_a_success_that_cannot_be_judged_is_refused(said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["--env", PAID, "--success", said])
+    assert "expected KEY, or KEY>=NUMBER as return>=300" in capsys.readouterr().err
 
 
 def test_mujoco_below_the_surface_counts() -> None:
@@ -325,10 +382,10 @@ def test_mujoco_below_the_surface_counts() -> None:
             self.inner = inner
 
     model = mujoco.MjModel.from_xml_string("<mujoco/>")
-    assert cells._holds_mujoco(Maze(Maze(model)))
+    assert _holds_mujoco(Maze(Maze(model)))
     empty = Maze(None)
     empty.inner = Maze(empty)  # each has the other
-    assert not cells._holds_mujoco(empty)
+    assert not _holds_mujoco(empty)
 
 
 def test_a_picture_that_cannot_be_written_costs_no_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,16 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 from safetensors import SafetensorError
 
 from benchmarks.cells import once
 from benchmarks.digest import ROOT, gym_digest
+from benchmarks.gym.conditions import conditions
 from benchmarks.gym.judging import train_and_judge
 from benchmarks.gym.policy import Progress, StatePolicy, clone
 from benchmarks.gym.settings import POLICY
@@ -78,7 +76,7 @@ def slug(env: str) -> str:
 def digest_of(task: GymTask, policy: PolicyConfig) -> str:
     """Of what decides the frozen policy of `task`, and what is learnt on it."""
     settings = {"task": asdict(task), "policy": policy.model_dump(mode="json"), "demonstrated": DEMONSTRATED}
-    return gym_digest(settings, f"{task.expert_source()}\n{task.env_source()}")
+    return gym_digest(settings, task.expert_source())
 
 
 def world_of(task: GymTask, policy: PolicyConfig, out: Path, progress: Progress | None = None) -> GymWorld:
@@ -132,29 +130,3 @@ def run_cell(cell: Cell, out: Path, progress: Progress | None = None, *, record:
         return {name: result.get(name) for name in here} == here
 
     return once(out / f"{cell.name}.json", cell.kind, cell.name, make, record, RECORDS, fits)
-
-
-def _holds_mujoco(env: gymnasium.Env[Any, Any]) -> bool:
-    """A MuJoCo model, or an environment that does."""
-    within, looked_at = [env], {id(env)}
-    while within:
-        for part in vars(within.pop()).values():
-            if type(part).__module__.startswith("mujoco."):
-                return True
-            if isinstance(part, gymnasium.Env) and id(part) not in looked_at:
-                looked_at.add(id(part))
-                within.append(part)
-    return False
-
-
-@cache
-def conditions(task: GymTask) -> dict[str, Any]:
-    """What decides a cell and is no code of ours: how long an episode is, and the versions of what simulates it."""
-    env = task.make()
-    simulated_by = type(env.unwrapped).__module__.partition(".")[0]
-    packages = {"gymnasium", *metadata.packages_distributions().get(simulated_by, ())}
-    if _holds_mujoco(env.unwrapped):
-        packages.add("mujoco")
-    said = {"max_steps": task.steps_of(env), "simulators": {name: metadata.version(name) for name in sorted(packages)}}
-    env.close()
-    return said

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import math
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
 from benchmarks.arguments import count
 from benchmarks.gym.known import task_of
-from benchmarks.gym.tasks import GymTask, space_of
+from benchmarks.gym.tasks import AT_LEAST, RETURN, GymTask, space_of
 from robot_rl.errors import ConfigError
 
 OF_THE_TASK = ("max_steps", "expert", "success")
@@ -24,7 +25,13 @@ def add_task_options(parser: argparse.ArgumentParser) -> None:
         help="MODULE:FACTORY; the factory gets the environment, returns observation -> action, in its own units; "
         "another source of the module is another cell, what it imports does not count",
     )
-    parser.add_argument("--success", help="key of info, or `terminated` (default: the environment's here, or success)")
+    parser.add_argument(
+        "--success",
+        type=criterion,
+        metavar="KEY",
+        help="of info, true or false; KEY>=NUMBER for a number there, or `return>=NUMBER` for the sum of the rewards "
+        "so far (quote it); or `terminated` (default: the environment's here, or success)",
+    )
     wrong = parser.add_argument_group("what is wrong with the demonstrations (default: the environment's here)")
     wrong.add_argument("--demonstrations", type=count, metavar="N", help="few: so many episodes of the expert")
     wrong.add_argument("--noise", type=spread, metavar="SD", help="noisy: of each action, in halves of its range")
@@ -53,6 +60,18 @@ def chosen_task(env: str, arguments: argparse.Namespace) -> GymTask:
     if "demonstrations" in wrong:
         wrong["episodes"] = wrong.pop("demonstrations")
     return replace(task, imperfection=replace(task.imperfection, **wrong))
+
+
+def criterion(text: str) -> str:
+    """KEY or KEY>=NUMBER."""
+    key, at_least, number = text.partition(AT_LEAST)
+    try:
+        least = float(number) if at_least else 0.0
+    except ValueError:
+        least = math.nan
+    if not key or not math.isfinite(least) or (key == RETURN and not at_least):
+        raise argparse.ArgumentTypeError(f"expected KEY, or KEY>=NUMBER as return>=300; got {text!r}")
+    return text
 
 
 def spread(text: str) -> float:

@@ -10,14 +10,12 @@ is asked, and answers, in the environment's own.
 from __future__ import annotations
 
 import importlib
-import sysconfig
 import tokenize
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -31,7 +29,8 @@ from robot_rl.types import ActionSpace, Array
 Env = gymnasium.Env[Any, Any]
 Expert = Callable[[Array], Array]
 """Flat observation [S] -> action [A], both in the environment's own units; one for each episode, as it may remember."""
-TERMINATED = "terminated"
+TERMINATED, RETURN, AT_LEAST = "terminated", "return", ">="
+"""In `GymTask.success`."""
 LONGEST = 200
 """Steps of an episode where neither the environment nor anybody else says."""
 
@@ -64,7 +63,8 @@ class GymTask:
     max_steps: int | None = None
     """Then an episode has failed; None: the environment's own limit, or `LONGEST`."""
     success: str = "success"
-    """A key of `info`, or `terminated`: the environment ends an episode that has succeeded, and no other."""
+    """A key of `info` that is true or false; `KEY>=NUMBER`, of one that is a number, or of `return`, the sum of the
+    episode's rewards so far; or `terminated`: the environment ends an episode that has succeeded, and no other."""
     moves: Sequence[int] | None = None
     """Entries of the action that say where to move, of which velocity and acceleration are taken; None: all."""
     expert: str | None = None
@@ -91,6 +91,8 @@ class GymTask:
             raise self._unfit("actions that are numbers between bounds", env.action_space)
         if not env.observation_space.is_np_flattenable:
             raise self._unfit("observations of a fixed length", env.observation_space)
+        if self._criterion[0] == RETURN:
+            env = WithReturn(env)
         return InHalves(gymnasium.wrappers.FlattenObservation(env), self.env)
 
     def steps_of(self, env: Env) -> int:
@@ -121,26 +123,6 @@ class GymTask:
 
         return act
 
-    def env_source(self) -> str:
-        """Of the module of an environment that is in no installed distribution, whose version would tell; else empty.
-
-        Empty too where it cannot be imported, as on a machine that only makes a page of what was done elsewhere.
-        """
-        if self.of_metaworld:
-            return ""
-        module, _, name = self.env.rpartition(":")
-        try:
-            if module:
-                importlib.import_module(module)
-            entry = gymnasium.spec(name).entry_point
-            made_in = entry.partition(":")[0] if isinstance(entry, str) else str(entry.__module__)
-            found = find_spec(made_in)
-            origin = Path(found.origin or "") if found is not None else Path()
-            installed = any(origin.is_relative_to(sysconfig.get_path(path)) for path in ("purelib", "platlib"))
-            return "" if installed else source_of(made_in)
-        except Exception:
-            return ""
-
     def expert_source(self) -> str:
         """Of the module of a named expert; what it shows decides what is cloned. Raises `ConfigError`."""
         if self.expert is None:
@@ -151,27 +133,36 @@ class GymTask:
             raise self._no_expert(_words(error)) from error
 
     def succeeded(self, terminated: bool, info: Mapping[str, Any]) -> bool | None:
-        """Whether a step ended in success; None: it does not say. Raises `ConfigError` for what is no yes or no."""
+        """Whether a step ended in success; None: it does not say. Raises `ConfigError` for what cannot be judged."""
         if self.success == TERMINATED:
             return terminated
-        if self.success not in info:
+        key, least = self._criterion
+        if key not in info:
             return None
-        said = np.asarray(info[self.success])
-        if said.size != 1 or said.dtype.kind not in "buif" or said.item() not in (0, 1):
+        said = np.asarray(info[key])
+        if said.size != 1 or said.dtype.kind not in "buif" or (said.item() not in (0, 1) if least is None else False):
+            expected = "true or false, or 1 or 0," if least is None else "a number"
             raise ConfigError(
-                f"--success {self.success}: expected true or false, or 1 or 0, in the info of {self.env}, got "
-                f"{info[self.success]!r}"
+                f"--success {self.success}: expected {expected} in the info of {self.env}, got {info[key]!r}"
             )
-        return bool(said.item())
+        return bool(said.item()) if least is None else bool(said.item() >= least)
 
     def says_nothing(self, keys: Iterable[str], episodes: int) -> ConfigError:
         """For so many episodes in which the environment never said whether they succeeded, only `keys`."""
-        has = nearest(self.success, keys) if keys else "; it is empty"
+        key, _ = self._criterion
+        has = nearest(key, keys) if keys else "; it is empty"
         return ConfigError(
-            f"--env {self.env}: in {episodes} episodes of its expert its info never said {self.success!r}{has}. Name "
-            f"what does by --success, or `{TERMINATED}` where the environment ends an episode that has succeeded, and "
-            "no other; one that says it at its end alone has to come to it (--max-steps)"
+            f"--env {self.env}: in {episodes} episodes of its expert its info never said {key!r}{has}. Name what does "
+            f"by --success; or say how large a number there, or the sum of the rewards, has to be "
+            f"(`--success '{RETURN}{AT_LEAST}300'`), or `{TERMINATED}` where the environment ends an episode that has "
+            "succeeded, and no other; one that says it at its end alone has to come to it (--max-steps)"
         )
+
+    @property
+    def _criterion(self) -> tuple[str, float | None]:
+        """A key of `info`, and what it must be at least, if it is a number."""
+        key, at_least, number = self.success.partition(AT_LEAST)
+        return key, float(number) if at_least else None
 
     def _registered(self) -> Env:
         limit = {} if self.max_steps is None else {"max_episode_steps": self.max_steps}
@@ -204,6 +195,23 @@ class GymTask:
             f"--expert {self.expert}: expected MODULE:FACTORY that can be imported and, given the environment, returns "
             f"observation -> action; {why}"
         )
+
+
+class WithReturn(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """`RETURN` in the info of each step: the sum of the episode's rewards so far."""
+
+    def __init__(self, env: Env) -> None:
+        super().__init__(env)
+        self._sum = 0.0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        self._sum = 0.0
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action: Array) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        observation, reward, terminated, truncated, info = super().step(action)
+        self._sum += float(reward)
+        return observation, reward, terminated, truncated, {**info, RETURN: self._sum}
 
 
 class InHalves(gymnasium.ActionWrapper[Any, Any, Any]):
