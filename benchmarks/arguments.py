@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 
+MOST = 1_000_000
+
 
 def count(text: str) -> int:
-    """One or more."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, got {text}")
+    """From 1 to `MOST`."""
+    if not text.isdecimal() or not 1 <= int(text) <= MOST:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to {MOST}, got {text}")
     return int(text)

@@ -16,13 +16,13 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.digest import ROOT, ceilings_digest, cell_digest
-from benchmarks.provenance import compared, earlier
+from benchmarks.provenance import compared, earlier, require_figures
 from robot_rl.adapters.files import read_manifests
 from robot_rl.compositions.results import WINDOW, write_json_results
 from robot_rl.errors import ConfigError
@@ -33,8 +33,10 @@ from robot_rl.types import LabelValue
 
 RECORDS = ROOT / "benchmarks" / "records"
 """Done cells and ceilings, one JSON file each."""
-
-
+FIGURES = frozenset(
+    {"success", "interval", "action_entropy", "base_success", "base_interval", "base_action_entropy", "curve", "log"}
+)
+"""What a cell has at least."""
 LATCH = re.compile(r"^error: (?P<why>(STOPPED|FAULT): .*?)\. Only a person clears this", re.MULTILINE | re.DOTALL)
 """The last words of a run without a page (`compositions.operator_page.LatchNotice`)."""
 
@@ -68,7 +70,8 @@ Results = Mapping[Cell, Mapping[str, Any]]
 def run_cell(cell: Cell, out: Path, *, record: bool = False) -> dict[str, Any]:
     """Train (or go on training) and evaluate, in processes of their own; the cell's JSON, put on `record` if asked."""
     folder = out / cell.name
-    return once(folder / "cell.json", cell.kind, cell.name, lambda: _train_and_judge(cell, folder), record)
+    fits = fits_if({"method": cell.method, "seed": cell.seed, "trials": cell.trials}, FIGURES)
+    return once(folder / "cell.json", cell.kind, cell.name, lambda: _train_and_judge(cell, folder), record, fits=fits)
 
 
 class Latched(ConfigError):
@@ -193,6 +196,18 @@ def once(
         for path in superseded:
             path.unlink(missing_ok=True)
     return result
+
+
+def fits_if(said: Mapping[str, Any], needs: Iterable[str]) -> Callable[[Mapping[str, Any]], bool]:
+    """For `once`: refuses, by a `ValueError`, a result that does not say what it is as `said`, or lacks figures."""
+
+    def fits(result: Mapping[str, Any]) -> bool:
+        require_figures(result, {*said, *needs})
+        if {name: result[name] for name in said} != dict(said):
+            raise ValueError(f"expected that of {said}")
+        return True
+
+    return fits
 
 
 def _read(place: Path, fits: Callable[[Mapping[str, Any]], bool]) -> dict[str, Any] | None:

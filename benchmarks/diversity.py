@@ -29,10 +29,9 @@ from rich.table import Table
 
 from benchmarks import cells, ending
 from benchmarks.cells import Cell, Latched, robot_rl, run_cell, train
-from benchmarks.digest import DIGITS
 from benchmarks.intervals import half_width
 from benchmarks.lid_opening import TASKS
-from benchmarks.provenance import read_record
+from benchmarks.provenance import on_record
 from benchmarks.summary import method_key
 from benchmarks.verdicts import DIVERSE, STEERED
 from robot_rl.adapters.files import read_manifests
@@ -174,10 +173,9 @@ def recorded() -> dict[str, dict[str, dict[Cell, list[Point]]]]:
         for method in STEERED:
             for seed in load_task(task).protocol.seeds:
                 cell = cell_of(task, method, seed)
-                places = sorted(records().glob(f"{cell.kind}-{'?' * DIGITS}.json"), key=lambda p: p.stem == cell.name)
-                made = [one for one in map(read_record, places) if _fits(one)]
-                if made:
-                    found.setdefault(task, {}).setdefault(method, {})[cell] = made[-1]["path"]
+                made = on_record(records(), cell.kind, cell.name, ("marks", "path"))
+                if made is not None and _fits(made):
+                    found.setdefault(task, {}).setdefault(method, {})[cell] = made["path"]
     return found
 
 

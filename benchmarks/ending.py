@@ -27,7 +27,9 @@ def show(console: Console, table: Table, words: str, figures: Mapping[str, Any])
     return 0
 
 
-def in_words(body: Callable[[], int]) -> int:
+def in_words(
+    body: Callable[[], int], interrupted: str = "interrupted; the same command goes on behind what is done"
+) -> int:
     """The exit status of `body`; what it refuses, and Ctrl-C, are one line on stderr, without a traceback."""
     try:
         return body()
@@ -35,7 +37,7 @@ def in_words(body: Callable[[], int]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return REFUSED
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on behind what is done", file=sys.stderr)
+        print(interrupted, file=sys.stderr)
         return INTERRUPTED
 
 

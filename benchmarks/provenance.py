@@ -18,6 +18,7 @@ from robot_rl.errors import ConfigError
 
 ALIKE, OTHERWISE = "made_alike_by", "made_otherwise_by"
 """In a record: digests of earlier code that gave the same figures, and of such that gave others."""
+RATES = frozenset({"success", "base_success", "exploring_success"})
 CLOCK = frozenset({"training_seconds"})
 """Figures that differ from run to run."""
 
@@ -44,18 +45,45 @@ def earlier(records: Path, kind: str) -> list[Path]:
     return sorted(records.glob(f"{kind}-{'?' * DIGITS}.json"))
 
 
-def read_record(path: Path) -> dict[str, Any]:
-    """What is on record at `path`. Raises `ConfigError` for a damaged file, which it names."""
+def on_record(records: Path, kind: str, name: str, needs: Iterable[str] = ()) -> dict[str, Any] | None:
+    """What is on record of a `kind`: by this code (`name`) if there is such, else by another; None: there is nothing.
+
+    Raises `ConfigError` for a damaged file, and for several of other code, as a merge may leave.
+    """
+    paths = earlier(records, kind)
+    if (present := records / f"{name}.json") in paths:
+        paths = [present]
+    if len(paths) > 1:
+        raise ConfigError(
+            f"{records}: expected one record of {kind}, got {' and '.join(path.name for path in paths)}; remove all "
+            "but the newest"
+        )
+    return read_record(paths[0], needs) if paths else None
+
+
+def read_record(path: Path, needs: Iterable[str] = ()) -> dict[str, Any]:
+    """What is on record at `path`. Raises `ConfigError` for a damaged file, or one without `needs`, which it names."""
     try:
         record: dict[str, Any] = json.loads(path.read_bytes())
-        if not isinstance(record, dict):
-            raise ValueError(f"expected an object, got {type(record).__name__}")
+        require_figures(record, needs)
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"{path}: expected a record ({error}); get it back (`git checkout`), or remove it and make it again by "
             "what it is of, with `--record`"
         ) from error
     return record
+
+
+def require_figures(result: Mapping[str, Any], needs: Iterable[str]) -> None:
+    """Raises `ValueError` where it is no object, one of `needs` is not there, or a success rate is none."""
+    if not isinstance(result, Mapping):
+        raise ValueError(f"expected an object, got {type(result).__name__}")
+    named = set(needs)
+    if missing := named - result.keys():
+        raise ValueError(f"expected {', '.join(sorted(missing))} in it")
+    for name in sorted(named & RATES):
+        if not (isinstance(result[name], int | float) and 0 <= result[name] <= 1):
+            raise ValueError(f"expected a {name} from 0 to 1, got {result[name]!r}")
 
 
 def compared(result: Mapping[str, Any], superseded: Iterable[Path]) -> dict[str, list[str]]:

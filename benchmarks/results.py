@@ -89,7 +89,7 @@ def _studies(out: Path) -> list[str]:
         "`python -m benchmarks.studies NAME`. What each is, and where it departs from the paper's, is said in its file "
         "in `benchmarks/studies/`.\n",
     ]
-    if failed:
+    if failed := [*failed, *gym.not_reproduced(gym.recorded())]:
         parts += ["**What did not reproduce, or in part, and why**\n", *failed, ""]
     for one, data, present in found:
         picture = out / "images" / f"study_{one.name}.png"
@@ -105,18 +105,17 @@ def _studies(out: Path) -> list[str]:
 
 def _study_record(one: Study) -> tuple[dict[str, Any], bool] | None:
     """The data on record, and whether the code that is here made them. Raises `ConfigError` for another form of it."""
-    records = sorted(studies.RECORDS.glob(f"{one.name}-{'?' * DIGITS}.json"))
-    if not records:
+    data = provenance.on_record(studies.RECORDS, one.name, one.record().stem, ("seeds",))
+    if data is None:
         return None
-    data = provenance.read_record(records[-1])
     try:
         one.figures(data)
     except KeyError as error:
         raise ConfigError(
-            f"{records[-1].name}: expected what the study measures now, and {error} is not there; run "
+            f"the record of {one.name}: expected what the study measures now, and {error} is not there; run "
             f"`python -m benchmarks.studies {one.name} --record`"
         ) from error
-    return data, records[-1] == one.record()
+    return data, one.record().exists()
 
 
 def _claim(verdict: Verdict) -> str:
@@ -142,16 +141,20 @@ def recorded_cells() -> dict[str, dict[Cell, dict[str, Any]]]:
     found: dict[str, dict[Cell, dict[str, Any]]] = {}
     for task in task_names():
         methods = {name.replace(":", "-"): name for name in load_task(task).methods}
-        matches = [(path, CELL.fullmatch(path.stem)) for path in sorted(cells.RECORDS.glob(f"{task}-*.json"))]
+        matches = [CELL.fullmatch(path.stem) for path in sorted(cells.RECORDS.glob(f"{task}-*.json"))]
         rows = {
-            Cell(task, methods[m["method"]], int(m["seed"]), int(m["episodes"]), int(m["trials"])): path
-            for path, m in matches
+            Cell(task, methods[m["method"]], int(m["seed"]), int(m["episodes"]), int(m["trials"]))
+            for m in matches
             if m and m["task"] == task and m["method"] in methods
         }
         order = list(methods.values())
         ordered = sorted(rows, key=lambda cell: (order.index(cell.method), cell.seed))
         if ordered:
-            found[task] = {cell: provenance.read_record(rows[cell]) for cell in ordered}
+            found[task] = {
+                cell: result
+                for cell in ordered
+                if (result := provenance.on_record(cells.RECORDS, cell.kind, cell.name, cells.FIGURES))
+            }
     return found
 
 
@@ -254,28 +257,38 @@ def _runs(those: Iterable[Cell]) -> str:
 
 
 def _transfer(out: Path) -> list[str]:
-    """From the nominal twin to the perturbed one: table, picture, and in words what was found."""
-    results = transfer.recorded()
-    if not results:
+    """From the nominal twin to the perturbed one: a table, a picture, and in words what was found, a task each."""
+    groups = transfer.of_one_size(transfer.recorded())
+    if not groups:
         return []
-    picture = out / "images" / "results_transfer.png"
-    transfer.draw(results, picture)
-    sizes = {(cell.nominal.episodes, cell.more, 2 * cell.columns, cell.repeats) for cell in results}
-    ((episodes, more, places, repeats),) = sizes
-    equal, other = provenance.apart(results, transfer.records(), lambda cell: (cell.nominal.task, cell.nominal.method))
-    missing = [cell for cell in transfer.cells_of(transfer.TASK, transfer.METHODS, None, False) if cell not in results]
     frozen, adapted = transfer.PAPER.values()
-    return [
+    parts = [
         "## From the twin to the robot\n",
         "`python -m benchmarks.transfer`: the LP-DS paper's robot experiment, where the adapter of a simulation took a "
         f"frozen policy from {frozen.successes}/{frozen.trials} to {adapted.successes}/{adapted.trials} on a Franka "
         "arm. Here the task's world `real` stands for the robot: a copy of the twin with other masses, friction, gains "
-        f"and (smaller) height error, and a delay. {places} places, {repeats} trials each; per seed "
-        f"{episodes} episodes in the "
-        f"nominal twin, then {more} more in world `real` (`robot-rl run --from RUN --world real`). In brackets the "
+        "and (smaller) height error, and a delay (`robot-rl run --from RUN --world real`). In brackets the "
         "95 % interval (Wilson) over the trials of all seeds; trials of one seed share an adapter, so that intervals "
-        "and sign tests know nothing of how much another training run would differ: see the seeds.\n",
-        "![From the twin to the robot](images/results_transfer.png)\n",
+        "and sign tests say whether these adapters succeed more often, and nothing of how much another training run "
+        "would differ: see the seeds.\n",
+    ]
+    for results in groups.values():
+        parts += _transfer_of(results, out)
+    return parts
+
+
+def _transfer_of(results: transfer.Results, out: Path) -> list[str]:
+    size = next(iter(results))
+    picture = out / "images" / f"results_transfer_{size.of}.png"
+    transfer.draw(results, picture)
+    equal, other = provenance.apart(results, transfer.records(), lambda cell: (cell.nominal.task, cell.nominal.method))
+    task = size.nominal.task
+    methods = [method for method in transfer.METHODS if method in load_task(task).methods]
+    missing = [cell for cell in transfer.cells_of(task, methods, None, False) if cell not in results]
+    return [
+        f"`{task}`: {2 * size.columns} places, {size.repeats} trials each; per seed {size.nominal.episodes} episodes "
+        f"in the nominal twin, then {size.more} more in world `real`.\n",
+        f"![From the twin to the robot, {task}](images/{picture.name})\n",
         *markdown(transfer.table(results)),
         "",
         *(f"- {words}" for words in transfer.sentences(results)),
@@ -305,7 +318,7 @@ def _ceilings(task: str) -> tuple[dict[str, Any], bool]:
     records = [present] if present.exists() else sorted(cells.RECORDS.glob(f"{kind}-*-{'?' * DIGITS}.json"))
     if not records:
         return {}, True
-    return provenance.read_record(records[-1]), present.exists()
+    return provenance.read_record(records[-1], ("interfaces", "frozen_policy")), present.exists()
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from rich.table import Table
 from benchmarks import cells, ending
 from benchmarks.cells import Cell, begin_or_resume, learning_of, robot_rl, train
 from benchmarks.digest import transfer_digest
-from benchmarks.provenance import read_record
+from benchmarks.provenance import on_record, read_record
 from benchmarks.summary import method_key
 from robot_rl.compositions.results import Rate, write_json_results
 from robot_rl.task_files import load_task
@@ -51,6 +51,9 @@ CONDITIONS = {
     "twin": "adapter, nominal twin",
 }
 """Name of its outcomes in a cell -> in words; the first three are in world real."""
+IDENTITY = ("task", "method", "seed", "episodes", "more", "places", "repeats")
+FIGURES = (*CONDITIONS, *IDENTITY, "curve")
+"""What a cell has."""
 LEVEL = 0.05
 """Of a sign test, below which two conditions are told apart."""
 PAPER = {"frozen": Rate(18, 40), "unchanged": Rate(33, 40)}
@@ -69,9 +72,18 @@ class TransferCell:
     @property
     def kind(self) -> str:
         """Its name without what decides it."""
-        cell = self.nominal
-        size = f"{cell.episodes}x{self.more}x{2 * self.columns}x{self.repeats}"
-        return f"{Path(cell.task).stem}-{method_key(cell.method)}-{cell.seed}-{size}"
+        task, size = self._task_and_size
+        return f"{task}-{method_key(self.nominal.method)}-{self.nominal.seed}-{size}"
+
+    @property
+    def of(self) -> str:
+        """Task and size: only cells that share it are tabulated together."""
+        return "-".join(self._task_and_size)
+
+    @property
+    def _task_and_size(self) -> tuple[str, str]:
+        size = f"{self.nominal.episodes}x{self.more}x{2 * self.columns}x{self.repeats}"
+        return Path(self.nominal.task).stem, size
 
     @property
     def name(self) -> str:
@@ -90,8 +102,10 @@ def records() -> Path:
 def run_transfer(cell: TransferCell, out: Path, *, record: bool = False) -> dict[str, Any]:
     """Train, evaluate, go on in world real, evaluate; the cell's JSON, put on `record` if asked."""
     folder = out / f"transfer-{cell.name}"
+    said = {"method": cell.nominal.method, "seed": cell.nominal.seed, "more": cell.more, "repeats": cell.repeats}
+    fits = cells.fits_if(said, FIGURES)
     return cells.once(
-        folder / "cell.json", cell.kind, cell.name, lambda: _transfer(cell, folder, out), record, records()
+        folder / "cell.json", cell.kind, cell.name, lambda: _transfer(cell, folder, out), record, records(), fits
     )
 
 
@@ -203,17 +217,27 @@ def _by_seed(those: Sequence[Mapping[str, Any]]) -> str:
 
 
 def recorded() -> dict[TransferCell, dict[str, Any]]:
-    """The cells on record, by task and method, seed by seed; those of other code too."""
+    """The cells on record of `SEEDS`, by task and method, seed by seed; those of other code too."""
     found = {}
-    for path in records().glob("*.json"):
-        one = read_record(path)
+    for path in sorted(records().glob("*.json")):
+        one = read_record(path, FIGURES)
         nominal = Cell(one["task"], one["method"], one["seed"], one["episodes"], load_task(one["task"]).protocol.trials)
-        found[TransferCell(nominal, one["more"], len(one["places"]) // 2, one["repeats"])] = one
+        cell = TransferCell(nominal, one["more"], len(one["places"]) // 2, one["repeats"])
+        if nominal.seed in SEEDS:
+            found[cell] = on_record(records(), cell.kind, cell.name, FIGURES) or one
     places = [*METHODS, *sorted({cell.nominal.method for cell in found} - {*METHODS})]
     return {
         cell: found[cell]
         for cell in sorted(found, key=lambda c: (c.nominal.task, places.index(c.nominal.method), c.nominal.seed))
     }
+
+
+def of_one_size(results: Results) -> dict[str, dict[TransferCell, Mapping[str, Any]]]:
+    """`TransferCell.of` -> those cells."""
+    found: dict[str, dict[TransferCell, Mapping[str, Any]]] = {}
+    for cell, result in results.items():
+        found.setdefault(cell.of, {})[cell] = result
+    return found
 
 
 def summarise(results: Results) -> dict[str, Any]:
@@ -330,6 +354,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.quick and (arguments.seeds or arguments.record):
         parser.error("--quick: not with --seeds or --record: it is of one tuning seed, and says nothing")
+    if arguments.record and (chosen := set(arguments.seeds or ()) - set(SEEDS)):
+        parser.error(f"--record: not with seed {min(chosen)}: seeds on record were fixed beforehand, {SEEDS}")
     if any(seed < 0 for seed in arguments.seeds or ()):
         parser.error(f"--seeds: expected 0 or more, got {arguments.seeds}")
     console = Console()

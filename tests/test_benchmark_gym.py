@@ -20,7 +20,7 @@ from benchmarks.gym.experts import cells_of, next_cell, pick_and_place, push
 from benchmarks.gym.judging import at_bound, carried_out, motion
 from benchmarks.gym.policy import MOST, Demonstrations, Scaling, StatePolicy
 from benchmarks.gym.settings import SETTINGS, SHORT_POLICY, Frozen, settings_of
-from benchmarks.gym.summary import moves, moving_seeds
+from benchmarks.gym.summary import moves
 from benchmarks.gym.tasks import GymTask, Imperfection, InHalves, source_of, space_of
 from benchmarks.gym.world import Episodes, GymWorld, State, demonstrate
 from benchmarks.studies.lockstep import Played, base_adapter, play, trials
@@ -141,14 +141,24 @@ def test_motion_is_compared_on_starts_on_which_both_succeed() -> None:
         return {"seed": seed, "policy": policy, "exploring_motion": exploring, "base_motion": base}
 
     ours = [cell(0, "a", [(1.0, 3.0), None, (2.0, 1.0), (9.0, 9.0)], [(2.0, 2.0), (8.0, 8.0), (4.0, 2.0), None])]
-    assert moves(ours, ours, "base_motion") == {"velocity": 0.5, "acceleration": 1.0}
+    assert moves(ours, ours, "base_motion").shares == {"velocity": [0.5], "acceleration": [1.0]}
     theirs = [cell(0, "a", [(4.0, 2.0), (1.0, 1.0), None, None], []), cell(1, "a", [(7.0, 7.0)] * 4, [])]
-    assert moves(ours, theirs, "exploring_motion") == {"velocity": 0.25, "acceleration": 1.5}
-    assert moving_seeds(ours, theirs, "exploring_motion") == [0]
+    one = moves(ours, theirs, "exploring_motion")
+    assert (one.starts, one.shares) == ({0: 1}, {"velocity": [0.25], "acceleration": [1.5]})
+    assert (one.change("velocity"), one.lower("velocity")) == ("-75 %", False)  # one seed tells nothing
     elsewhere = [cell(0, "b", [(4.0, 2.0)] * 4, [])]
-    assert moving_seeds(ours, elsewhere, "exploring_motion") == []
-    assert moves(ours, elsewhere, "exploring_motion") == {"velocity": None, "acceleration": None}
-    assert moves([{"seed": 0, "policy": "a"}], ours, "exploring_motion")["velocity"] is None  # a record from before
+    assert moves(ours, elsewhere, "exploring_motion").mean("velocity") is None
+    assert not moves([{"seed": 0, "policy": "a"}], ours, "exploring_motion").starts  # a record from before
+    many = [
+        cell(seed, "a", [(share, share)] * (1 + 9 * seed), [(1.0, 1.0)] * 10) for seed, share in ((0, 0.9), (1, 0.8))
+    ]
+    several = moves(many, many, "base_motion")
+    assert several.starts == {0: 1, 1: 10}
+    assert several.mean("velocity") == pytest.approx(0.85)  # a seed counts for one, however many starts it has
+    assert not several.lower("velocity")
+    assert moves(many[:1] * 1 + [{**many[0], "seed": 2}], [*many, {**many[0], "seed": 2}], "base_motion").lower(
+        "velocity"
+    )
 
 
 @pytest.mark.parametrize("method", tuple(SETTINGS))
@@ -413,17 +423,29 @@ def test_the_page_says_what_is_on_record(out: Path, tmp_path: Path, monkeypatch:
             (tmp_path / "records").mkdir(exist_ok=True)
             (tmp_path / "records" / f"{cell.name}.json").write_text(json.dumps({**result, **made_up, **moving}))
     text = "\n".join(page.section(tmp_path, lambda table: [str(table.row_count)]))
-    assert "in 4 or more of 5 seeds: `zprl` (4 of 4); not run yet, by seed: `usr` 0, 1, 2, 3, 4;" in text
+    assert "in 4 or more of 5 seeds: `zprl` (4 of 4); not run, by seed: `usr` 0, 1, 2, 3, 4;" in text
     assert "`policy-decorator` 4; `policy-decorator:per-step` 0, 1, 2, 3, 4; `zprl` 4; the frozen policy asks" in text
     assert "its cells are of 2 frozen policies" in text
     assert "; the frozen policy asks for all that the range allows in 62 % of its steps, where it succeeds" in text
-    assert "velocity -30 %, acceleration -30 %" in text
-    assert "at success 0.90 and 0.40, seeds 0 1 2." in text  # of those that the motion is of
+    assert "`policy-decorator`: velocity -30 +- 0 %, acceleration -30 +- 0 %, at success 0.90 and 0.40" in text
+    assert "; starts (seed): 1 (0), 1 (1), 1 (2). It holds: velocity and acceleration are lower" in text
+    assert page.not_reproduced(page.recorded()) == []
     again = (
         f"Made by other code or settings than are here now, and not again since: `{ID}` policy-decorator, `{ID}` zprl."
     )
     assert again in text  # with another policy's settings
     assert (tmp_path / "results_gym.png").exists()
+    first = [one for one in page.recorded() if one["seed"] == 0]
+    (few,) = page.said(first)
+    assert (
+        "of too few seeds to say what helps; better than the frozen policy: `policy-decorator` 0 of 1, `zprl` 1" in few
+    )
+    assert page.gentler(first) == []  # of one seed nothing can be told
+    slower = [{**one, "success": 0.2} if one["method"] == "zprl" else one for one in page.recorded()]
+    assert "It holds in part: velocity and acceleration are lower" in str(page.gentler(slower)[0])
+    assert "at less success" in str(page.gentler(slower)[0])
+    (bullet,) = page.not_reproduced(slower)
+    assert "in 1 comparison with Policy Decorator: holds in part in 1" in bullet
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # gymnasium's own, of such spaces and observations
@@ -470,8 +492,8 @@ def test_what_cannot_be_done_is_said(
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [
-        (["--demonstrations", "0"], "--demonstrations: expected a whole number of 1 or more, got 0"),
-        (["--seeds", "many"], "--seeds: expected a whole number of 1 or more, got many"),
+        (["--demonstrations", "0"], "--demonstrations: expected a whole number from 1 to 1000000, got 0"),
+        (["--seeds", "many"], "--seeds: expected a whole number from 1 to 1000000, got many"),
         (["--noise", "nan"], "--noise: expected a number from 0 to 10, got nan"),
         (["--noise", "much"], "--noise: expected a number from 0 to 10, got much"),
         (["--short", "--record"], "--record: not with --short"),

@@ -6,6 +6,7 @@ import io
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -15,6 +16,7 @@ import pytest
 from rich.console import Console
 
 from benchmarks import digest, results
+from benchmarks.studies import __main__ as command
 from benchmarks.studies import lpds_modes, plane, two_modes, usr_modes
 from benchmarks.studies import study as studies
 from benchmarks.studies.catalogue import NAMES, study
@@ -76,6 +78,37 @@ def test_a_record_of_another_form_is_refused_with_what_to_do(tmp_path: Path, mon
         results.main(["--out", str(tmp_path)])
 
 
+def test_a_record_gives_way_to_one_that_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(studies, "RECORDS", tmp_path)
+    one = study("usr_modes")
+    one.put_on_record({"seeds": [0]}, one.record())
+    with monkeypatch.context() as full:
+        full.setattr(studies, "atomic_write", Mock(side_effect=OSError("no space")))
+        with pytest.raises(OSError, match="no space"):
+            one.put_on_record({"seeds": [0, 1]}, tmp_path / "usr_modes-0123456789ab.json")
+    assert [path.name for path in tmp_path.iterdir()] == [one.record().name]
+
+
+def test_a_study_that_was_run_is_kept_whatever_becomes_of_its_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(studies, "RECORDS", tmp_path / "records")
+    one = study("usr_modes")
+    quick = one.run(SEEDS, True)
+    ran = Mock(return_value=quick)
+    monkeypatch.setattr(command, "study", lambda name: replace(one, run=ran))
+    (tmp_path / "usr_modes.png").mkdir()
+    for _ in range(2):
+        assert command.main(["usr_modes", "--seeds", "2", "--out", str(tmp_path)]) == 0
+        said = capsys.readouterr().out
+        assert "usr_modes.png cannot be written; Is a directory" in said
+        assert json.loads(said.splitlines()[-1])["study"] == "usr_modes"
+    assert ran.call_count == 1
+    (tmp_path / one.record().name).write_text("{}")
+    with pytest.raises(ConfigError, match="expected seeds in it"):
+        command.main(["usr_modes", "--seeds", "2", "--out", str(tmp_path)])
+
+
 def test_every_verdict_follows_its_figures() -> None:
     """Figures as the paper has them hold, and each that is turned round does not."""
     means = {
@@ -120,7 +153,7 @@ def test_smoother_is_said_of_what_the_seeds_can_tell_and_of_nothing_else() -> No
     assert both.holds
     assert "not" not in both.because
     less = judged([0.9, 0.9], [0.61, 0.61])
-    assert (less.word, "velocity is lower, and not by as much" in less.because) == ("holds in part", True)
+    assert (less.word, "velocity is lower, and by less than half as much" in less.because) == ("holds in part", True)
     unsure = judged([0.8, 1.2], [0.61, 0.61])
     assert (unsure.word, "velocity is not lower, as far" in unsure.because) == ("holds in part", True)
     neither = judged([0.8, 1.2], [1.0, 1.1])

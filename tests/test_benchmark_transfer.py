@@ -131,3 +131,32 @@ def test_table_picture_and_page_have_every_method_and_condition(
     )
     assert transfer.sentences(FOUND)[1] in page
     assert "not run yet: `lp-ds` seed 2, `usr` seed 1, `usr` seed 2.\n" in page
+    strict = {**made_up(1, 2, 3), "task": "lid_opening_strict", "episodes": 150}
+    (folder / f"lid_opening_strict-lp_ds-0-150x20x8x5-{'0' * 12}.json").write_text(json.dumps(strict))
+    (folder / f"lid_opening-usr-77-100x20x8x5-{'0' * 12}.json").write_text(json.dumps({**one, "seed": 77}))
+    both = "\n".join(results._transfer(tmp_path))
+    assert "`lp-ds`, 2 seeds: 34/80 -> 63/80 -> 46/80." in both  # as before: another task is no further seed of it
+    assert "`lp-ds`, one seed: 1/40 -> 2/40 -> 3/40." in both
+    assert "`usr`, one seed:" in both  # nor is a seed that was not fixed beforehand one
+    (folder / f"{names[0].rpartition('-')[0]}-{'1' * 12}.json").write_text(json.dumps(made_up(40, 40, 40)))
+    with pytest.raises(ConfigError, match="expected one record of lid_opening-lp_ds-0-100x20x8x5, got "):
+        recorded()
+    ours = next(iter(FOUND))
+    (folder / f"{ours.name}.json").write_text(json.dumps(FOUND[ours]))
+    assert recorded()[ours] == FOUND[ours]  # of several, that of this code
+
+
+def test_a_cell_of_another_run_is_not_believed(tmp_path: Path) -> None:
+    (cell, one), *_ = FOUND.items()
+    folder = tmp_path / f"transfer-{cell.name}"
+    folder.mkdir()
+    for wrong in ({**one, "method": "zprl"}, {**one, "seed": 9}, {}):
+        (folder / "cell.json").write_text(json.dumps(wrong))
+        with pytest.raises(ConfigError, match=r"cell\.json is no result of a cell"):
+            run_transfer(cell, tmp_path)
+
+
+def test_seeds_on_record_are_those_that_were_fixed_beforehand(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        transfer.main(["--seeds", "77", "--record"])
+    assert "--record: not with seed 77" in capsys.readouterr().err

@@ -119,7 +119,7 @@ def test_what_a_benchmark_refuses_is_one_line(
         (("transfer", "--method", "ppo"), "ppo"),
         (("transfer", "--seeds", "-1"), "expected 0 or more"),
         (("transfer", "--quick", "--seeds", "5"), "--quick: not with --seeds"),
-        (("lid_opening", "--jobs", "0"), "expected a whole number of 1 or more"),
+        (("lid_opening", "--jobs", "0"), "expected a whole number from 1 to 1000000"),
         (("tuning", "usr", "--seed", "0"), "the table's seeds choose nothing"),
         (("results", "--readme", "/nowhere/README.md"), "expected a README.md"),
         (
@@ -278,12 +278,36 @@ def test_ceilings_are_read_and_not_measured_again(tmp_path: Path) -> None:
     assert "seeing" not in found["usr"]
 
 
+USR = Cell("lid_opening", "usr", 0, 100, 100)
+DONE = {
+    **dict.fromkeys(cells.FIGURES, 0.0),
+    "success": 0.5,
+    "interval": [0.4, 0.6],
+    "base_interval": [0.0, 0.1],
+    "curve": [],
+    "log": {},
+    "method": "usr",
+    "seed": 0,
+    "trials": 100,
+}
+"""What a cell gave."""
+
+
 def test_a_cell_that_is_done_is_read_and_not_run(tmp_path: Path) -> None:
-    cell = Cell("lid_opening", "usr", 0, 100, 100)
-    assert cell.name.endswith(cell_digest("lid_opening", "usr"))
-    (tmp_path / cell.name).mkdir()
-    (tmp_path / cell.name / "cell.json").write_text(json.dumps({"success": 0.5}))
-    assert run_cell(cell, tmp_path) == {"success": 0.5}
+    assert USR.name.endswith(cell_digest("lid_opening", "usr"))
+    (tmp_path / USR.name).mkdir()
+    (tmp_path / USR.name / "cell.json").write_text(json.dumps(DONE))
+    assert run_cell(USR, tmp_path) == DONE
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"seed": 1}, {"method": "zprl"}, {"trials": 5}, {"success": 7.5}, {"success": "many"}]
+)
+def test_what_is_there_and_is_no_result_of_the_cell_is_not_believed(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    (tmp_path / USR.name).mkdir()
+    (tmp_path / USR.name / "cell.json").write_text(json.dumps(DONE | wrong))
+    with pytest.raises(ConfigError, match=r"cell\.json is no result of a cell .*remove it"):
+        run_cell(USR, tmp_path)
 
 
 def test_a_cell_on_record_is_read_and_takes_the_place_of_older_ones(
@@ -291,15 +315,15 @@ def test_a_cell_on_record_is_read_and_takes_the_place_of_older_ones(
 ) -> None:
     records = tmp_path / "records"
     monkeypatch.setattr(cells, "RECORDS", records)
-    cell, other = Cell("lid_opening", "usr", 0, 100, 100), Cell("lid_opening", "usr-sac", 0, 100, 100)
+    cell, other = USR, Cell("lid_opening", "usr-sac", 0, 100, 100)
     records.mkdir()
     for stale in (f"{cell.kind}-0123456789ab.json", f"{other.kind}-0123456789ab.json"):
         (records / stale).write_text("{}")
     (tmp_path / "out" / cell.name).mkdir(parents=True)
-    (tmp_path / "out" / cell.name / "cell.json").write_text(json.dumps({"success": 0.5}))
-    assert run_cell(cell, tmp_path / "out", record=True) == {"success": 0.5}
+    (tmp_path / "out" / cell.name / "cell.json").write_text(json.dumps(DONE))
+    assert run_cell(cell, tmp_path / "out", record=True) == DONE
     assert {path.name for path in records.iterdir()} == {f"{cell.name}.json", f"{other.kind}-0123456789ab.json"}
-    assert run_cell(cell, tmp_path / "elsewhere") == {"success": 0.5}
+    assert run_cell(cell, tmp_path / "elsewhere") == DONE
     assert not (tmp_path / "elsewhere").exists()
 
 

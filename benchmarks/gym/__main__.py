@@ -35,6 +35,7 @@ from benchmarks.gym.known import KNOWN
 from benchmarks.gym.options import add_task_options, changes, chosen_task
 from benchmarks.gym.settings import METHODS, POLICY, SETTINGS, SHORT_POLICY
 from benchmarks.gym.summary import SEEDS, draw, judge_policy, mixed, summarise, table
+from robot_rl.cli.app import method_name
 from robot_rl.learn.device import use_one_thread
 
 LONG = {"seeds": SEEDS, "episodes": 300, "trials": 100}
@@ -50,7 +51,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--env", action="append", help=f"gymnasium id, or Meta-World/NAME (known: {', '.join(KNOWN)})")
     parser.add_argument(
-        "--method", action="append", choices=tuple(SETTINGS), help=f"may be given again (default: {', '.join(METHODS)})"
+        "--method",
+        action="append",
+        type=method_name,
+        choices=tuple(SETTINGS),
+        help=f"may be given again (default: {', '.join(METHODS)})",
     )
     for name, what in (("seeds", "how many, from 0 on"), ("episodes", "of training"), ("trials", "of each evaluation")):
         parser.add_argument(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from robot_rl.compositions.results import WINDOW, Rate, moving_average
 
 Result = Mapping[str, Any]
 """What a cell gave."""
+PARTS = ("velocity", "acceleration")
+"""Of a motion."""
 SEEDS = 5
 """Of a table, unless it is asked for another number."""
 FROZEN_SEED = 3000
@@ -55,7 +58,7 @@ def summarise(results: Iterable[Result]) -> dict[str, Any]:
             f"{name}_base_success_mean": float(np.mean(of(seeds, "base_success"))),
             f"{name}_seeds_improved": improved(seeds),
             f"{name}_seeds_clearly_improved": sum(one["interval"][0] > one["base_interval"][1] for one in seeds),
-            **{f"{name}_exploring_{part}_ratio": share for part, share in moves(seeds, seeds, "base_motion").items()},
+            **{f"{name}_exploring_{part}_ratio": moves(seeds, seeds, "base_motion").mean(part) for part in PARTS},
         }
     return found
 
@@ -65,36 +68,44 @@ def of(seeds: Sequence[Result], name: str) -> list[float]:
     return [one[name] for one in seeds]
 
 
-def moves(ours: Sequence[Result], theirs: Sequence[Result], motion: str) -> dict[str, float | None]:
-    """How a method commands while it explores, as shares of their `motion`: velocity and acceleration.
+@dataclass(frozen=True)
+class Moves:
+    """How one method commands, as shares of what another does, seed by seed."""
 
-    Over the starts on which both succeed, of seeds that both have on the same frozen policy; None: there are none.
-    """
-    pairs = [pair for both in _paired(ours, theirs, motion).values() for pair in both]
-    means = np.mean(pairs, axis=0) if pairs else None  # [2, 2]: ours and theirs; velocity and acceleration
-    names = ("velocity", "acceleration")
-    return {name: None if means is None else float(means[0, i] / means[1, i]) for i, name in enumerate(names)}
+    starts: dict[int, int]
+    """Seed -> starts on which both succeed; of seeds that have such, on the same frozen policy."""
+    shares: dict[str, list[float]]
+    """Velocity and acceleration -> a share for each of these seeds, of the means over its starts."""
+
+    def mean(self, part: str) -> float | None:
+        """Over seeds; None: there are none."""
+        return float(np.mean(self.shares[part])) if self.starts else None
+
+    def change(self, part: str) -> str:
+        """In words: of the mean, with half of its 95 % interval."""
+        half = half_width(self.shares[part])
+        return f"{100 * (np.mean(self.shares[part]) - 1):+.0f}{'' if half is None else f' +- {100 * half:.0f}'} %"
+
+    def lower(self, part: str) -> bool:
+        """Whether it is, as far as the seeds can tell."""
+        half = half_width(self.shares[part])
+        return half is not None and bool(np.mean(self.shares[part]) + half < 1)
 
 
-def moving_seeds(ours: Sequence[Result], theirs: Sequence[Result], motion: str) -> list[int]:
-    """Those that `moves` is of."""
-    return list(_paired(ours, theirs, motion))
-
-
-def _paired(ours: Sequence[Result], theirs: Sequence[Result], motion: str) -> dict[int, list[Any]]:
-    """Seed -> (our motion, theirs) for each start on which both succeed; of seeds that have such starts."""
+def moves(ours: Sequence[Result], theirs: Sequence[Result], motion: str) -> Moves:
+    """How a method commands while it explores, as shares of their `motion`."""
     others = {(one["seed"], one["policy"]): one.get(motion) or [] for one in theirs}
-    paired = {
-        one["seed"]: [
-            pair
-            for pair in zip(
-                one.get("exploring_motion") or [], others.get((one["seed"], one["policy"]), []), strict=False
-            )
-            if None not in pair
-        ]
-        for one in ours
-    }
-    return {seed: pairs for seed, pairs in paired.items() if pairs}
+    starts: dict[int, int] = {}
+    shares: dict[str, list[float]] = {part: [] for part in PARTS}
+    for one in ours:
+        both = zip(one.get("exploring_motion") or [], others.get((one["seed"], one["policy"]), []), strict=False)
+        pairs = [pair for pair in both if None not in pair]
+        if pairs:
+            starts[one["seed"]] = len(pairs)
+            mean = np.mean(pairs, axis=0)  # [2, 2]: ours and theirs; velocity and acceleration
+            for number, part in enumerate(PARTS):
+                shares[part].append(float(mean[0, number] / mean[1, number]))
+    return Moves(starts, shares)
 
 
 def mixed(results: Iterable[Result]) -> list[str]:
@@ -120,12 +131,12 @@ def table(results: Iterable[Result]) -> Table:
         Column("environment", overflow="fold"),
         *("method", "frozen", Column("adapter, by seed", no_wrap=True), "mean", "gain", "better", "velocity", "accel."),
         title="success in trials that were never trained on; velocity and acceleration as commanded while exploring, "
-        "as shares of the frozen policy's, on starts on which both succeed",
+        "as shares of the frozen policy's, on starts on which both succeed, mean over seeds",
     )
     for (env, method), seeds in grouped(results).items():
         base = [one["base_success"] for one in seeds]
-        shares = moves(seeds, seeds, "base_motion").values()
-        some = len(moving_seeds(seeds, seeds, "base_motion"))
+        moved = moves(seeds, seeds, "base_motion")
+        some = len(moved.starts)
         of_some = "" if some == len(seeds) else f" ({some} of {len(seeds)} seeds)"
         shown.add_row(
             env,
@@ -135,7 +146,7 @@ def table(results: Iterable[Result]) -> Table:
             f"{np.mean(of(seeds, 'success')):.2f}",
             _gain(seeds),
             f"{improved(seeds)} of {len(seeds)}",
-            *("-" if share is None else f"{share:.2f}{of_some}" for share in shares),
+            *("-" if (share := moved.mean(part)) is None else f"{share:.2f}{of_some}" for part in PARTS),
         )
     return shown
 

@@ -84,7 +84,11 @@ def judge(found: Mapping[str, Any]) -> list[Verdict]:
     base = found["base_success_mean"]
     alone, essential = mean["neither"] < base + 0.1, mean["both"] > mean["progressive"] + 0.1
     improves = mean["both"] > base + 0.1
-    efficient = found["both_training_success_mean"] > found["bounded_training_success_mean"]
+    low, high = (
+        found[f"{way}_training_success_mean"] + sign * found[f"{way}_training_success_half_width_95"]
+        for way, sign in (("both", -1), ("bounded", 1))
+    )
+    efficient = low > high
     listed = ", ".join(f"{words(found, f'{way}_success')} {name}" for way, name in WAYS.items())
     area = ", ".join(f"{words(found, f'{way}_training_success')} {name}" for way, name in WAYS.items())
     return [

@@ -145,7 +145,8 @@ def judge(found: Mapping[str, Any]) -> list[Verdict]:
     success = [found[f"{way}_success_mean"] for way in DELTAS]
     base, dsrl = found["base_success_mean"], found["dsrl_modes_deployed_mean"]
     dial = modes[0] > 3 and modes[2] < 2 and modes[0] >= modes[1] - 0.2 and modes[1] >= modes[2] - 0.2
-    rises = success[2] > success[0] and success[2] > base + 0.05
+    half = [found[f"{way}_success_half_width_95"] for way in DELTAS]
+    rises = success[2] - half[2] > success[0] + half[0] and success[2] > base + 0.05
     larger = found["dsrl_weak_noise_rms_mean"] > 2 * found["lpds_weak_noise_rms_mean"]
     drifts = found["dsrl_weak_noise_rms_mean"] > 1.2 * found["dsrl_weak_first_noise_rms_mean"]
     fails = found["dsrl_weak_success_mean"] < found["lpds_weak_success_mean"] - 0.05

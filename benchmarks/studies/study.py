@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.digest import DIGITS, ROOT, study_digest
+from benchmarks.digest import ROOT, study_digest
 from benchmarks.intervals import half_width
+from benchmarks.provenance import earlier
+from robot_rl.store.files import atomic_write
 
 RECORDS = ROOT / "benchmarks" / "records" / "studies"
 Data = Mapping[str, Any]
@@ -71,10 +73,10 @@ class Study:
     def put_on_record(self, data: Data, record: Path) -> None:
         """As `record`, the path when the runs began, in the place of what other code gave."""
         RECORDS.mkdir(parents=True, exist_ok=True)
-        for superseded in RECORDS.glob(f"{self.name}-{'?' * DIGITS}.json"):
-            superseded.unlink()
-        text = json.dumps(rounded(data), sort_keys=True, separators=(",", ":"))
-        record.write_text(text + "\n", encoding="utf-8")
+        keep(data, record)
+        for superseded in earlier(RECORDS, self.name):
+            if superseded != record:
+                superseded.unlink(missing_ok=True)
 
     def last_line(self, data: Data) -> dict[str, Any]:
         """Figures and verdicts as JSON."""
@@ -84,6 +86,11 @@ class Study:
         for number, verdict in enumerate(verdicts, 1):
             said |= {f"claim_{number}_holds": verdict.holds, f"claim_{number}": verdict.word}
         return {"study": self.name, "seeds": list(data["seeds"]), **rounded(figures), **said}
+
+
+def keep(data: Data, path: Path) -> None:
+    """As JSON, whole or not at all."""
+    atomic_write(path, (json.dumps(rounded(data), sort_keys=True, separators=(",", ":")) + "\n").encode())
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

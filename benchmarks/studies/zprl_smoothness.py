@@ -180,7 +180,7 @@ def judge(found: Mapping[str, Any]) -> list[Verdict]:
     lower = {name: found[f"{name}_lower_than_per_step_mean"] for name in PAPER}
     half = {name: found[f"{name}_lower_than_per_step_half_width_95"] for name in PAPER}
     smoother = {name: lower[name] - half[name] > 0 for name in PAPER}
-    as_much = {name: lower[name] + half[name] >= share for name, share in PAPER.items()}
+    as_much = {name: lower[name] >= share / 2 for name, share in PAPER.items()}
     as_good = found["zprl_success_mean"] >= found["per_step_success_mean"] - 0.05
     keys = [f"lambda_{str(value).replace('.', '_')}" for value in LAMBDAS]
     known = [key for key in keys if f"{key}_success_mean" in found]
@@ -241,7 +241,7 @@ def judge(found: Mapping[str, Any]) -> list[Verdict]:
 def _because_of_motion(found: Mapping[str, Any], smoother: Mapping[str, bool], as_much: Mapping[str, bool]) -> str:
     said = [
         f"{name} is {'lower' if smoother[name] else 'not lower, as far as the seeds can tell'}"
-        f"{', and not by as much' if smoother[name] and not as_much[name] else ''}"
+        f"{', and by less than half as much' if smoother[name] and not as_much[name] else ''}"
         for name in PAPER
     ]
     if smoother["acceleration"]:
