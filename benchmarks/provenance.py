@@ -67,11 +67,22 @@ def read_record(path: Path, needs: Iterable[str] = ()) -> dict[str, Any]:
         record: dict[str, Any] = json.loads(path.read_bytes())
         require_figures(record, needs)
     except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"{path}: expected a record ({error}); get it back (`git checkout`), or remove it and make it again by "
-            "what it is of, with `--record`"
-        ) from error
+        raise damaged(path, error) from error
     return record
+
+
+def damaged(path: Path, why: object) -> ConfigError:
+    """For a record that is none, or not of what its name says."""
+    return ConfigError(
+        f"{path}: expected a record ({why}); get it back (`git checkout`), or remove it and make it again by what it "
+        "is of, with `--record`"
+    )
+
+
+def require_kind(path: Path, kind: str) -> None:
+    """Raises `ConfigError` where a record is named otherwise than what it says that it is, a `kind`."""
+    if path.stem[: -DIGITS - 1] != kind:
+        raise damaged(path, f"it says that it is {kind}")
 
 
 def require_figures(result: Mapping[str, Any], needs: Iterable[str]) -> None:

@@ -108,13 +108,7 @@ def _study_record(one: Study) -> tuple[dict[str, Any], bool] | None:
     data = provenance.on_record(studies.RECORDS, one.name, one.record().stem, ("seeds",))
     if data is None:
         return None
-    try:
-        one.figures(data)
-    except KeyError as error:
-        raise ConfigError(
-            f"the record of {one.name}: expected what the study measures now, and {error} is not there; run "
-            f"`python -m benchmarks.studies {one.name} --record`"
-        ) from error
+    studies.require_form(one, data, studies.RECORDS / one.name)
     return data, one.record().exists()
 
 
@@ -137,25 +131,30 @@ def _table_of(figures: Mapping[str, Any]) -> list[str]:
 
 
 def recorded_cells() -> dict[str, dict[Cell, dict[str, Any]]]:
-    """Task -> its cells on record, in the order of methods in its file."""
+    """Task -> its cells on record of its protocol's seeds, in the order of methods in its file."""
     found: dict[str, dict[Cell, dict[str, Any]]] = {}
     for task in task_names():
-        methods = {name.replace(":", "-"): name for name in load_task(task).methods}
+        config = load_task(task)
+        methods = {name.replace(":", "-"): name for name in config.methods}
         matches = [CELL.fullmatch(path.stem) for path in sorted(cells.RECORDS.glob(f"{task}-*.json"))]
         rows = {
             Cell(task, methods[m["method"]], int(m["seed"]), int(m["episodes"]), int(m["trials"]))
             for m in matches
-            if m and m["task"] == task and m["method"] in methods
+            if m and m["task"] == task and m["method"] in methods and int(m["seed"]) in config.protocol.seeds
         }
         order = list(methods.values())
         ordered = sorted(rows, key=lambda cell: (order.index(cell.method), cell.seed))
         if ordered:
-            found[task] = {
-                cell: result
-                for cell in ordered
-                if (result := provenance.on_record(cells.RECORDS, cell.kind, cell.name, cells.FIGURES))
-            }
+            found[task] = {cell: result for cell in ordered if (result := _cell_record(cell))}
     return found
+
+
+def _cell_record(cell: Cell) -> dict[str, Any] | None:
+    """Raises `ConfigError` for one that says that it is another's."""
+    result = provenance.on_record(cells.RECORDS, cell.kind, cell.name, (*cell.said, *cells.FIGURES))
+    if result and {name: result[name] for name in cell.said} != cell.said:
+        raise ConfigError(f"{cells.RECORDS}: the record of {cell.kind} is not of {cell.said}; remove it")
+    return result
 
 
 def _seeds_of(those: Iterable[Cell]) -> str:
@@ -284,7 +283,8 @@ def _transfer_of(results: transfer.Results, out: Path) -> list[str]:
     equal, other = provenance.apart(results, transfer.records(), lambda cell: (cell.nominal.task, cell.nominal.method))
     task = size.nominal.task
     methods = [method for method in transfer.METHODS if method in load_task(task).methods]
-    missing = [cell for cell in transfer.cells_of(task, methods, None, False) if cell not in results]
+    wanted = [cell for cell in transfer.cells_of(task, methods, None, False) if cell.of == size.of]
+    missing = [cell for cell in wanted if cell not in results]
     return [
         f"`{task}`: {2 * size.columns} places, {size.repeats} trials each; per seed {size.nominal.episodes} episodes "
         f"in the nominal twin, then {size.more} more in world `real`.\n",

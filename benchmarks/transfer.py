@@ -32,7 +32,7 @@ from rich.table import Table
 from benchmarks import cells, ending
 from benchmarks.cells import Cell, begin_or_resume, learning_of, robot_rl, train
 from benchmarks.digest import transfer_digest
-from benchmarks.provenance import on_record, read_record
+from benchmarks.provenance import on_record, read_record, require_kind
 from benchmarks.summary import method_key
 from robot_rl.compositions.results import Rate, write_json_results
 from robot_rl.task_files import load_task
@@ -223,6 +223,7 @@ def recorded() -> dict[TransferCell, dict[str, Any]]:
         one = read_record(path, FIGURES)
         nominal = Cell(one["task"], one["method"], one["seed"], one["episodes"], load_task(one["task"]).protocol.trials)
         cell = TransferCell(nominal, one["more"], len(one["places"]) // 2, one["repeats"])
+        require_kind(path, cell.kind)
         if nominal.seed in SEEDS:
             found[cell] = on_record(records(), cell.kind, cell.name, FIGURES) or one
     places = [*METHODS, *sorted({cell.nominal.method for cell in found} - {*METHODS})]

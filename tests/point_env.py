@@ -12,9 +12,11 @@ from benchmarks.gym.tasks import Expert
 from robot_rl.types import Array
 
 ID = "robot_rl_tests/Point-v0"
-LATE, WIDE, FLAT, BLIND, PAID = (f"robot_rl_tests/{name}-v0" for name in ("Late", "Wide", "Flat", "Blind", "Paid"))
+LATE, WIDE, FLAT, BLIND, PAID, ALIVE = (
+    f"robot_rl_tests/{name}-v0" for name in ("Late", "Wide", "Flat", "Blind", "Paid", "Alive")
+)
 """Says whether it succeeded in its last step alone; acts from 0 to 512; has an action without room; sees a NaN; has a
-reward of 1 for each step at the mark, and how far off it is, and says nothing of success."""
+reward of 1 for each step at the mark, and how far off it is, and says nothing of success; has 1 more in every step."""
 FAULTY = {
     name: f"robot_rl_tests/{name}-v0" for name in ("Raises", "Resets", "Mute", "Short", "Unseeded", "Longer", "Huge")
 }
@@ -32,7 +34,7 @@ class PointEnv(gymnasium.Env[dict[str, Array], Array]):
         low: float = -1.0,
         high: tuple[float, float] = (1.0, 1.0),
         blind: bool = False,
-        paid: bool = False,
+        paid: float | None = None,
     ) -> None:
         bounds = spaces.Box(-2.0, 2.0, (1,), np.float64)
         self.observation_space = spaces.Dict({"point": bounds, "mark": bounds})  # type: ignore[assignment]
@@ -51,8 +53,8 @@ class PointEnv(gymnasium.Env[dict[str, Array], Array]):
     def step(self, action: Array) -> tuple[dict[str, Array], float, bool, bool, dict[str, Any]]:
         self._at = float(np.clip(self._at + 0.1 * (action[0] - self._middle) / self._half, -2.0, 2.0))
         reached = abs(self._at - self._mark) < REACHED
-        if self._paid:
-            return self._seen(), float(reached), False, False, {"far": abs(self._at - self._mark)}
+        if self._paid is not None:
+            return self._seen(), float(reached) + self._paid, False, False, {"far": abs(self._at - self._mark)}
         if self._late:
             return self._seen(), 0.0, reached, False, {"success": True} if reached else {}
         return self._seen(), 0.0, False, False, {"success": reached}
@@ -141,4 +143,5 @@ gymnasium.register(FLAT, PointEnv, max_episode_steps=24, kwargs={"high": (1.0, -
 for one, faulty in FAULTY.items():
     gymnasium.register(faulty, FaultyEnv, max_episode_steps=24, kwargs={"fault": one}, disable_env_checker=True)
 gymnasium.register(BLIND, PointEnv, max_episode_steps=24, kwargs={"blind": True})
-gymnasium.register(PAID, PointEnv, max_episode_steps=24, kwargs={"paid": True})
+gymnasium.register(PAID, PointEnv, max_episode_steps=24, kwargs={"paid": 0.0})
+gymnasium.register(ALIVE, PointEnv, max_episode_steps=24, kwargs={"paid": 1.0})

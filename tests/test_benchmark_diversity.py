@@ -80,7 +80,7 @@ def test_table_picture_and_page_come_of_the_records(tmp_path: Path, monkeypatch:
         cell = cell_of("lid_opening", "dsrl-sac", seed)
         put(cell, cell.name.rpartition("-")[2] if seed else "0" * 12)
         end = cell_of("lid_opening", "lp-ds", seed)
-        there = {**dict.fromkeys(cells.FIGURES, 0.0), **ENDS[seed]}
+        there = {**dict.fromkeys(cells.FIGURES, 0.0), **end.said, **ENDS[seed]}
         (tmp_path / f"{end.name}.json").write_text(json.dumps(there))
     put(cell_of("lid_opening", "dsrl-na", 0), "0" * 12, marks=(0.3, 1.0))  # judged at other marks: not these
     assert [cell.seed for cell in recorded()["lid_opening"]["dsrl-sac"]] == [0, 1]

@@ -15,9 +15,10 @@ import pytest
 from benchmarks.gym import __main__ as command
 from benchmarks.gym import cells, page
 from benchmarks.gym.cells import Cell, run_cell, world_of
-from benchmarks.gym.conditions import _holds_mujoco, conditions
+from benchmarks.gym.conditions import _holds_mujoco, _plain, conditions, own_files
 from benchmarks.gym.experts import cells_of, next_cell, pick_and_place, push
 from benchmarks.gym.judging import at_bound, carried_out, motion
+from benchmarks.gym.options import criterion
 from benchmarks.gym.policy import MOST, Demonstrations, Scaling, StatePolicy
 from benchmarks.gym.settings import SETTINGS, SHORT_POLICY, Frozen, settings_of
 from benchmarks.gym.summary import moves
@@ -26,7 +27,7 @@ from benchmarks.gym.world import Episodes, GymWorld, State, demonstrate
 from benchmarks.studies.lockstep import Played, base_adapter, play, trials
 from robot_rl.adapters.layout import SteeringLayout
 from robot_rl.errors import ConfigError
-from tests.point_env import BLIND, FAULTY, FLAT, ID, LATE, PAID, REACHED, WIDE
+from tests.point_env import ALIVE, BLIND, FAULTY, FLAT, ID, LATE, PAID, REACHED, WIDE
 
 POINT = GymTask(ID, Imperfection(12, noise=0.1), max_steps=24, expert="tests.point_env:expert")
 
@@ -347,12 +348,28 @@ def test_a_cell_of_an_environment_of_ones_own_is_of_its_package_and_registration
     assert found[0] == found[1]
     implementation.write_text("from tests.point_env import PointEnv as Own  # other\n")
     found.append(environment())
-    (tmp_path / "own_env" / "arena.xml").write_text("<mujoco/>")
+    (tmp_path / "own_env" / "gains.json").write_text("[1]")
     found.append(environment())
-    gymnasium.registry["robot_rl_tests/Own-v0"].kwargs["high"] = (2.0, 1.0)
+    implementation.write_text("from tests.point_env import PointEnv as Own\nimport own_dynamics\n")
+    (tmp_path / "own_dynamics.py").write_text("GAIN = 0.1\n")
     found.append(environment())
-    assert len(set(found)) == 4
+    (tmp_path / "own_dynamics.py").write_text("GAIN = -0.1\n")
+    found.append(environment())
+    kwargs = gymnasium.registry["robot_rl_tests/Own-v0"].kwargs
+    kwargs["high"] = np.ones(3000)[:2] * 2
+    found.append(environment())
+    assert len(set(found)) == 6
     assert "environment" not in conditions(GymTask("Pendulum-v1"))  # its distribution's version counts
+
+
+def test_how_an_environment_is_registered_counts_whole_and_alike_in_every_process() -> None:
+    long, other = np.zeros(3000), np.zeros(3000)
+    other[1500] = 1.0
+    assert repr(long) == repr(other)
+    assert _plain({"a": long}) != _plain({"a": other})
+    assert _plain({"a": {"x", "y", "z"}}) == _plain({"a": {"z", "y", "x"}})
+    assert _plain([object()]) == _plain([object()])
+    assert own_files(["__main__", "numpy", "json", "no_such_package"]) == []
 
 
 def test_success_may_be_a_return_or_a_number() -> None:
@@ -379,11 +396,22 @@ def test_success_may_be_a_return_or_a_number() -> None:
         far.succeeded(False, {"far": "much"})
 
 
-@pytest.mark.parametrize("said", ["return", ">=3", "return>=much", "return>=inf", "far>=nan"])
+@pytest.mark.parametrize("said", ["return", ">=3", "return>=much", "return>=inf", "far>=nan", "return=>3", "return>3"])
 def test_a_success_that_cannot_be_judged_is_refused(said: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         command.main(["--env", PAID, "--success", said])
     assert "expected KEY, or KEY>=NUMBER as return>=300" in capsys.readouterr().err
+
+
+def test_a_return_that_nothing_earns_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of rewards that are negative the first is the largest sum."""
+    with pytest.raises(SystemExit):
+        command.main(["--env", PAID, "--success", "return>=-200"])
+    assert "expected a number above 0" in capsys.readouterr().err
+    assert criterion(" return >= 3 ") == "return>=3"
+    wanted = ["--env", ALIVE, "--expert", "tests.point_env:expert", "--out", str(tmp_path), "--success", "return>=0.5"]
+    assert command.main(wanted) == 2
+    assert "to ask for more than one step that does nothing gives" in " ".join(capsys.readouterr().err.split())
 
 
 def test_mujoco_below_the_surface_counts() -> None:
@@ -430,6 +458,7 @@ def test_the_page_says_what_is_on_record(out: Path, tmp_path: Path, monkeypatch:
     assert "`policy-decorator`: velocity -30 +- 0 %, acceleration -30 +- 0 %, at success 0.90 and 0.40" in text
     assert "; starts (seed): 1 (0), 1 (1), 1 (2). It holds: velocity and acceleration are lower" in text
     assert page.not_reproduced(page.recorded()) == []
+    assert "Why it need not be so" not in text
     again = (
         f"Made by other code or settings than are here now, and not again since: `{ID}` policy-decorator, `{ID}` zprl."
     )
@@ -446,6 +475,24 @@ def test_the_page_says_what_is_on_record(out: Path, tmp_path: Path, monkeypatch:
     assert "at less success" in str(page.gentler(slower)[0])
     (bullet,) = page.not_reproduced(slower)
     assert "in 1 comparison with Policy Decorator: holds in part in 1" in bullet
+    by_less = [
+        {**one, "exploring_motion": [[0.98, 0.48], None]} if one["method"] == "zprl" else one for one in page.recorded()
+    ]
+    assert "It holds in part: velocity and acceleration are lower" in str(page.gentler(by_less)[0])  # by 2 % and 4 %
+    moved = [{**one, "base_motion": [[2.0, 0.25], None]} for one in slower]
+    assert "constant over a chunk, which is this product's default, has 0.50 to 0.50 and 2.00 to 2.00" in " ".join(
+        page._motion(moved)
+    )
+    record = tmp_path / "records" / f"{Cell(POINT, 'zprl', 0, 3, 2, SHORT_POLICY).name}.json"
+    whole = json.loads(record.read_bytes())
+    for damage in ({"curve": whole["curve"][:2]}, {"seed": 1}, {"success": 7.5}, {"env": "Other-v0"}):
+        record.write_text(json.dumps({**whole, **damage}))
+        with pytest.raises(ConfigError, match=r"zprl-0-3x2.*expected a record"):
+            page.recorded()
+    for name in ("policy", "imperfection"):
+        record.write_text(json.dumps({key: value for key, value in whole.items() if key != name}))
+        with pytest.raises(ConfigError, match=f"expected {name} in it"):
+            page.recorded()
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # gymnasium's own, of such spaces and observations

@@ -107,6 +107,9 @@ def test_a_study_that_was_run_is_kept_whatever_becomes_of_its_picture(
     (tmp_path / one.record().name).write_text("{}")
     with pytest.raises(ConfigError, match="expected seeds in it"):
         command.main(["usr_modes", "--seeds", "2", "--out", str(tmp_path)])
+    (tmp_path / one.record().name).write_text('{"seeds": [0, 1]}')
+    with pytest.raises(ConfigError, match=r"expected what the study measures now, .*remove it"):
+        command.main(["usr_modes", "--seeds", "2", "--out", str(tmp_path)])
 
 
 def test_every_verdict_follows_its_figures() -> None:
@@ -177,6 +180,36 @@ def test_a_residual_alone_that_gains_is_said_to_gain() -> None:
     assert "gains something too: 0.20 +- 0.00" in judged(0.5, 0.5, 0.9).because
     assert judged(0.3, 0.9, 0.9).because == "with progressive exploration no bound is needed"
     assert judged(0.3, 0.3, 0.3).because == "both together do not improve the policy"
+
+
+def test_a_gate_is_said_to_add_where_the_seeds_can_tell() -> None:
+    one = study("decorator_ablation")
+    found = one.figures(json.loads(json.dumps(studies.rounded(one.run(SEEDS, True)))))
+
+    def judged(both: float, bounded: float, half: float) -> Verdict:
+        names = ("both_training_success", "bounded_training_success")
+        changed = {f"{name}_mean": mean for name, mean in zip(names, (both, bounded), strict=True)}
+        return one.judge({**found, **changed, **{f"{name}_half_width_95": half for name in names}})[1]
+
+    assert judged(0.8, 0.7, 0.04).holds
+    assert not judged(0.8, 0.7, 0.06).holds
+    assert judged(0.8, 0.7, 0.06).because == "it is ahead by no more than seeds differ"
+    assert "there is nothing to protect" in judged(0.6, 0.7, 0.04).because
+
+
+def test_a_larger_delta_is_said_to_buy_reward_where_the_seeds_can_tell() -> None:
+    one = study("lpds_modes")
+    found = one.figures(json.loads(json.dumps(studies.rounded(one.run(SEEDS[:1], True)))))
+
+    def judged(small: float, large: float, half: float) -> Verdict:
+        changed = {"base_success": 0.45, "lpds_001_success": small, "lpds_010_success": large}
+        means = {f"{name}_mean": mean for name, mean in changed.items()}
+        return one.judge({**found, **means, **{f"{name}_half_width_95": half for name in changed}})[2]
+
+    assert judged(0.45, 0.49, 0.01).holds
+    assert not judged(0.45, 0.49, 0.03).holds
+    assert not judged(0.40, 0.45, 0.01).holds  # above the small one, and not above the frozen policy
+    assert "some deltas gain something" in judged(0.47, 0.48, 0.01).because
 
 
 def test_seeds_that_are_shown_are_the_seeds_each_time_they_are_gone_through() -> None:

@@ -138,6 +138,10 @@ def test_table_picture_and_page_have_every_method_and_condition(
     assert "`lp-ds`, 2 seeds: 34/80 -> 63/80 -> 46/80." in both  # as before: another task is no further seed of it
     assert "`lp-ds`, one seed: 1/40 -> 2/40 -> 3/40." in both
     assert "`usr`, one seed:" in both  # nor is a seed that was not fixed beforehand one
+    (folder / f"lid_opening-usr-2-100x20x8x5-{'0' * 12}.json").write_text(json.dumps(one))
+    with pytest.raises(ConfigError, match="it says that it is lid_opening-usr-0"):
+        recorded()
+    (folder / f"lid_opening-usr-2-100x20x8x5-{'0' * 12}.json").unlink()
     (folder / f"{names[0].rpartition('-')[0]}-{'1' * 12}.json").write_text(json.dumps(made_up(40, 40, 40)))
     with pytest.raises(ConfigError, match="expected one record of lid_opening-lp_ds-0-100x20x8x5, got "):
         recorded()
@@ -150,7 +154,7 @@ def test_a_cell_of_another_run_is_not_believed(tmp_path: Path) -> None:
     (cell, one), *_ = FOUND.items()
     folder = tmp_path / f"transfer-{cell.name}"
     folder.mkdir()
-    for wrong in ({**one, "method": "zprl"}, {**one, "seed": 9}, {}):
+    for wrong in ({**one, "method": "zprl"}, {**one, "seed": 9}, {**one, "more": 1}, {**one, "repeats": 1}, {}):
         (folder / "cell.json").write_text(json.dumps(wrong))
         with pytest.raises(ConfigError, match=r"cell\.json is no result of a cell"):
             run_transfer(cell, tmp_path)

@@ -18,7 +18,7 @@ from benchmarks import cells, digest, ending, readme
 from benchmarks.cells import Cell, run_ceilings, run_cell
 from benchmarks.digest import ceilings_digest, cell_digest
 from benchmarks.lid_opening import cells_of
-from benchmarks.results import table_summary
+from benchmarks.results import recorded_cells, table_summary
 from benchmarks.summary import summarise, table
 from benchmarks.verdicts import sentences
 from robot_rl.errors import ConfigError
@@ -308,6 +308,18 @@ def test_what_is_there_and_is_no_result_of_the_cell_is_not_believed(tmp_path: Pa
     (tmp_path / USR.name / "cell.json").write_text(json.dumps(DONE | wrong))
     with pytest.raises(ConfigError, match=r"cell\.json is no result of a cell .*remove it"):
         run_cell(USR, tmp_path)
+
+
+def test_a_record_is_of_what_its_name_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cells, "RECORDS", tmp_path)
+    (tmp_path / f"{USR.name}.json").write_text(json.dumps(DONE))
+    other = Cell("lid_opening", "usr", 77, 100, 100)  # no seed of the protocol
+    (tmp_path / f"{other.name}.json").write_text(json.dumps({**DONE, "seed": 77}))
+    assert recorded_cells() == {"lid_opening": {USR: DONE}}
+    for wrong in ({"method": "zprl"}, {"seed": 9}, {"trials": 5}):
+        (tmp_path / f"{USR.name}.json").write_text(json.dumps(DONE | wrong))
+        with pytest.raises(ConfigError, match="the record of lid_opening-usr-0-100x100 is not of"):
+            recorded_cells()
 
 
 def test_a_cell_on_record_is_read_and_takes_the_place_of_older_ones(

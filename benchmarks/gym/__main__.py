@@ -49,7 +49,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.gym", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--env", action="append", help=f"gymnasium id, or Meta-World/NAME (known: {', '.join(KNOWN)})")
+    parser.add_argument(
+        "--env",
+        action="append",
+        help=f"gymnasium id, or Meta-World/NAME (known: {', '.join(KNOWN)}); of one of your own that is not installed, "
+        "other files of its package, or of what it imports, make other cells",
+    )
     parser.add_argument(
         "--method",
         action="append",

@@ -34,7 +34,10 @@ DEMONSTRATED = 1000
 """Seed of the demonstrations."""
 IDENTITY = ("env", "method", "seed", "episodes", "trials")
 FIGURES = frozenset(
-    {"success", "interval", "base_success", "base_interval", "exploring_motion", "base_motion", "curve"}
+    {
+        *("success", "interval", "base_success", "base_interval", "exploring_motion", "base_motion", "curve"),
+        *("policy", "imperfection"),
+    }
 )
 """What a cell has at least; older ones lack some of what is judged beside."""
 

@@ -6,7 +6,7 @@ from contextlib import closing
 
 import numpy as np
 
-from benchmarks.gym.tasks import GymTask, space_of
+from benchmarks.gym.tasks import RETURN, GymTask, space_of
 from benchmarks.gym.world import Episodes
 from robot_rl.errors import ConfigError
 
@@ -33,4 +33,9 @@ def require_usable(task: GymTask) -> None:
                 "frozen policy are compared on the same starts. Draw it from `self.np_random`, and hand the seed on to "
                 "`super().reset(seed=seed)`"
             )
-        episodes.step(other, np.zeros(space_of(env).size))
+        after = episodes.step(other, np.zeros(space_of(env).size))
+        if after.success and task.success.startswith(RETURN):
+            raise ConfigError(
+                f"--env {task.env}: expected --success {task.success} to ask for more than one step that does nothing "
+                "gives; it is met by that"
+            )

@@ -5,6 +5,7 @@ An environment of an installed distribution is told by that one's version; one o
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import re
 import sysconfig
@@ -17,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
+import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
 from benchmarks.digest import DIGITS
 from benchmarks.gym.tasks import GymTask
 
-COUNTED = frozenset({".py", ".xml", ".urdf"})
-"""Files of an environment of one's own: its code, and what it simulates."""
+COUNTED_ANYWAY = frozenset({"benchmarks", "robot_rl", "sim_twin"})
+"""Their code that decides counts for every cell (`benchmarks.digest`)."""
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
@@ -57,20 +59,57 @@ def _named_by(env: str, spec: EnvSpec | None) -> set[str]:
 
 
 def own_files(packages: Iterable[str]) -> list[Path]:
-    """Of those `packages` that are neither installed nor Python's own; whole packages, whatever of them is imported."""
-    found: list[Path] = []
-    for package in sorted(packages):
-        spec = find_spec(package)
-        if spec is None:
-            continue
-        if spec.submodule_search_locations is None:
-            roots = [Path(spec.origin)] if spec.origin and Path(spec.origin).is_file() else []
-        else:
-            roots = [Path(place) for place in spec.submodule_search_locations]
-        for root in roots:
-            if not _installed(root):
-                found += [root] if root.is_file() else [path for path in root.rglob("*") if path.suffix in COUNTED]
+    """Of those `packages`, and of what they import, that are neither installed nor Python's own.
+
+    All files of a package, whatever of it is imported or read; of a module that is in none, its own file.
+    """
+    found: set[Path] = set()
+    known, wanted = set(COUNTED_ANYWAY), set(packages) - COUNTED_ANYWAY
+    while wanted:
+        package = wanted.pop()
+        known.add(package)
+        files = [path for root in _places(package) if not _installed(root) for path in _files(root)]
+        found.update(files)
+        wanted |= {name for path in files if path.suffix == ".py" for name in _imported(path)} - known
     return sorted(found)
+
+
+def _places(package: str) -> list[Path]:
+    """The folders of a package, or the file of a module; none of what is built in, or not there."""
+    try:
+        spec = find_spec(package)
+    except (ImportError, ValueError):  # `__main__` has none
+        spec = None
+    if spec is None:
+        return []
+    if spec.submodule_search_locations is not None:
+        return [Path(place) for place in spec.submodule_search_locations]
+    return [Path(spec.origin)] if spec.origin and Path(spec.origin).is_file() else []
+
+
+def _files(root: Path) -> list[Path]:
+    if root.is_file():
+        return [root]
+    return [
+        path
+        for path in root.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith(".")
+    ]
+
+
+def _imported(path: Path) -> set[str]:
+    """Packages that a module names in its imports; none of one that is no Python."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):
+        return set()
+    names: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [one.name for one in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.append(node.module)
+    return {name.partition(".")[0] for name in names}
 
 
 def _installed(path: Path) -> bool:
@@ -84,9 +123,21 @@ def _digest(files: Iterable[Path], spec: EnvSpec | None) -> str:
     for path in files:
         digest.update(f"{path.parent.name}/{path.name}\n".encode() + path.read_bytes())
     if spec is not None:
-        registered = repr((spec.entry_point, spec.kwargs, spec.additional_wrappers))
-        digest.update(ADDRESS.sub("", registered).encode())
+        digest.update(repr(_plain((spec.entry_point, spec.kwargs, spec.additional_wrappers))).encode())
     return digest.hexdigest()[:DIGITS]
+
+
+def _plain(value: Any) -> Any:
+    """The same in every process, and whole: arrays are shortened by `repr`, and sets have no order."""
+    if isinstance(value, dict):
+        return [(_plain(name), _plain(part)) for name, part in value.items()]
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, set | frozenset):
+        return sorted(repr(_plain(part)) for part in value)
+    if isinstance(value, np.ndarray):
+        return (value.dtype.str, value.shape, hashlib.sha256(value.tobytes()).hexdigest())
+    return ADDRESS.sub("", repr(value))
 
 
 def _holds_mujoco(env: gymnasium.Env[Any, Any]) -> bool:

@@ -64,14 +64,18 @@ def chosen_task(env: str, arguments: argparse.Namespace) -> GymTask:
 
 def criterion(text: str) -> str:
     """KEY or KEY>=NUMBER."""
-    key, at_least, number = text.partition(AT_LEAST)
+    key, at_least, number = (part.strip() for part in text.partition(AT_LEAST))
     try:
-        least = float(number) if at_least else 0.0
+        least = float(number) if at_least else 1.0
     except ValueError:
         least = math.nan
-    if not key or not math.isfinite(least) or (key == RETURN and not at_least):
+    if not key or set(key) & set("<>=") or not math.isfinite(least) or (key == RETURN and not at_least):
         raise argparse.ArgumentTypeError(f"expected KEY, or KEY>=NUMBER as return>=300; got {text!r}")
-    return text
+    if key == RETURN and least <= 0:
+        raise argparse.ArgumentTypeError(
+            f"expected a number above 0: the sum is of the rewards so far, and begins with 0; got {text!r}"
+        )
+    return f"{key}{at_least}{number}"
 
 
 def spread(text: str) -> float:

@@ -17,12 +17,14 @@ from benchmarks.gym.cells import Cell
 from benchmarks.gym.known import task_of
 from benchmarks.gym.settings import METHODS, SETTINGS
 from benchmarks.gym.summary import PARTS, SEEDS, Moves, Result, draw, grouped, improved, mixed, moves, table
+from robot_rl.errors import ConfigError
 
 ENOUGH = 4
 """Seeds of `SEEDS` that a method must have improved, to be said to help: without any effect, one in five does."""
+PAPER = {"velocity": 0.29, "acceleration": 0.39}
 TABLE_II = (
-    "That ZPRL commands 29 % less velocity and 39 % less acceleration than an action residual, at equal or better "
-    "success (ZPRL, table II)"
+    f"That ZPRL commands {100 * PAPER['velocity']:.0f} % less velocity and {100 * PAPER['acceleration']:.0f} % less "
+    "acceleration than an action residual, at equal or better success (ZPRL, table II)"
 )
 ANCHOR = "how-gently-zprl-moves"
 AS_GOOD = 0.05
@@ -64,11 +66,19 @@ def _named(those: Sequence[Cell]) -> str:
 def recorded() -> list[Result]:
     """The cells on record of the table's seeds, by environment, method and seed."""
     needs = {*cells.IDENTITY, *cells.FIGURES}
-    every = [provenance.read_record(path, needs) for path in sorted(cells.RECORDS.glob("*.json"))]
-    known = {cell.kind: cell for cell in map(cell_of, every) if cell.seed < SEEDS and cell.method in SETTINGS}
-    found = [provenance.on_record(cells.RECORDS, cell.kind, cell.name, needs) or {} for cell in known.values()]
+    found: dict[str, Result] = {}
+    for path in sorted(cells.RECORDS.glob("*.json")):
+        record = provenance.read_record(path, needs)
+        cell = cell_of(record)
+        provenance.require_kind(path, cell.kind)
+        if len(record["curve"]) != cell.episodes:
+            raise provenance.damaged(path, f"a curve of {len(record['curve'])} episodes, not {cell.episodes}")
+        if cell.seed < SEEDS and cell.method in SETTINGS:
+            found[cell.kind] = provenance.on_record(cells.RECORDS, cell.kind, cell.name, needs) or record
+    if len(sizes := {(one["episodes"], one["trials"]) for one in found.values()}) > 1:
+        raise ConfigError(f"{cells.RECORDS}: expected cells of one length, got {sorted(sizes)} (episodes, trials)")
     order = list(SETTINGS)
-    return sorted(found, key=lambda one: (one["env"], order.index(one["method"]), one["seed"]))
+    return sorted(found.values(), key=lambda one: (one["env"], order.index(one["method"]), one["seed"]))
 
 
 def cell_of(result: Result) -> Cell:
@@ -138,7 +148,8 @@ class Gentler:
         """As a sentence has it."""
         if not self.lower:
             return "does not hold"
-        return "holds" if len(self.lower) == len(PARTS) and self.as_good else "holds in part"
+        enough = all((self.moved.mean(part) or 0.0) <= 1 - PAPER[part] / 2 for part in PARTS)
+        return "holds" if len(self.lower) == len(PARTS) and enough and self.as_good else "holds in part"
 
     def __str__(self) -> str:
         changed = ", ".join(f"{part} {self.moved.change(part)}" for part in PARTS)
@@ -190,7 +201,7 @@ def _motion(results: Sequence[Result]) -> list[str]:
     parts = [
         "### How gently ZPRL moves\n",
         f"{TABLE_II}: as commanded while both explore, on starts on which both succeed; +-: half of a 95 % interval "
-        "over seeds.\n",
+        "over seeds. It holds where both are lower, by at least half as much as there.\n",
         *(f"- {one}." for one in compared),
         "",
     ]

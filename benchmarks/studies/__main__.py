@@ -23,7 +23,7 @@ from benchmarks.arguments import count
 from benchmarks.provenance import read_record
 from benchmarks.studies.catalogue import NAMES, study
 from benchmarks.studies.shown import ShownSeeds
-from benchmarks.studies.study import Data, keep, rounded
+from benchmarks.studies.study import Data, keep, require_form, rounded
 from robot_rl.learn.device import use_one_thread
 
 SEEDS = 15
@@ -52,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     data: Data
     for path, data in there.items():
         if len(data["seeds"]) == arguments.seeds:
+            require_form(one, data, path)
             print(f"read from {path}")
             break
     else:
@@ -60,7 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             data = one.run(seeds, arguments.quick)
         data = rounded({**data, "seconds": round(time.monotonic() - started, 1)})
         if not arguments.quick:
-            keep(data, kept)
+            try:
+                keep(data, kept)
+            except OSError as error:
+                print(f"not kept: {kept} cannot be written; {error.strerror or error}")
     if arguments.record:
         one.put_on_record(data, record)
     picture = arguments.out / f"{one.name}.png"

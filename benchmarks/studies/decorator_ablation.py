@@ -122,6 +122,8 @@ def _because_of_bound(found: Mapping[str, Any], alone: bool, essential: bool, im
 
 
 def _because_of_gate(found: Mapping[str, Any]) -> str:
+    if found["both_training_success_mean"] >= found["bounded_training_success_mean"]:
+        return "it is ahead by no more than seeds differ"
     low = found["bounded_warmup_success_mean"] - found["bounded_warmup_success_half_width_95"]
     helps = low > found["base_success_mean"]
     return (

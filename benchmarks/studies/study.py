@@ -17,6 +17,7 @@ import numpy as np
 from benchmarks.digest import ROOT, study_digest
 from benchmarks.intervals import half_width
 from benchmarks.provenance import earlier
+from robot_rl.errors import ConfigError
 from robot_rl.store.files import atomic_write
 
 RECORDS = ROOT / "benchmarks" / "records" / "studies"
@@ -91,6 +92,17 @@ class Study:
 def keep(data: Data, path: Path) -> None:
     """As JSON, whole or not at all."""
     atomic_write(path, (json.dumps(rounded(data), sort_keys=True, separators=(",", ":")) + "\n").encode())
+
+
+def require_form(one: Study, data: Data, path: Path) -> None:
+    """Raises `ConfigError` for data of another form than the study measures now, as an older code's may be."""
+    try:
+        one.figures(data)
+    except KeyError as error:
+        raise ConfigError(
+            f"{path}: expected what the study measures now, and {error} is not there; remove it, and run "
+            f"`python -m benchmarks.studies {one.name} --record`"
+        ) from error
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
