@@ -225,8 +225,8 @@ def _why_not(results: Sequence[Result]) -> str:
             ranges[kind] = [f"{low[i]:.2f} to {high[i]:.2f}" for i in range(len(PARTS))]
     words = (
         "Why it need not be so here: the paper's task has positions for actions, and what jitters in a position is "
-        "velocity, and more so acceleration. An action of Meta-World's is a displacement, and one of the maze's a force: "
-        "what jitters is acceleration, beside a velocity that the way to the goal asks for."
+        "velocity, and more so acceleration. An action of Meta-World's is a displacement, and one of the maze's a "
+        "force: what jitters is acceleration, beside a velocity that the way to the goal asks for."
     )
     if "per step" in ranges:
         velocity, acceleration = ranges["per step"]
