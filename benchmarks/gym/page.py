@@ -226,7 +226,9 @@ def _why_not(results: Sequence[Result]) -> str:
     words = (
         "Why it need not be so here: the paper's task has positions for actions, and what jitters in a position is "
         "velocity, and more so acceleration. An action of Meta-World's is a displacement, and one of the maze's a "
-        "force: what jitters is acceleration, beside a velocity that the way to the goal asks for."
+        "force: what jitters is acceleration, beside a velocity that the way to the goal asks for. (The paper's "
+        "velocity is the first difference of what the policy puts out. Taken of these actions, whatever they mean, "
+        "that is what is called acceleration here.)"
     )
     if "per step" in ranges:
         velocity, acceleration = ranges["per step"]
