@@ -54,7 +54,13 @@ class PointEnv(gymnasium.Env[dict[str, Array], Array]):
         self._at = float(np.clip(self._at + 0.1 * (action[0] - self._middle) / self._half, -2.0, 2.0))
         reached = abs(self._at - self._mark) < REACHED
         if self._paid is not None:
-            return self._seen(), float(reached) + self._paid, False, False, {"far": abs(self._at - self._mark)}
+            return (
+                self._seen(),
+                float(reached) + self._paid,
+                False,
+                False,
+                {"far": abs(self._at - self._mark), "returned": True},
+            )
         if self._late:
             return self._seen(), 0.0, reached, False, {"success": True} if reached else {}
         return self._seen(), 0.0, False, False, {"success": reached}

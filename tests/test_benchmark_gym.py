@@ -15,6 +15,7 @@ import pytest
 from benchmarks.gym import __main__ as command
 from benchmarks.gym import cells, page
 from benchmarks.gym.cells import Cell, run_cell, world_of
+from benchmarks.gym.checks import require_usable
 from benchmarks.gym.conditions import _holds_mujoco, _plain, conditions, own_files
 from benchmarks.gym.experts import cells_of, next_cell, pick_and_place, push
 from benchmarks.gym.judging import at_bound, carried_out, motion
@@ -412,6 +413,7 @@ def test_a_return_that_nothing_earns_is_refused(tmp_path: Path, capsys: pytest.C
     wanted = ["--env", ALIVE, "--expert", "tests.point_env:expert", "--out", str(tmp_path), "--success", "return>=0.5"]
     assert command.main(wanted) == 2
     assert "to ask for more than one step that does nothing gives" in " ".join(capsys.readouterr().err.split())
+    require_usable(replace(POINT, env=PAID, success="returned"))  # a key of the environment's own
 
 
 def test_mujoco_below_the_surface_counts() -> None:

@@ -17,11 +17,11 @@ from benchmarks.gym.cells import Cell
 from benchmarks.gym.known import task_of
 from benchmarks.gym.settings import METHODS, SETTINGS
 from benchmarks.gym.summary import PARTS, SEEDS, Moves, Result, draw, grouped, improved, mixed, moves, table
+from benchmarks.studies.zprl_smoothness import PAPER
 from robot_rl.errors import ConfigError
 
 ENOUGH = 4
 """Seeds of `SEEDS` that a method must have improved, to be said to help: without any effect, one in five does."""
-PAPER = {"velocity": 0.29, "acceleration": 0.39}
 TABLE_II = (
     f"That ZPRL commands {100 * PAPER['velocity']:.0f} % less velocity and {100 * PAPER['acceleration']:.0f} % less "
     "acceleration than an action residual, at equal or better success (ZPRL, table II)"
