@@ -6,6 +6,7 @@ import io
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ from robot_rl.types import Label, LabelValue, Transition
 from tests.small_task import write_small_task
 
 WORKERS, EPISODES, TRIALS, SEED = 2, 6, 2, 7
+LOOK_S = 1.0
+"""How long a look for a worker at play may take: on a loaded machine an episode can be over between two looks."""
 
 
 def said(console: Console) -> str:
@@ -71,19 +74,22 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     folder, console, killed = tmp_path_factory.mktemp("adapt"), quiet(), []
 
     def kill_one(going: Adaptation) -> None:
-        """Whoever plays behind the second episode."""
-        if not killed and len(going.rota.labelled) >= 2 and going.rota.playing:
+        """Whoever plays behind the second episode; who has its turn is waited for until it has begun to record."""
+        deadline = time.monotonic() + LOOK_S
+        while not killed and len(going.rota.labelled) >= 2 and going.rota.playing and time.monotonic() < deadline:
             for partial in going.run.staged.glob("*/episodes/.*.partial"):
                 name = partial.parent.parent.name.rpartition("-")[0]
                 os.kill(going.pids[name], signal.SIGKILL)
                 killed.append(int(partial.name[1:7]))
                 return
+            time.sleep(0.001)
 
     request = AdaptRequest(
         task=str(write_small_task(folder)), method="usr", episodes=EPISODES, seed=SEED, workers=WORKERS, trials=TRIALS,
         out=folder / "run",
     )  # fmt: skip
     adapt(request, console, kill_one)
+    assert killed, "no worker was seen at play"
     text = said(console)
     return Trained(RunDirectory(folder / "run"), json.loads(text.strip().splitlines()[-1]), text, killed[0])
 
