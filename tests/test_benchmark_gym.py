@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from benchmarks.gym.cells import Cell, run_cell, world_of
 from benchmarks.gym.checks import require_usable
 from benchmarks.gym.conditions import _holds_mujoco, _plain, conditions, own_files
 from benchmarks.gym.experts import cells_of, next_cell, pick_and_place, push
+from benchmarks.gym.finding import imperfect
 from benchmarks.gym.judging import at_bound, carried_out, motion
 from benchmarks.gym.options import criterion
 from benchmarks.gym.policy import MOST, Demonstrations, Scaling, StatePolicy
@@ -297,6 +299,66 @@ def test_the_command_ends_with_figures(tmp_path: Path, capsys: pytest.CaptureFix
     assert command.main([*wanted, "--policy-only"]) == 0
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert figures["robot_rl_tests_point_v0_trials"] == 5
+
+
+def test_it_is_looked_for_how_few_demonstrations_leave_something_to_learn(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "POLICY", SHORT_POLICY)
+    wanted = ["--env", ID, "--expert", "tests.point_env:expert", "--max-steps", "24", "--out", str(tmp_path)]
+    assert command.main([*wanted, "--policy-only"]) == 0
+    said = capsys.readouterr().out
+    looks = re.findall(r"succeeds in (\d+)% by (\d+) demonstrations?", said)
+    figures = json.loads(said.splitlines()[-1])
+    assert looks[0][1] == "25"
+    assert 0.3 <= figures["robot_rl_tests_point_v0_base_success"] == int(looks[-1][0]) / 100 <= 0.6
+    assert figures["robot_rl_tests_point_v0_imperfection"] == f"{looks[-1][1]} episodes"
+    with monkeypatch.context() as once:
+        once.setattr(cells, "clone", None)  # what was looked at is not made again
+        assert command.main([*wanted, "--policy-only"]) == 0
+        assert json.loads(capsys.readouterr().out.splitlines()[-1]) == figures
+    cell = ["--method", "usr", "--seeds", "1", "--episodes", "2", "--trials", "2"]
+    assert command.main([*wanted, *cell]) == 0
+    (trained,) = tmp_path.glob("*-usr-*.json")
+    assert json.loads(trained.read_bytes())["imperfection"] == f"{looks[-1][1]} episodes"
+    assert capsys.readouterr().out.count("the frozen policy succeeds in") == len(looks)
+    assert command.main([*wanted, "--policy-only", "--demonstrations", "3", "--trials", "2"]) == 0
+    assert "the frozen policy succeeds in" not in capsys.readouterr().out  # it was not looked for
+
+
+@pytest.mark.parametrize(
+    ("success", "looked_at", "taken"),
+    [
+        ({25: 0.45}, [25], 25),
+        ({25: 0.9, 10: 0.6}, [25, 10], 10),
+        ({25: 0.1, 50: 0.2, 100: 0.3}, [25, 50, 100], 100),
+        ({25: 0.9, 10: 0.1, 16: 0.7, 13: 0.5}, [25, 10, 16, 13], 13),
+        ({25: 0.9, 10: 0.1, 16: 0.2, 20: 0.28, 22: 0.61, 21: 0.27}, [25, 10, 16, 20, 22, 21], 22),  # falls at once
+        ({25: 1.0, 10: 0.9, 4: 0.8, 1: 0.7}, [25, 10, 4, 1], 1),
+        ({25: 0.0, 50: 0.0, 100: 0.1, 200: 0.2}, [25, 50, 100, 200], 200),
+        ({25: 0.65, 10: 0.75, 4: 0.1, 6: 0.8, 5: 0.7}, [25, 10, 4, 6, 5], 25),  # more are not always better
+        ({25: 1.0, 10: 1.0, 4: 1.0, 1: 1.0}, [25, 10, 4, 1], None),
+        ({25: 0.0, 50: 0.0, 100: 0.0, 200: 0.0}, [25, 50, 100, 200], None),
+    ],
+)
+def test_the_number_taken_is_the_one_that_comes_nearest(
+    success: dict[int, float], looked_at: list[int], taken: int | None
+) -> None:
+    looks: list[int] = []
+    said: list[str] = []
+
+    def judge(task: GymTask) -> float:
+        looks.append(task.imperfection.episodes)
+        return success[looks[-1]]
+
+    noisy = replace(POINT, imperfection=Imperfection(noise=0.2))
+    if taken is None:
+        with pytest.raises(ConfigError, match="say what is wrong with them by --demonstrations, --noise or --bias"):
+            imperfect(noisy, judge, said.append)
+    else:
+        assert imperfect(noisy, judge, said.append).imperfection == Imperfection(taken, noise=0.2)
+        assert len(said) == len(looked_at) + (not 0.3 <= success[taken] <= 0.6)
+    assert looks == looked_at
 
 
 def test_damage_is_named_and_an_interruption_is_no_accident(

@@ -4,9 +4,11 @@ For each environment a flow policy is cloned from an imperfect expert's episodes
 way), then each method learns on each seed from one 0/1 an episode, with the settings that all environments share
 (`benchmarks.gym.settings`); adapter and frozen policy are judged on the same starts, which were never trained on.
 Episodes, trials and seeds are given before the run. What was done for this very code is read and not run again;
-`--record` puts it on record. `--policy-only` clones and judges the frozen policy alone: so one finds what has to be
-wrong with the demonstrations (`--demonstrations`, `--noise`, `--bias`) for it to succeed in 30 to 60 %, before anything
-is trained on it.
+`--record` puts it on record.
+
+Of an environment that is not known here it is looked for first how few demonstrations make the frozen policy succeed in
+30 to 60 % (`benchmarks.gym.finding`), unless `--demonstrations`, `--noise` or `--bias` say what is wrong with them.
+`--policy-only` ends there: nothing is trained on it.
 
 Meta-World pins an older MuJoCo than the twin's, so it and gymnasium-robotics have an environment of their own:
 
@@ -29,12 +31,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from benchmarks import ending
 from benchmarks.arguments import count
-from benchmarks.gym.cells import Cell, run_cell, world_of
+from benchmarks.gym.cells import Cell, frozen_alone, run_cell
 from benchmarks.gym.checks import require_usable
+from benchmarks.gym.finding import imperfect
 from benchmarks.gym.known import KNOWN
-from benchmarks.gym.options import add_task_options, changes, chosen_task
+from benchmarks.gym.options import OF_ITS_DEMONSTRATIONS, add_task_options, changes, chosen_task
 from benchmarks.gym.settings import METHODS, POLICY, SETTINGS, SHORT_POLICY
-from benchmarks.gym.summary import SEEDS, draw, judge_policy, mixed, summarise, table
+from benchmarks.gym.summary import SEEDS, draw, mixed, of_frozen, summarise, table
+from benchmarks.gym.tasks import GymTask
 from robot_rl.cli.app import method_name
 from robot_rl.learn.device import use_one_thread
 
@@ -96,12 +100,6 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     seeds, episodes, trials = (getattr(arguments, name) or default for name, default in length.items())
     methods = () if arguments.policy_only else tuple(dict.fromkeys(arguments.method or METHODS))
     policy = SHORT_POLICY if arguments.short else POLICY
-    cells = [
-        Cell(task, method, seed, episodes, trials, policy)
-        for task in tasks
-        for method in methods
-        for seed in range(seeds)
-    ]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     results: list[dict[str, Any]] = []
     frozen: dict[str, Any] = {}
@@ -111,9 +109,22 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         def progress(stage: str, step: int, steps: int, loss: float) -> None:
             bar.update(doing, description=stage, completed=step, total=steps, visible=True)
 
-        worlds = {task: world_of(task, policy, arguments.out, progress) for task in tasks if arguments.policy_only}
-        for task, world in worlds.items():
-            frozen |= judge_policy(task, world, trials)
+        def judge(task: GymTask, count: int) -> dict[str, Any]:
+            return frozen_alone(task, policy, count, arguments.out, progress)
+
+        def looked_at(task: GymTask) -> float:
+            return float(judge(task, LONG["trials"])["success"])
+
+        if not (arguments.short or changes(arguments, OF_ITS_DEMONSTRATIONS)):
+            tasks = [task if task.env in KNOWN else imperfect(task, looked_at, console.print) for task in tasks]
+        if arguments.policy_only:
+            frozen = {name: figure for task in tasks for name, figure in of_frozen(judge(task, trials)).items()}
+        cells = [
+            Cell(task, method, seed, episodes, trials, policy)
+            for task in tasks
+            for method in methods
+            for seed in range(seeds)
+        ]
         row = bar.add_task("cells (environment, method, seed)", total=len(cells), visible=bool(cells))
         for cell in cells:
             results.append(run_cell(cell, arguments.out, progress, record=arguments.record))

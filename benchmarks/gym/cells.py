@@ -8,7 +8,7 @@ only: a policy's id stands in each record, and a table says where it is of more 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,9 @@ from benchmarks.gym.policy import Progress, StatePolicy, clone
 from benchmarks.gym.settings import POLICY
 from benchmarks.gym.tasks import GymTask, space_of
 from benchmarks.gym.world import GymWorld, demonstrate
+from benchmarks.studies.lockstep import base_adapter
+from benchmarks.studies.lockstep import trials as play_trials
+from robot_rl.compositions.results import Rate
 from robot_rl.config import PolicyConfig
 from robot_rl.errors import ConfigError
 from robot_rl.types import canonical_hash
@@ -40,6 +43,10 @@ FIGURES = frozenset(
     }
 )
 """What a cell has at least; older ones lack some of what is judged beside."""
+OF_FROZEN = ("success", "interval", "imperfection")
+"""What a judgement of a frozen policy alone has at least."""
+FROZEN_SEED = 3000
+"""Of its trials: what is chosen by them is judged on others."""
 
 
 @dataclass(frozen=True)
@@ -102,12 +109,27 @@ def world_of(task: GymTask, policy: PolicyConfig, out: Path, progress: Progress 
         raise ConfigError(f"{path} is damaged ({error}): remove it, and it is made again") from error
 
 
+def frozen_alone(
+    task: GymTask, policy: PolicyConfig, trials: int, out: Path, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Success of the frozen policy alone, its interval, and what it is of; made once, as a cell is, never on record."""
+    said = {"env": task.env, "trials": trials}
+    name = f"{slug(task.env)}-frozen-{trials}-{digest_of(task, policy)}"
+
+    def make() -> dict[str, Any]:
+        world = world_of(task, policy, out, progress)
+        rate = Rate(sum(one.success for one in play_trials(world, base_adapter(world), trials, FROZEN_SEED)), trials)
+        found = {"success": rate.rate, "interval": list(rate.interval), "imperfection": str(task.imperfection)}
+        return {**found, **said, **conditions(task)}
+
+    return once(out / f"{name}.json", name, name, make, False, RECORDS, _made_here(task, said, OF_FROZEN))
+
+
 def run_cell(cell: Cell, out: Path, progress: Progress | None = None, *, record: bool = False) -> dict[str, Any]:
     """Train and judge, in this process; what is there, in `out` or on record, is read if made as it would be here.
 
     Raises `ConfigError` for a file there that is not this cell's.
     """
-    here = conditions(cell.task)
 
     def made(number: int) -> None:
         if progress is not None:
@@ -120,12 +142,14 @@ def run_cell(cell: Cell, out: Path, progress: Progress | None = None, *, record:
             **cell.said,
             "policy": world.policy.spec.policy_id,
             "imperfection": str(cell.task.imperfection),
-            **here,
+            **conditions(cell.task),
         }
 
-    of_this_cell = fits_if(cell.said, FIGURES)
-
-    def fits(result: Mapping[str, Any]) -> bool:
-        return of_this_cell(result) and {name: result.get(name) for name in here} == here
-
+    fits = _made_here(cell.task, cell.said, FIGURES)
     return once(out / f"{cell.name}.json", cell.kind, cell.name, make, record, RECORDS, fits)
+
+
+def _made_here(task: GymTask, said: Mapping[str, Any], figures: Iterable[str]) -> Callable[[Mapping[str, Any]], bool]:
+    """For `once`: as `fits_if`, and false for what was made with other versions or sources than would be used here."""
+    of_this, here = fits_if(said, figures), conditions(task)
+    return lambda result: of_this(result) and {name: result.get(name) for name in here} == here

@@ -32,7 +32,10 @@ def add_task_options(parser: argparse.ArgumentParser) -> None:
         help="of info, true or false; KEY>=NUMBER for a number there, or `return>=NUMBER` for the sum of the rewards "
         "so far (quote it); or `terminated` (default: the environment's here, or success)",
     )
-    wrong = parser.add_argument_group("what is wrong with the demonstrations (default: the environment's here)")
+    wrong = parser.add_argument_group(
+        "what is wrong with the demonstrations",
+        "(default: the environment's here; or as few as make the frozen policy succeed in 30 to 60 %)",
+    )
     wrong.add_argument("--demonstrations", type=count, metavar="N", help="few: so many episodes of the expert")
     wrong.add_argument("--noise", type=spread, metavar="SD", help="noisy: of each action, in halves of its range")
     what = "biased: an entry of the action is off by so many halves of its range; may be given again"

@@ -12,13 +12,10 @@ from rich.table import Column, Table
 
 from benchmarks.gym.cells import slug
 from benchmarks.gym.settings import SETTINGS
-from benchmarks.gym.tasks import GymTask
-from benchmarks.gym.world import GymWorld
 from benchmarks.intervals import half_width
-from benchmarks.studies.lockstep import base_adapter, trials
 from benchmarks.studies.pictures import figure, save
 from benchmarks.studies.study import figures_of
-from robot_rl.compositions.results import WINDOW, Rate, moving_average
+from robot_rl.compositions.results import WINDOW, moving_average
 
 Result = Mapping[str, Any]
 """What a cell gave."""
@@ -26,8 +23,8 @@ PARTS = ("velocity", "acceleration")
 """Of a motion."""
 SEEDS = 5
 """Of a table, unless it is asked for another number."""
-FROZEN_SEED = 3000
-"""Of the trials of a frozen policy alone: what is chosen by them is judged on others."""
+ALONE = ("interval", "trials", "imperfection")
+"""What is said of a frozen policy beside its success."""
 
 
 def grouped(results: Iterable[Result]) -> dict[tuple[str, str], list[Result]]:
@@ -38,12 +35,11 @@ def grouped(results: Iterable[Result]) -> dict[tuple[str, str], list[Result]]:
     return found
 
 
-def judge_policy(task: GymTask, world: GymWorld, count: int) -> dict[str, Any]:
-    """The frozen policy alone."""
-    played = trials(world, base_adapter(world), count, FROZEN_SEED)
-    rate = Rate(sum(one.success for one in played), count)
-    name = slug(task.env).replace("-", "_")
-    return {f"{name}_base_success": rate.rate, f"{name}_interval": list(rate.interval), f"{name}_trials": count}
+def of_frozen(alone: Result) -> dict[str, Any]:
+    """What `benchmarks.gym.cells.frozen_alone` gave, as figures."""
+    name = slug(alone["env"]).replace("-", "_")
+    success = {"base_success": alone["success"]}
+    return {f"{name}_{part}": figure for part, figure in (success | {k: alone[k] for k in ALONE}).items()}
 
 
 def summarise(results: Iterable[Result]) -> dict[str, Any]:
