@@ -613,6 +613,7 @@ def test_what_cannot_be_done_is_said(
         (["--bias", "1:0.2"], "expected ENTRY=AMOUNT"),
         (["--bias", "1=nan"], "expected ENTRY=AMOUNT"),
         (["--noise", "0.1", "--record"], "--record: not with --noise"),
+        (["--record"], f"--record: {ID} is not known here; put it into benchmarks/gym/known.py first"),
     ],
 )
 def test_an_option_out_of_its_bounds_is_refused(

@@ -86,6 +86,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"--record: not with --{other[0]}: cells on record are of one length")
     if arguments.policy_only and (trained := changes(arguments, OF_TRAINING)):
         parser.error(f"--policy-only: not with --{trained[0]}: nothing is trained")
+    if arguments.record and (unknown := [env for env in arguments.env if env not in KNOWN]):
+        parser.error(f"--record: {unknown[0]} is not known here; put it into benchmarks/gym/known.py first")
     use_one_thread()
     return ending.in_words(lambda: run(arguments, Console(width=None if sys.stdout.isatty() else 160)))
 

@@ -115,14 +115,15 @@ def frozen_alone(
     """Success of the frozen policy alone, its interval, and what it is of; made once, as a cell is, never on record."""
     said = {"env": task.env, "trials": trials}
     name = f"{slug(task.env)}-frozen-{trials}-{digest_of(task, policy)}"
+    here = conditions(task)
 
     def make() -> dict[str, Any]:
         world = world_of(task, policy, out, progress)
         rate = Rate(sum(one.success for one in play_trials(world, base_adapter(world), trials, FROZEN_SEED)), trials)
         found = {"success": rate.rate, "interval": list(rate.interval), "imperfection": str(task.imperfection)}
-        return {**found, **said, **conditions(task)}
+        return {**found, **said, **here}
 
-    return once(out / f"{name}.json", name, name, make, False, RECORDS, _made_here(task, said, OF_FROZEN))
+    return once(out / f"{name}.json", name, name, make, False, RECORDS, _made_by(here, said, OF_FROZEN))
 
 
 def run_cell(cell: Cell, out: Path, progress: Progress | None = None, *, record: bool = False) -> dict[str, Any]:
@@ -130,6 +131,7 @@ def run_cell(cell: Cell, out: Path, progress: Progress | None = None, *, record:
 
     Raises `ConfigError` for a file there that is not this cell's.
     """
+    here = conditions(cell.task)
 
     def made(number: int) -> None:
         if progress is not None:
@@ -142,14 +144,16 @@ def run_cell(cell: Cell, out: Path, progress: Progress | None = None, *, record:
             **cell.said,
             "policy": world.policy.spec.policy_id,
             "imperfection": str(cell.task.imperfection),
-            **conditions(cell.task),
+            **here,
         }
 
-    fits = _made_here(cell.task, cell.said, FIGURES)
+    fits = _made_by(here, cell.said, FIGURES)
     return once(out / f"{cell.name}.json", cell.kind, cell.name, make, record, RECORDS, fits)
 
 
-def _made_here(task: GymTask, said: Mapping[str, Any], figures: Iterable[str]) -> Callable[[Mapping[str, Any]], bool]:
-    """For `once`: as `fits_if`, and false for what was made with other versions or sources than would be used here."""
-    of_this, here = fits_if(said, figures), conditions(task)
+def _made_by(
+    here: Mapping[str, Any], said: Mapping[str, Any], figures: Iterable[str]
+) -> Callable[[Mapping[str, Any]], bool]:
+    """For `once`: as `fits_if`, and false for what was not made by the versions and sources that are `here`."""
+    of_this = fits_if(said, figures)
     return lambda result: of_this(result) and {name: result.get(name) for name in here} == here
