@@ -314,7 +314,7 @@ def test_it_is_looked_for_how_few_demonstrations_leave_something_to_learn(
     assert 0.3 <= figures["robot_rl_tests_point_v0_base_success"] == int(looks[-1][0]) / 100 <= 0.6
     assert figures["robot_rl_tests_point_v0_imperfection"] == f"{looks[-1][1]} episodes"
     with monkeypatch.context() as once:
-        once.setattr(cells, "clone", None)  # what was looked at is not made again
+        once.setattr(cells, "play_trials", None)  # what was looked at is not played again
         assert command.main([*wanted, "--policy-only"]) == 0
         assert json.loads(capsys.readouterr().out.splitlines()[-1]) == figures
     cell = ["--method", "usr", "--seeds", "1", "--episodes", "2", "--trials", "2"]
@@ -333,27 +333,35 @@ def test_it_is_looked_for_how_few_demonstrations_leave_something_to_learn(
         ({25: 0.9, 10: 0.6}, [25, 10], 10),
         ({25: 0.1, 50: 0.2, 100: 0.3}, [25, 50, 100], 100),
         ({25: 0.9, 10: 0.1, 16: 0.7, 13: 0.5}, [25, 10, 16, 13], 13),
-        ({25: 0.9, 10: 0.1, 16: 0.2, 20: 0.28, 22: 0.61, 21: 0.27}, [25, 10, 16, 20, 22, 21], 22),  # falls at once
+        ({25: 0.9, 10: 0.1, 16: 0.2, 20: 0.28}, [25, 10, 16, 20], 20),  # falls at once; closer is not told apart
+        ({25: 1.0, 10: 1.0, 4: 0.95, 1: 0.03, 2: 0.88, 3: 0.95}, [25, 10, 4, 1, 2], 2),  # 0.03 is nearer, and useless
+        ({25: 0.05, 50: 0.02, 100: 0.0, 200: 0.0}, [25, 50, 100, 200], 25),
+        ({25: 1.0, 10: 0.91, 4: 0.9, 1: 0.91}, [25, 10, 4, 1], 4),
         ({25: 1.0, 10: 0.9, 4: 0.8, 1: 0.7}, [25, 10, 4, 1], 1),
         ({25: 0.0, 50: 0.0, 100: 0.1, 200: 0.2}, [25, 50, 100, 200], 200),
         ({25: 0.65, 10: 0.75, 4: 0.1, 6: 0.8, 5: 0.7}, [25, 10, 4, 6, 5], 25),  # more are not always better
-        ({25: 1.0, 10: 1.0, 4: 1.0, 1: 1.0}, [25, 10, 4, 1], None),
-        ({25: 0.0, 50: 0.0, 100: 0.0, 200: 0.0}, [25, 50, 100, 200], None),
+        ({25: 1.0, 10: 1.0, 4: 1.0, 1: 0.91}, [25, 10, 4, 1], "worse by --noise or --bias"),
+        ({25: 0.04, 50: 0.0, 100: 0.0, 200: 0.0}, [25, 50, 100, 200], "--max-steps, more --demonstrations"),
+        ({25: 1.0, 10: 0.02, 16: 0.0, 20: 0.0}, [25, 10, 16, 20], "a number by --demonstrations"),
+        ({25: 0.12}, [25, 50], 25),  # the expert does not manage 50
+        ({}, [25], "no more than that"),
     ],
 )
 def test_the_number_taken_is_the_one_that_comes_nearest(
-    success: dict[int, float], looked_at: list[int], taken: int | None
+    success: dict[int, float], looked_at: list[int], taken: int | str
 ) -> None:
     looks: list[int] = []
     said: list[str] = []
 
     def judge(task: GymTask) -> float:
         looks.append(task.imperfection.episodes)
+        if looks[-1] not in success:
+            raise ConfigError("the expert manages no more than that")
         return success[looks[-1]]
 
     noisy = replace(POINT, imperfection=Imperfection(noise=0.2))
-    if taken is None:
-        with pytest.raises(ConfigError, match="say what is wrong with them by --demonstrations, --noise or --bias"):
+    if isinstance(taken, str):
+        with pytest.raises(ConfigError, match=taken):
             imperfect(noisy, judge, said.append)
     else:
         assert imperfect(noisy, judge, said.append).imperfection == Imperfection(taken, noise=0.2)
@@ -499,6 +507,22 @@ def test_a_picture_that_cannot_be_written_costs_no_table(tmp_path: Path, capsys:
     assert "robot_rl_tests_point_v0_usr_success_mean" in json.loads(said.splitlines()[-1])
 
 
+def test_what_is_worse_is_said_by_its_interval() -> None:
+    def seeds(*success: float) -> list[dict[str, float]]:
+        return [{"success": one, "base_success": 0.5} for one in success]
+
+    assert page._helped({"zprl": seeds(0.3, 0.35, 0.4, 0.35, 0.3), "usr": seeds(0.1, 0.6, 0.4, 0.6, 0.55)}) == (
+        "better than the frozen policy in 4 or more of 5 seeds: none; worse, as far as the seeds can tell: `zprl` "
+        "(-0.16 +- 0.05)"
+    )
+    none = [{"env": "Own-v0", "method": "usr", **one} for one in seeds(0.5, 0.5, 0.6, 0.6, 0.4)]
+    (bullet,) = page._of_no_help(none)
+    assert "does not hold on `Own-v0`: `usr` +0.02 +- 0.10" in bullet
+    helped = [{"env": "Own-v0", "method": "zprl", **one} for one in seeds(0.6, 0.6, 0.6, 0.6)]
+    assert page._of_no_help([*none, *helped]) == page._of_no_help(none[:3]) == []
+    assert "worse" not in page._helped({"zprl": seeds(0.1, 0.5, 0.5, 0.5), "usr": seeds(0.6, 0.6, 0.6, 0.7, 0.6)})
+
+
 def test_the_page_says_what_is_on_record(out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cells, "RECORDS", tmp_path / "records")
     assert page.section(tmp_path, lambda table: []) == []
@@ -537,7 +561,8 @@ def test_the_page_says_what_is_on_record(out: Path, tmp_path: Path, monkeypatch:
     slower = [{**one, "success": 0.2} if one["method"] == "zprl" else one for one in page.recorded()]
     assert "It holds in part: velocity and acceleration are lower" in str(page.gentler(slower)[0])
     assert "at less success" in str(page.gentler(slower)[0])
-    (bullet,) = page.not_reproduced(slower)
+    of_no_help, bullet = page.not_reproduced(slower)
+    assert f"does not hold on `{ID}`: " in of_no_help
     assert "in 1 comparison with Policy Decorator: holds in part in 1" in bullet
     by_less = [
         {**one, "exploring_motion": [[0.98, 0.48], None]} if one["method"] == "zprl" else one for one in page.recorded()

@@ -6,11 +6,13 @@ way), then each method learns on each seed from one 0/1 an episode, with the set
 Episodes, trials and seeds are given before the run. What was done for this very code is read and not run again;
 `--record` puts it on record.
 
-Of an environment that is not known here it is looked for first how few demonstrations make the frozen policy succeed in
-30 to 60 % (`benchmarks.gym.finding`), unless `--demonstrations`, `--noise` or `--bias` say what is wrong with them.
-`--policy-only` ends there: nothing is trained on it.
+Of an environment that is not known here it is looked for first, by 100 trials a look, how few demonstrations make the
+frozen policy succeed in 30 to 60 % (`benchmarks.gym.finding`). With `--demonstrations`, `--noise`, `--bias` or
+`--short` nothing is looked for, and there are 50 unless another number is named. `--policy-only` ends there: nothing is
+trained on it.
 
-Meta-World pins an older MuJoCo than the twin's, so it and gymnasium-robotics have an environment of their own:
+An environment's own package has to be installed, and gymnasium. Meta-World pins an older MuJoCo than the twin's, so it
+and gymnasium-robotics have an environment of their own:
 
     python3 -m venv .venv-gym
     .venv-gym/bin/pip install -c benchmarks/gym/constraints.txt -e '.[cli,store,learn]' metaworld gymnasium-robotics
@@ -23,6 +25,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -117,8 +120,9 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         def looked_at(task: GymTask) -> float:
             return float(judge(task, LONG["trials"])["success"])
 
+        say = partial(console.print, markup=False, emoji=False)
         if not (arguments.short or changes(arguments, OF_ITS_DEMONSTRATIONS)):
-            tasks = [task if task.env in KNOWN else imperfect(task, looked_at, console.print) for task in tasks]
+            tasks = [task if task.env in KNOWN else imperfect(task, looked_at, say) for task in tasks]
         if arguments.policy_only:
             frozen = {name: figure for task in tasks for name, figure in of_frozen(judge(task, trials)).items()}
         cells = [

@@ -8,7 +8,7 @@ only: a policy's id stands in each record, and a table says where it is of more 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ FIGURES = frozenset(
 OF_FROZEN = ("success", "interval", "imperfection")
 """What a judgement of a frozen policy alone has at least."""
 FROZEN_SEED = 3000
-"""Of its trials: what is chosen by them is judged on others."""
+"""Of its trials: what is chosen by them is judged on others, in a cell."""
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,16 @@ def digest_of(task: GymTask, policy: PolicyConfig) -> str:
     return gym_digest(settings, task.expert_source())
 
 
+def folder_of(task: GymTask, policy: PolicyConfig, out: Path) -> Path:
+    """Where in `out` its frozen policy is, and how that was judged alone."""
+    made_by = canonical_hash(conditions(task))[:6]
+    return out / f"{slug(task.env)}-{digest_of(task, policy)}-{made_by}"
+
+
 def world_of(task: GymTask, policy: PolicyConfig, out: Path, progress: Progress | None = None) -> GymWorld:
     """The environment with its frozen policy, which is cloned into `out` unless it is there."""
     env = task.make()
-    made_by = canonical_hash(conditions(task))[:6]
-    path = out / f"{slug(task.env)}-{digest_of(task, policy)}-{made_by}" / policy.checkpoint
+    path = folder_of(task, policy, out) / policy.checkpoint
     space = space_of(env)
     if not path.exists():
         wanted = task.imperfection.episodes
@@ -112,18 +117,23 @@ def world_of(task: GymTask, policy: PolicyConfig, out: Path, progress: Progress 
 def frozen_alone(
     task: GymTask, policy: PolicyConfig, trials: int, out: Path, progress: Progress | None = None
 ) -> dict[str, Any]:
-    """Success of the frozen policy alone, its interval, and what it is of; made once, as a cell is, never on record."""
-    said = {"env": task.env, "trials": trials}
-    name = f"{slug(task.env)}-frozen-{trials}-{digest_of(task, policy)}"
-    here = conditions(task)
+    """Success of the frozen policy alone, its interval, and what it is of; kept beside it, and of that one alone."""
+    folder = folder_of(task, policy, out)
+    said = {"env": task.env, "trials": trials, "seed": FROZEN_SEED}
+    name = f"frozen-{trials}-{FROZEN_SEED}"
 
     def make() -> dict[str, Any]:
         world = world_of(task, policy, out, progress)
         rate = Rate(sum(one.success for one in play_trials(world, base_adapter(world), trials, FROZEN_SEED)), trials)
         found = {"success": rate.rate, "interval": list(rate.interval), "imperfection": str(task.imperfection)}
-        return {**found, **said, **here}
+        return {**found, **said, "policy": world.policy.spec.policy_id}
 
-    return once(out / f"{name}.json", name, name, make, False, RECORDS, _made_by(here, said, OF_FROZEN))
+    of_this = fits_if(said, OF_FROZEN)
+
+    def fits(result: Mapping[str, Any]) -> bool:
+        return of_this(result) and (folder / policy.checkpoint).exists()
+
+    return once(folder / f"{name}.json", name, name, make, record=False, fits=fits)
 
 
 def run_cell(cell: Cell, out: Path, progress: Progress | None = None, *, record: bool = False) -> dict[str, Any]:
@@ -147,13 +157,9 @@ def run_cell(cell: Cell, out: Path, progress: Progress | None = None, *, record:
             **here,
         }
 
-    fits = _made_by(here, cell.said, FIGURES)
+    of_this_cell = fits_if(cell.said, FIGURES)
+
+    def fits(result: Mapping[str, Any]) -> bool:
+        return of_this_cell(result) and {name: result.get(name) for name in here} == here
+
     return once(out / f"{cell.name}.json", cell.kind, cell.name, make, record, RECORDS, fits)
-
-
-def _made_by(
-    here: Mapping[str, Any], said: Mapping[str, Any], figures: Iterable[str]
-) -> Callable[[Mapping[str, Any]], bool]:
-    """For `once`: as `fits_if`, and false for what was not made by the versions and sources that are `here`."""
-    of_this = fits_if(said, figures)
-    return lambda result: of_this(result) and {name: result.get(name) for name in here} == here

@@ -16,7 +16,20 @@ from benchmarks.gym import cells
 from benchmarks.gym.cells import Cell
 from benchmarks.gym.known import task_of
 from benchmarks.gym.settings import METHODS, SETTINGS
-from benchmarks.gym.summary import PARTS, SEEDS, Moves, Result, draw, grouped, improved, mixed, moves, table
+from benchmarks.gym.summary import (
+    PARTS,
+    SEEDS,
+    Moves,
+    Result,
+    draw,
+    gain_in_words,
+    grouped,
+    improved,
+    mixed,
+    moves,
+    table,
+    worse,
+)
 from benchmarks.studies.zprl_smoothness import PAPER
 from robot_rl.errors import ConfigError
 
@@ -115,13 +128,15 @@ def by_env(results: Sequence[Result]) -> dict[str, dict[str, list[Result]]]:
 
 
 def _helped(methods: Mapping[str, Sequence[Result]]) -> str:
-    """Of those with enough seeds, which are better than the frozen policy in enough of them."""
+    """Of those with enough seeds, which are better than the frozen policy in enough of them, and which are worse."""
     judged = {name: improved(seeds) for name, seeds in methods.items() if len(seeds) >= ENOUGH}
     counts = ", ".join(f"`{name}` {improved(seeds)} of {len(seeds)}" for name, seeds in methods.items())
     if not judged:
         return f"of too few seeds to say what helps; better than the frozen policy: {counts}"
     helped = [f"`{name}` ({better} of {len(methods[name])})" for name, better in judged.items() if better >= ENOUGH]
-    return f"better than the frozen policy in {ENOUGH} or more of {SEEDS} seeds: {', '.join(helped) or 'none'}"
+    harmed = [f"`{name}` ({gain_in_words(methods[name])})" for name in judged if worse(methods[name])]
+    words = f"better than the frozen policy in {ENOUGH} or more of {SEEDS} seeds: {', '.join(helped) or 'none'}"
+    return words + (f"; worse, as far as the seeds can tell: {', '.join(harmed)}" if harmed else "")
 
 
 @dataclass(frozen=True)
@@ -180,6 +195,24 @@ def gentler(results: Sequence[Result]) -> list[Gentler]:
 
 def not_reproduced(results: Sequence[Result]) -> list[str]:
     """What the papers claim that does not hold on these environments, or in part; a bullet each."""
+    return [*_of_no_help(results), *_not_gentler(results)]
+
+
+def _of_no_help(results: Sequence[Result]) -> list[str]:
+    """Environments on which no method with enough seeds is better in enough of them."""
+    found = []
+    for env, methods in by_env(results).items():
+        judged = {name: seeds for name, seeds in methods.items() if len(seeds) >= ENOUGH}
+        if judged and not any(improved(seeds) >= ENOUGH for seeds in judged.values()):
+            gains = ", ".join(f"`{name}` {gain_in_words(seeds)}" for name, seeds in judged.items())
+            found.append(
+                f"- That an adapter makes the frozen policy succeed more often does not hold on `{env}`: {gains}. Why "
+                "is not shown; what was looked at is said in `benchmarks/gym/known.py`."
+            )
+    return found
+
+
+def _not_gentler(results: Sequence[Result]) -> list[str]:
     counts = Counter(one.word for one in gentler(results))
     if not counts.keys() - {"holds"}:
         return []

@@ -121,6 +121,24 @@ def improved(seeds: Sequence[Result]) -> int:
     return sum(one["success"] > one["base_success"] for one in seeds)
 
 
+def gain(seeds: Sequence[Result]) -> tuple[float, float | None]:
+    """Success above the frozen policy's, on the same starts: the mean, and half of its 95 % interval over seeds."""
+    gains = [one["success"] - one["base_success"] for one in seeds]
+    return float(np.mean(gains)), half_width(gains)
+
+
+def gain_in_words(seeds: Sequence[Result]) -> str:
+    """Of `gain`."""
+    mean, half = gain(seeds)
+    return f"{mean:+.2f}" + ("" if half is None else f" +- {half:.2f}")
+
+
+def worse(seeds: Sequence[Result]) -> bool:
+    """Whether the adapter is worse than the frozen policy, as far as the seeds can tell."""
+    mean, half = gain(seeds)
+    return half is not None and mean + half < 0
+
+
 def table(results: Iterable[Result]) -> Table:
     """A row for each environment and method."""
     shown = Table(
@@ -140,17 +158,11 @@ def table(results: Iterable[Result]) -> Table:
             f"{np.mean(base):.2f}",
             " ".join(f"{one['success']:.2f}" for one in seeds),
             f"{np.mean(of(seeds, 'success')):.2f}",
-            _gain(seeds),
+            gain_in_words(seeds),
             f"{improved(seeds)} of {len(seeds)}",
             *("-" if (share := moved.mean(part)) is None else f"{share:.2f}{of_some}" for part in PARTS),
         )
     return shown
-
-
-def _gain(seeds: Sequence[Result]) -> str:
-    gains = [one["success"] - one["base_success"] for one in seeds]
-    half = half_width(gains)
-    return f"{np.mean(gains):+.2f}" + ("" if half is None else f" +- {half:.2f}")
 
 
 def draw(results: Sequence[Result], path: Path) -> None:
