@@ -5,13 +5,13 @@ What is wrong with the demonstrations was chosen so that the frozen policy succe
 unbiased, 0.76 with a bias of 0.15), after methods had been: they had been few before, 10 without bias (0.29).
 
 Neither way do 300 episodes teach anything in the Fetch's (few: USR 0.22, ZPRL 0.23, a seed each), nor do five updates a
-chunk; five times as many episodes taught Policy Decorator a little (0.57 of 0.47, seed 100) and ZPRL nothing (0.29).
-Pushing (0.34 of 100) is no other: USR 0.21, Policy Decorator 0.25 and ZPRL 0.18 of 0.33, seed 100. Looked at by hand,
-60 trials each: a residual that is the same everywhere makes the biased one no better along any axis of the hand, nor
-does w = 0 one of noisy demonstrations. Pushing off by 0.3 (25 episodes, 100 trials each) has 0.18, and 0.06 with all of
-that taken back; but an expert that is so far off succeeds in short episodes alone, 7 steps each. All that is
-demonstrated are 517 steps of pick-and-place and 179 of pushing, beside 777, 974 and 2716 of Meta-World's; whether a
-policy of so few knows nothing beside the way that they went is not shown.
+chunk; by five times as many episodes Policy Decorator had 0.57 of 0.47 and ZPRL 0.29 (seed 100 alone). Pushing (0.34 of
+100) is no other: USR 0.21, Policy Decorator 0.25 and ZPRL 0.18 of 0.33, seed 100. Looked at by hand, 60 trials each: a
+residual that is the same everywhere makes the biased one no better along any axis of the hand, nor does w = 0 one of
+noisy demonstrations. Pushing off by 0.3 (25 episodes, 100 trials each) has 0.18, and 0.06 with all of that taken back;
+but an expert that is so far off succeeds in short episodes alone, 7 steps each. All that is demonstrated are 517 steps
+of pick-and-place and 179 of pushing, beside 777, 974 and 2716 of Meta-World's; whether a policy of so few knows nothing
+beside the way that they went is not shown.
 
 The maze has no arm: a ball is pushed through it (0.50 of 100 by 10 demonstrations, 0.78 by 25, before any method was
 trained; on seed 100, 60 trials, Policy Decorator 0.60, USR 0.62 and ZPRL 0.68 of 0.52).
