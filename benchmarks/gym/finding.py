@@ -21,7 +21,7 @@ NEVER, ALWAYS = 0.05, 0.9
 FIRST, MOST = 25, 200
 """Demonstrations that are looked at first, and at most."""
 CLOSE = 1.25
-"""Numbers whose ratio is no larger differ by less than 100 trials can tell."""
+"""Between two numbers whose ratio is no larger none is looked at: each look costs minutes."""
 
 Judge = Callable[[GymTask], float]
 """Success of the frozen policy that is cloned for a task, 0 to 1."""

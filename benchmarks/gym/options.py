@@ -34,7 +34,7 @@ def add_task_options(parser: argparse.ArgumentParser) -> None:
     )
     wrong = parser.add_argument_group(
         "what is wrong with the demonstrations",
-        "(default: the environment's here; of another one that is looked for, where none of these is given)",
+        "(default: the environment's here; of one that is not known it is looked for, unless one of these is given)",
     )
     wrong.add_argument("--demonstrations", type=count, metavar="N", help="few: so many episodes of the expert")
     wrong.add_argument("--noise", type=spread, metavar="SD", help="noisy: of each action, in halves of its range")

@@ -127,9 +127,14 @@ def by_env(results: Sequence[Result]) -> dict[str, dict[str, list[Result]]]:
     return found
 
 
+def _judged(methods: Mapping[str, Sequence[Result]]) -> dict[str, Sequence[Result]]:
+    """Those with enough seeds."""
+    return {name: seeds for name, seeds in methods.items() if len(seeds) >= ENOUGH}
+
+
 def _helped(methods: Mapping[str, Sequence[Result]]) -> str:
     """Of those with enough seeds, which are better than the frozen policy in enough of them, and which are worse."""
-    judged = {name: improved(seeds) for name, seeds in methods.items() if len(seeds) >= ENOUGH}
+    judged = {name: improved(seeds) for name, seeds in _judged(methods).items()}
     counts = ", ".join(f"`{name}` {improved(seeds)} of {len(seeds)}" for name, seeds in methods.items())
     if not judged:
         return f"of too few seeds to say what helps; better than the frozen policy: {counts}"
@@ -202,7 +207,7 @@ def _of_no_help(results: Sequence[Result]) -> list[str]:
     """Environments on which no method with enough seeds is better in enough of them."""
     found = []
     for env, methods in by_env(results).items():
-        judged = {name: seeds for name, seeds in methods.items() if len(seeds) >= ENOUGH}
+        judged = _judged(methods)
         if judged and not any(improved(seeds) >= ENOUGH for seeds in judged.values()):
             gains = ", ".join(f"`{name}` {gain_in_words(seeds)}" for name, seeds in judged.items())
             found.append(

@@ -38,8 +38,7 @@ def grouped(results: Iterable[Result]) -> dict[tuple[str, str], list[Result]]:
 def of_frozen(alone: Result) -> dict[str, Any]:
     """What `benchmarks.gym.cells.frozen_alone` gave, as figures."""
     name = slug(alone["env"]).replace("-", "_")
-    success = {"base_success": alone["success"]}
-    return {f"{name}_{part}": figure for part, figure in (success | {k: alone[k] for k in ALONE}).items()}
+    return {f"{name}_base_success": alone["success"], **{f"{name}_{part}": alone[part] for part in ALONE}}
 
 
 def summarise(results: Iterable[Result]) -> dict[str, Any]:
